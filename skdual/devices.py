@@ -1,0 +1,106 @@
+"""Where the numbers live: the one place that decides device, precision and random state."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_AUTO_ORDER = ("cuda", "mps", "xpu")
+
+
+def _backend(device_type):
+    """The module ``torch.<device_type>``, or None where this torch has no such device."""
+    module = getattr(torch, device_type, None)
+    return module if hasattr(module, "is_available") else None
+
+
+def is_available(device_type):
+    """Whether this process can compute on a type of device such as ``"cuda"``."""
+    if device_type == "cpu":
+        return True
+    backend = _backend(device_type)
+    return backend is not None and bool(backend.is_available())
+
+
+def resolve_device(device):
+    """Turn the ``device`` parameter into a torch.device that can be used here.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` takes the first of CUDA, MPS, XPU and the CPU that is available.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device, or does not see one on this machine.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device(next((name for name in _AUTO_ORDER if is_available(name)), "cpu"))
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a device that this torch knows; expected 'auto' or a torch "
+            f"device string such as 'cpu', 'cuda' or 'cuda:1'."
+        ) from error
+    if resolved.type == "meta" or not is_available(resolved.type):
+        raise ValueError(
+            f"device={device!r} was asked for, but torch sees no usable {resolved.type!r} device here; "
+            f"device='auto' takes what there is."
+        )
+    count = getattr(_backend(resolved.type), "device_count", lambda: 1)()
+    if resolved.index is not None and resolved.type != "cpu" and resolved.index >= count:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch sees {count} {resolved.type!r} device(s)."
+        )
+    return resolved
+
+
+def resolve_dtype(precision, data_dtype, device):
+    """The floating point type of weights and predictions.
+
+    ``"auto"`` follows the data on the CPU (float64 stays float64) and is float32 on every other device;
+    ``"bfloat16"`` keeps float32 weights and rounds the encoders' products only.
+
+    Raises
+    ------
+    ValueError
+        If ``precision="float64"`` is asked of a device that has none.
+    """
+    if precision == "float64" and device.type == "mps":
+        raise ValueError("precision='float64' is not available on MPS devices; use 'auto' or 'float32'.")
+    if precision == "float64" or (precision == "auto" and data_dtype == np.float64 and device.type == "cpu"):
+        return torch.float64
+    return torch.float32
+
+
+def _random_state(device):
+    """Getter and setter of a device's own random state; None where it has none."""
+    backend = None if device.type == "cpu" else _backend(device.type)
+    if not hasattr(backend, "get_rng_state"):
+        return None
+    if device.type == "mps":  # one device, and functions that take no device
+        return backend.get_rng_state, backend.set_rng_state
+    return lambda: backend.get_rng_state(device), lambda state: backend.set_rng_state(state, device)
+
+
+@contextmanager
+def isolated_random_state(device, seed):
+    """Seed torch for the block, and put its random state back afterwards, on the CPU and on ``device``."""
+    host_state = torch.random.get_rng_state()
+    on_device = _random_state(device)
+    device_state = on_device[0]() if on_device else None
+    try:
+        torch.default_generator.manual_seed(seed)
+        if on_device:
+            if hasattr(_backend(device.type), "device"):
+                with _backend(device.type).device(device):
+                    _backend(device.type).manual_seed(seed)
+            else:
+                _backend(device.type).manual_seed(seed)
+        yield
+    finally:
+        torch.random.set_rng_state(host_state)
+        if on_device:
+            on_device[1](device_state)

@@ -1,0 +1,1 @@
+"""From what users hand over to batches of tensors: columns, rows, batches."""

@@ -1,0 +1,146 @@
+"""Which rows go together: shuffled batches, class-aware batches, and the loader that fetches them."""
+
+import math
+
+import numpy as np
+
+MAX_REPEATS = 4
+"""How often class-aware batches may draw a row in one epoch (see :class:`ClassAwareBatches`)."""
+
+
+class ShuffledBatches:
+    """Every row once an epoch, in an order drawn anew for each.
+
+    A last batch of one row joins the one before: it has no other row to be contrasted with, and batch
+    normalisation cannot take it.
+    """
+
+    def __init__(self, n_rows, batch_size, random_generator):
+        self.n_rows = n_rows
+        self.batch_size = batch_size
+        self.random_generator = random_generator
+
+    def __len__(self):
+        full, rest = divmod(self.n_rows, self.batch_size)
+        return max(1, full + (rest > (1 if self.batch_size > 1 else 0)))
+
+    def __iter__(self):
+        order = self.random_generator.permutation(self.n_rows)
+        for number in range(len(self)):
+            start = number * self.batch_size
+            yield order[start:] if number == len(self) - 1 else order[start : start + self.batch_size]
+
+
+class OrderedBatches:
+    """Every row once, in order; for validation rows."""
+
+    def __init__(self, n_rows, batch_size):
+        self.n_rows = n_rows
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return math.ceil(self.n_rows / self.batch_size)
+
+    def __iter__(self):
+        for start in range(0, self.n_rows, self.batch_size):
+            yield np.arange(start, min(start + self.batch_size, self.n_rows))
+
+
+class ClassAwareBatches:
+    """Batches of ``classes_per_batch`` x ``samples_per_class`` rows, so that every anchor has positives.
+
+    An epoch has ceil(n / batch size) batches of ``classes_per_batch`` slots; a slot holds
+    ``samples_per_class`` rows of one class. The slots of an epoch are shared out evenly among the classes,
+    but a class gets no more than one, or than draw each of its rows ``MAX_REPEATS`` times; what the rare
+    classes cannot fill goes to the common ones. The slots of a class lie in different batches as long as
+    it has no more of them than there are batches.
+
+    Rows of a class are taken from a shuffled queue that is refilled when it runs out and carried over from
+    epoch to epoch. So in one epoch a row is drawn at most
+    ``max(MAX_REPEATS, ceil(samples_per_class / n_c)) + 1`` times, and every row of a class with s_c slots an
+    epoch (s_c may be a fraction) is seen again and again, about every n_c / (samples_per_class * s_c) epochs.
+
+    Parameters
+    ----------
+    codes : ndarray of int64 of shape (n,)
+        Class codes 0 .. C - 1; a code without rows is never drawn.
+    classes_per_batch, samples_per_class : int
+    random_generator : numpy.random.Generator
+
+    Attributes
+    ----------
+    frequencies : ndarray of shape (C,)
+        Share of the drawn rows that belong to each class, over many epochs.
+    """
+
+    def __init__(self, codes, classes_per_batch, samples_per_class, random_generator):
+        self.samples_per_class = samples_per_class
+        self.random_generator = random_generator
+        self._members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+        self._queues = [members[:0] for members in self._members]
+        self._n_batches = math.ceil(len(codes) / (classes_per_batch * samples_per_class))
+        self._n_slots = self._n_batches * classes_per_batch
+        self._slots = self._share_out(np.array([len(members) for members in self._members]))
+        self._owed = 1e-6 * random_generator.random(len(self._slots))  # breaks ties between classes
+        self.frequencies = self._slots / self._n_slots
+
+    def __len__(self):
+        return self._n_batches
+
+    def _share_out(self, counts):
+        """Expected slots an epoch of each class: even, up to each class's cap."""
+        caps = np.where(counts > 0, np.maximum(1, MAX_REPEATS * counts // self.samples_per_class), 0)
+        slots = np.zeros(len(counts))
+        below = counts > 0
+        while below.any():
+            even = (self._n_slots - slots.sum()) / below.sum()
+            full = below & (caps <= even)
+            if not full.any():
+                slots[below] = even
+                break
+            slots[full] = caps[full]
+            below &= ~full
+        return slots
+
+    def __iter__(self):
+        batches = [[] for _ in range(self._n_batches)]
+        for slot, code in enumerate(self._slots_of_epoch()):
+            batches[slot % self._n_batches].append(self._draw(code))
+        for batch in batches:
+            yield np.concatenate(batch)
+
+    def _slots_of_epoch(self):
+        """Class code of every slot, a class's own slots next to each other, classes in random order.
+
+        Fractions of a slot go to the classes that are owed most and are carried over, so that the shares
+        hold over epochs and no class waits for ever.
+        """
+        drawn = np.floor(self._slots + 1e-9).astype(np.int64)
+        self._owed += self._slots - drawn
+        extra = np.argsort(-self._owed, kind="stable")[: self._n_slots - drawn.sum()]
+        drawn[extra] += 1
+        self._owed[extra] -= 1
+        codes = self.random_generator.permutation(len(drawn))
+        return np.repeat(codes, drawn[codes])
+
+    def _draw(self, code):
+        queue = self._queues[code]
+        while len(queue) < self.samples_per_class:
+            queue = np.concatenate([queue, self.random_generator.permutation(self._members[code])])
+        self._queues[code] = queue[self.samples_per_class :]
+        return queue[: self.samples_per_class]
+
+
+class BatchLoader:
+    """Fetches the batches of a sampler from a data set; iterating it is one epoch."""
+
+    def __init__(self, rows, sampler):
+        self.rows = rows
+        self.sampler = sampler
+
+    def __len__(self):
+        return len(self.sampler)
+
+    def __iter__(self):
+        for numbers in self.sampler:
+            yield self.rows.fetch(numbers)

@@ -1,0 +1,297 @@
+"""Which columns feed which branch: the grammar of ``blocks`` and what it resolves to."""
+
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+_GRAMMAR = (
+    "None, an int k (the first k columns | the rest; -k: the rest | the last k), a pair or a dict name -> "
+    "selector of two selectors (slice, indices, boolean mask, names or callable), or from_prefix(...)"
+)
+
+
+class Prefix:
+    """Callable selector of the columns whose name starts with ``prefix``."""
+
+    def __init__(self, prefix):
+        self.prefix = prefix
+
+    def __call__(self, X):
+        names = [name for name in getattr(X, "columns", ()) if isinstance(name, str)]
+        if not names:
+            raise ValueError(
+                f"blocks=from_prefix({self.prefix!r}, ...) picks columns by name, but X is a "
+                f"{type(X).__name__} without column names; give a DataFrame (in a pipeline: "
+                f"set_output(transform='pandas')), or blocks=k for the first k columns."
+            )
+        return [name for name in names if name.startswith(self.prefix)]
+
+    def __repr__(self):
+        return f"Prefix({self.prefix!r})"
+
+    def __eq__(self, other):
+        return isinstance(other, Prefix) and self.prefix == other.prefix
+
+    def __hash__(self):
+        return hash(self.prefix)
+
+
+def from_prefix(prefix_a, prefix_b):
+    """Blocks by column name, for names such as ColumnTransformer writes them.
+
+    Parameters
+    ----------
+    prefix_a, prefix_b : str
+        What the names of the columns of block A and of block B start with. The blocks are called by the
+        prefixes without their trailing underscores.
+
+    Returns
+    -------
+    blocks : dict
+        To be given as ``blocks`` to :class:`~skdual.DualBranchClassifier`.
+
+    Raises
+    ------
+    TypeError
+        If a prefix is not a string.
+    ValueError
+        If a prefix is empty, or one starts with the other, so that columns would be in both blocks.
+
+    Examples
+    --------
+    >>> from skdual import from_prefix
+    >>> from_prefix("rna__", "protein__")
+    {'rna': Prefix('rna__'), 'protein': Prefix('protein__')}
+    """
+    for name, prefix in (("prefix_a", prefix_a), ("prefix_b", prefix_b)):
+        if not isinstance(prefix, str):
+            raise TypeError(f"{name} must be a string, got {type(prefix).__name__}.")
+    names = [prefix.rstrip("_") or prefix for prefix in (prefix_a, prefix_b)]
+    if prefix_a.startswith(prefix_b) or prefix_b.startswith(prefix_a) or names[0] == names[1]:
+        raise ValueError(f"the prefixes must tell two blocks apart, got {prefix_a!r} and {prefix_b!r}.")
+    return dict(zip(names, (Prefix(prefix_a), Prefix(prefix_b)), strict=True))
+
+
+def join_blocks(A, B):
+    """Put two matrices of the same rows side by side.
+
+    Parameters
+    ----------
+    A, B : array-like, sparse matrix, pandas or polars DataFrame of shape (n_samples, n_columns)
+        Both frames of one library, or any mix of arrays and sparse matrices.
+
+    Returns
+    -------
+    X : ndarray, CSR matrix or DataFrame of shape (n_samples, n_columns_a + n_columns_b)
+        Frames give a frame, a sparse matrix on either side gives CSR, anything else an ndarray.
+    blocks : int
+        The width of A, to be given as ``blocks`` to :class:`~skdual.DualBranchClassifier`.
+
+    Raises
+    ------
+    TypeError
+        If a frame comes with something that is not a frame of the same library.
+    ValueError
+        If the numbers of rows differ, the rows of two frames are labelled differently, or the frames
+        share column names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdual import join_blocks
+    >>> X, blocks = join_blocks(np.zeros((3, 4)), np.ones((3, 2)))
+    >>> X.shape, blocks
+    ((3, 6), 4)
+    """
+    libraries = [
+        type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)
+    ]
+    if libraries[0] != libraries[1]:
+        raise TypeError(
+            f"A and B must be frames of one library, or neither a frame; got {type(A).__name__} and "
+            f"{type(B).__name__}."
+        )
+    if libraries[0] is None:
+        A, B = (block if sp.issparse(block) else np.asarray(block) for block in (A, B))
+        for name, block in (("A", A), ("B", B)):
+            if block.ndim != 2:
+                raise ValueError(f"{name} must have 2 dimensions (rows, columns), got {block.ndim}.")
+    if A.shape[0] != B.shape[0]:
+        raise ValueError(f"A and B must have the same rows; A has {A.shape[0]}, B has {B.shape[0]}.")
+    if libraries[0] is not None:
+        X = _join_frames(A, B, libraries[0])
+    elif sp.issparse(A) or sp.issparse(B):
+        X = sp.hstack([sp.csr_matrix(A), sp.csr_matrix(B)], format="csr")
+    else:
+        X = np.hstack([A, B])
+    return X, A.shape[1]
+
+
+def _join_frames(A, B, library):
+    shared = sorted({str(name) for name in A.columns} & {str(name) for name in B.columns})
+    if shared:
+        raise ValueError(
+            f"A and B share {len(shared)} column name(s), {shared[0]!r} first; rename them, for instance with "
+            f"a prefix for each block."
+        )
+    if library == "polars":
+        return A.hstack(B)
+    if not A.index.equals(B.index):
+        raise ValueError("the rows of A and B are labelled differently (their indexes are not equal).")
+    return A.join(B)
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnBlocks:
+    """The columns of both blocks, by position in X.
+
+    Attributes
+    ----------
+    names : tuple of two str
+    indices : tuple of two ndarray of int64
+        Positions of the columns of block A and of block B.
+    """
+
+    names: tuple
+    indices: tuple
+
+    @property
+    def widths(self):
+        return tuple(len(index) for index in self.indices)
+
+    def same_as(self, other):
+        return all(
+            np.array_equal(mine, theirs) for mine, theirs in zip(self.indices, other.indices, strict=True)
+        )
+
+    def split(self, x):
+        """The columns of a dense tensor (rows, columns) as the tensors of block A and of block B."""
+        return tuple(self._take(x, index) for index in self.indices)
+
+    @staticmethod
+    def _take(x, index):
+        start, stop = int(index[0]), int(index[0]) + len(index)
+        if np.array_equal(index, np.arange(start, stop)):
+            return x[:, start:stop]  # a view: the usual case of two runs of columns costs nothing
+        return x.index_select(1, torch.from_numpy(index).to(x.device, non_blocking=True))
+
+
+def resolve_blocks(blocks, X, n_features, feature_names):
+    """Turn the ``blocks`` parameter into column positions.
+
+    Parameters
+    ----------
+    blocks : see DualBranchClassifier
+    X : the matrix as the user gave it, handed to callable selectors
+    n_features : int
+    feature_names : ndarray of str or None
+
+    Returns
+    -------
+    ColumnBlocks
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``blocks`` is not of the grammar, or the blocks are empty, overlap or leave columns out.
+    """
+    everything = np.arange(n_features)
+    if blocks is None:
+        return ColumnBlocks(("a", "b"), (everything, everything))
+    if isinstance(blocks, numbers.Integral) and not isinstance(blocks, (bool, np.bool_)):
+        if not 0 < abs(blocks) < n_features:
+            raise ValueError(
+                f"blocks={blocks} must leave at least one column in each block; X has n_features = {n_features} "
+                f"columns, so its size must be between 1 and {n_features - 1} or between {1 - n_features} and -1."
+            )
+        return ColumnBlocks(("a", "b"), (everything[:blocks], everything[blocks:]))
+    if isinstance(blocks, dict):
+        names, selectors = tuple(blocks), tuple(blocks.values())
+    elif isinstance(blocks, (tuple, list)):
+        names, selectors = ("a", "b"), tuple(blocks)
+    else:
+        raise TypeError(f"blocks must be {_GRAMMAR}; got {blocks!r}.")
+    if len(selectors) != 2:
+        raise ValueError(f"blocks must name two blocks, got {len(selectors)}: {blocks!r}.")
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"the names of blocks must be strings, got {names!r}.")
+    indices = tuple(
+        _resolve_selector(name, selector, X, everything, feature_names)
+        for name, selector in zip(names, selectors, strict=True)
+    )
+    _check_partition(names, indices, n_features, feature_names)
+    return ColumnBlocks(names, indices)
+
+
+def _resolve_selector(block, selector, X, everything, feature_names):
+    """Column positions of one selector of ColumnTransformer's grammar."""
+    if callable(selector):
+        selector = selector(X)
+    if isinstance(selector, slice):
+        if any(isinstance(end, str) for end in (selector.start, selector.stop)):
+            start = None if selector.start is None else _position(block, selector.start, feature_names)
+            # a slice of names includes its end, as in pandas
+            stop = None if selector.stop is None else _position(block, selector.stop, feature_names) + 1
+            selector = slice(start, stop, selector.step)
+        return everything[selector]
+    if isinstance(selector, str):
+        selector = [selector]
+    wanted = np.asarray(selector if np.ndim(selector) else [selector])
+    if wanted.size == 0:
+        return everything[:0]
+    if wanted.ndim != 1 or wanted.dtype.kind not in "biuUOT":
+        raise TypeError(
+            f"blocks: the selector of block {block!r} must be a slice, column numbers, a boolean mask, names or a "
+            f"callable; got {selector!r}."
+        )
+    if wanted.dtype.kind in "UOT":
+        return np.array([_position(block, name, feature_names) for name in wanted], dtype=np.int64)
+    if wanted.dtype.kind == "b" and len(wanted) != len(everything):
+        raise ValueError(
+            f"blocks: the boolean mask of block {block!r} has {len(wanted)} entries, X has {len(everything)} columns."
+        )
+    try:
+        return everything[wanted]
+    except IndexError as error:
+        raise ValueError(
+            f"blocks: block {block!r} of an X with {len(everything)} columns: {error}."
+        ) from error
+
+
+def _position(block, name, feature_names):
+    if feature_names is None:
+        raise ValueError(
+            f"blocks: block {block!r} is given by column names, but X has none; give a DataFrame or column numbers."
+        )
+    found = np.flatnonzero(feature_names == name)
+    if not len(found):
+        raise ValueError(f"blocks: column {name!r} of block {block!r} is not among the columns of X.")
+    return int(found[0])
+
+
+def _check_partition(names, indices, n_features, feature_names):
+    """Refuse blocks that are empty, overlap, repeat or leave out columns."""
+
+    def show(position):
+        return repr(str(feature_names[position])) if feature_names is not None else f"number {position}"
+
+    for name, index in zip(names, indices, strict=True):
+        if not len(index):
+            raise ValueError(f"blocks: block {name!r} has no columns (X has {n_features}).")
+    uses = np.bincount(np.concatenate(indices), minlength=n_features)
+    if (uses > 1).any():
+        twice = np.flatnonzero(uses > 1)
+        raise ValueError(
+            f"blocks: {len(twice)} of {n_features} columns are in both blocks or twice in one, column "
+            f"{show(twice[0])} first."
+        )
+    if (uses == 0).any():
+        missing = np.flatnonzero(uses == 0)
+        raise ValueError(
+            f"blocks: {len(missing)} of {n_features} columns are in neither block (block {names[0]!r} has "
+            f"{len(indices[0])}, block {names[1]!r} has {len(indices[1])}), column {show(missing[0])} first; "
+            f"leave columns out of X that no branch should read."
+        )

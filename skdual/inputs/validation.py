@@ -1,0 +1,116 @@
+"""Checks of what users hand to fit and predict; nothing is written on the estimator."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+
+from .columns import ColumnBlocks, resolve_blocks
+
+_CHUNK_ROWS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingInput:
+    """Everything of a fit call, checked.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix, float32 or float64
+    y : ndarray of int64
+        Class codes.
+    classes : ndarray
+        Sorted labels.
+    columns : ColumnBlocks
+    feature_names : ndarray of str or None
+    validation : pair (X_val, codes) or None
+    """
+
+    X: object
+    y: np.ndarray
+    classes: np.ndarray
+    columns: ColumnBlocks
+    feature_names: np.ndarray | None
+    validation: tuple | None
+
+
+def check_training_input(estimator, X, y, X_val, y_val):
+    """Check the arguments of fit against each other and the estimator's ``blocks``.
+
+    Returns
+    -------
+    TrainingInput
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument or the column, what was expected and what came.
+    """
+    # validate_data writes n_features_in_ and feature_names_in_ before it refuses: let it write on a stand-in
+    stand_in = type(estimator)(**estimator.get_params(deep=False))
+    checked, y = validate_data(stand_in, X, y, **_matrix_rules())
+    feature_names = getattr(stand_in, "feature_names_in_", None)
+    _check_finite(checked, "X", feature_names)
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y has 1 class ({classes[0]!r}) in {len(y)} rows; a classifier needs at least 2.")
+    columns = resolve_blocks(estimator.blocks, X, checked.shape[1], feature_names)
+    validation = _check_validation_rows(stand_in, X_val, y_val, classes)
+    return TrainingInput(checked, codes.astype(np.int64), classes, columns, feature_names, validation)
+
+
+def check_matrix(estimator, X, name="X"):
+    """Check a matrix against what the estimator was fitted on; returns float32 or float64, dense or CSR."""
+    checked = validate_data(estimator, X, reset=False, **_matrix_rules())
+    _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
+    return checked
+
+
+def _matrix_rules():
+    return {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": False}
+
+
+def _check_validation_rows(estimator, X_val, y_val, classes):
+    if (X_val is None) != (y_val is None):
+        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(f"{given} was given without {missing}; validation rows need both.")
+    if X_val is None:
+        return None
+    X_val = check_matrix(estimator, X_val, "X_val")
+    y_val = column_or_1d(y_val, warn=True)
+    check_consistent_length(X_val, y_val)
+    unknown = np.setdiff1d(y_val, classes)
+    if len(unknown):
+        raise ValueError(f"y_val has {len(unknown)} label(s) that y has not, {unknown[0]!r} first.")
+    return X_val, np.searchsorted(classes, y_val).astype(np.int64)
+
+
+def _check_finite(X, name, feature_names):
+    """Refuse NaN and infinite cells with their number and the place of the first."""
+    values = X.data if sp.issparse(X) else X
+    n_nan = n_infinite = 0
+    first = None
+    for start in range(0, len(values), _CHUNK_ROWS * (1024 if values.ndim == 1 else 1)):
+        part = values[start : start + _CHUNK_ROWS * (1024 if values.ndim == 1 else 1)]
+        if np.isfinite(part).all():
+            continue
+        n_nan += int(np.isnan(part).sum())
+        n_infinite += int(np.isinf(part).sum())
+        if first is None:
+            first = np.argwhere(~np.isfinite(part))[0]
+            first[0] += start
+    if first is None:
+        return
+    if sp.issparse(X):
+        row = int(np.searchsorted(X.indptr, first[0], side="right") - 1)
+        column = int(X.indices[first[0]])
+    else:
+        row, column = int(first[0]), int(first[1])
+    where = f"column {column}" if feature_names is None else f"column {str(feature_names[column])!r}"
+    raise ValueError(
+        f"{name} contains {n_nan} NaN and {n_infinite} infinite (inf) cells, the first in row {row}, {where}; every "
+        f"cell must be finite. Impute them first, for instance with sklearn.impute.SimpleImputer."
+    )

@@ -1,0 +1,71 @@
+"""Memory bank: the latest projection of every training row and branch."""
+
+import numpy as np
+import torch
+
+
+class MemoryBank:
+    """Detached projections of earlier batches, drawn as further candidates of the contrastive loss.
+
+    A slot is one (row, branch); the projections of branch b lie n rows behind those of branch a. Which slots
+    are filled and which are drawn is decided on the host, where the row numbers of a batch are known
+    anyway, so that the device never has to report back.
+
+    Follows Wu et al., 2018 (instance discrimination) and Wang et al., 2020 (cross-batch memory).
+
+    Parameters
+    ----------
+    ids : ndarray of int64 of shape (n_rows,)
+        Id of every training row: its class code, or its number in the self-supervised form.
+    size : int
+        Slots to draw for a batch; fewer come where fewer are filled.
+    projection_dim : int
+    device : torch.device
+    dtype : torch.dtype
+    random_generator : numpy.random.Generator
+    """
+
+    def __init__(self, ids, size, projection_dim, device, dtype, random_generator):
+        self.n_rows = len(ids)
+        self.size = size
+        self.random_generator = random_generator
+        self._projections = torch.zeros(2 * self.n_rows, projection_dim, dtype=dtype, device=device)
+        self._ids = torch.from_numpy(ids).to(device).repeat(2)
+        self._filled = np.zeros(self.n_rows, dtype=bool)
+        self._filled_rows = np.zeros(0, dtype=np.int64)
+
+    def draw(self, rows):
+        """Projections and ids of up to ``size`` filled slots, without replacement, none of them of ``rows``.
+
+        Returns
+        -------
+        (projections, ids) or None
+            Tensors of shape (n_drawn, projection_dim) and (n_drawn,); None where nothing can be drawn.
+        """
+        slots = self._draw_slots(rows)
+        if not len(slots):
+            return None
+        at = torch.from_numpy(slots).to(self._projections.device, non_blocking=True)
+        return self._projections[at], self._ids[at]
+
+    def _draw_slots(self, rows):
+        n_filled = len(self._filled_rows)
+        # the batch fills at most 2 len(rows) slots, so this many hold `size` others wherever there are as many
+        n_enough = min(2 * n_filled, self.size + 2 * len(rows))
+        drawn = self.random_generator.choice(2 * n_filled, size=n_enough, replace=False) if n_filled else []
+        branch, number = np.divmod(np.asarray(drawn, dtype=np.int64), max(n_filled, 1))
+        row = self._filled_rows[number]
+        return (branch * self.n_rows + row)[~np.isin(row, rows)][: self.size]
+
+    def store(self, rows, projections):
+        """Keep the projections of a batch, a pair of (batch, projection_dim); of a row twice the later stays."""
+        last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]
+        kept = rows[last]
+        device = self._projections.device
+        position = torch.from_numpy(last).to(device, non_blocking=True)
+        slot = torch.from_numpy(kept).to(device, non_blocking=True)
+        for branch, projection in enumerate(projections):
+            self._projections.index_copy_(0, slot + branch * self.n_rows, projection.detach()[position])
+        new = kept[~self._filled[kept]]
+        self._filled[new] = True
+        self._filled_rows = np.concatenate([self._filled_rows, new])

@@ -1,0 +1,10 @@
+"""Orthonormality penalty of the class subspaces."""
+
+import torch
+
+
+def orthonormality_penalty(bases):
+    """mean_c MSE(U_c U_c', I) of bases of shape (n_classes, subspace_dim, d): a scalar, 0 if all are orthonormal."""
+    gram = bases @ bases.transpose(1, 2)
+    identity = torch.eye(bases.shape[1], dtype=bases.dtype, device=bases.device)
+    return (gram - identity).square().mean()

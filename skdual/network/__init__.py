@@ -1,0 +1,5 @@
+"""The network, in the order a batch passes through it: branches, fusion, heads."""
+
+from .dual_branch import DualBranchNetwork
+
+__all__ = ["DualBranchNetwork"]

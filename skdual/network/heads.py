@@ -1,0 +1,96 @@
+"""What reads the embedding: class subspaces or a linear layer; and the projection heads of training."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def subspace_error(z, bases):
+    """Squared distance of every row to its projection z U' U, for every class.
+
+    Written as |z|^2 - 2 |U z|^2 + (U z)' (U U') (U z), which never builds the (d, d) projection matrix and holds
+    for bases that are not orthonormal. Not clamped: rounding can leave it below 0 by about 1e-7 |z|^2 in float32.
+
+    Parameters
+    ----------
+    z : tensor of shape (batch, d)
+    bases : tensor of shape (n_classes, subspace_dim, d)
+
+    Returns
+    -------
+    error : tensor of shape (batch, n_classes)
+    """
+    n_classes, subspace_dim, d = bases.shape
+    coordinates = (z @ bases.reshape(n_classes * subspace_dim, d).T).unflatten(1, (n_classes, subspace_dim))
+    gram = bases @ bases.transpose(1, 2)
+    twice_minus_gram = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - gram
+    explained = torch.einsum("bci,cij,bcj->bc", coordinates, twice_minus_gram, coordinates)
+    return z.square().sum(dim=1, keepdim=True) - explained
+
+
+class SubspaceHead(nn.Module):
+    """Scores a row by minus its projection error onto one linear subspace per class.
+
+    The embedding is scaled to unit length first, so errors lie between 0 and 1 (for orthonormal bases); scores
+    are the errors times a positive learnt scale, minus.
+
+    Parameters
+    ----------
+    n_features : int
+        Width d of the embedding.
+    n_classes : int
+    subspace_dim : int
+        Basis vectors D per class, at most d.
+    """
+
+    def __init__(self, n_features, n_classes, subspace_dim):
+        super().__init__()
+        self.bases = nn.Parameter(_orthonormal_bases(n_features, n_classes, subspace_dim))
+        self.log_scale = nn.Parameter(
+            torch.tensor(3.0)
+        )  # scale e^3: at scale 1 the scores start all but alike
+
+    def projection_error(self, z):
+        """Squared error of the unit-length rows, (batch, n_classes), never negative."""
+        return subspace_error(F.normalize(z, dim=1), self.bases).clamp_min(0)
+
+    def forward(self, z):
+        return -self.log_scale.exp() * subspace_error(F.normalize(z, dim=1), self.bases)
+
+
+def _orthonormal_bases(n_features, n_classes, subspace_dim):
+    """Random orthonormal bases (n_classes, subspace_dim, n_features).
+
+    As many classes as the space has room for get subspaces orthogonal to each other too: random subspaces
+    of one space overlap, and classes that start alike are slow to part.
+    """
+    together = max(1, n_features // subspace_dim)
+    bases = []
+    for start in range(0, n_classes, together):
+        n_vectors = min(together, n_classes - start) * subspace_dim
+        q, _ = torch.linalg.qr(torch.randn(n_features, n_vectors))
+        bases.append(q.T.reshape(-1, subspace_dim, n_features))
+    return torch.cat(bases)
+
+
+class LinearHead(nn.Linear):
+    """Scores by a linear layer: what the subspaces are compared with."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__(n_features, n_classes)
+        nn.init.normal_(self.weight, std=1 / math.sqrt(n_features))
+        nn.init.zeros_(self.bias)
+
+
+class ProjectionHead(nn.Module):
+    """MLP to the space of the contrastive loss, unit length; used in training only (Chen et al., 2020)."""
+
+    def __init__(self, n_features, projection_dim):
+        super().__init__()
+        self.hidden = nn.Linear(n_features, n_features)
+        self.output = nn.Linear(n_features, projection_dim)
+
+    def forward(self, h):
+        return self.output(F.gelu(self.hidden(h)))

@@ -1,0 +1,260 @@
+"""Hyperparameters: what each may be, which contradict each other, and what "auto" stands for."""
+
+import math
+import numbers
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+
+from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
+
+SEED_WIDTHS = ((2048, 1024, 512, 256), (512, 256))
+"""Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns."""
+
+SEED_DROPOUT = (0.5, 0.2)
+"""Dropout rates that go with them."""
+
+_MAX_HALVINGS = 2
+_NARROW_DROPOUT = 0.2
+_MIN_EPOCHS = 20
+_MIN_STEPS = 400
+
+_positive_int = Interval(numbers.Integral, 1, None, closed="left")
+_fraction = Interval(numbers.Real, 0, 1, closed="left")
+_not_negative = Interval(numbers.Real, 0, None, closed="left")
+_positive = Interval(numbers.Real, 0, None, closed="neither")
+_auto = StrOptions({"auto"})
+
+# blocks, hidden_layer_sizes, dropout and net_params have a structure: they are checked where they are resolved
+CONSTRAINTS = {
+    "blocks": "no_validation",
+    "standardize": ["boolean"],
+    "hidden_layer_sizes": [_auto, list, tuple],
+    "dropout": [_auto, _fraction, list, tuple],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "normalization": [StrOptions(set(NORMALIZATIONS))],
+    "initialization": [StrOptions(set(INITIALIZATIONS))],
+    "fusion": [StrOptions({"attention", "concat"})],
+    "token_dim": [_positive_int],
+    "attention_heads": [_positive_int],
+    "projection_dim": [_positive_int],
+    "contrastive": [StrOptions({"supervised", "self_supervised"}), None],
+    "contrastive_weight": [_not_negative],
+    "temperature": [_positive],
+    "memory_bank_size": [Interval(numbers.Integral, 0, None, closed="left")],
+    "head": [StrOptions({"subspace", "linear"})],
+    "subspace_dim": [_positive_int],
+    "orthogonality_weight": [_not_negative],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+    "label_smoothing": [_fraction],
+    "batch_size": [_auto, Interval(numbers.Integral, 2, None, closed="left")],
+    "sampling": [StrOptions({"shuffle", "class_aware"})],
+    "classes_per_batch": [_positive_int, None],
+    "samples_per_class": [_positive_int, None],
+    "max_epochs": [_auto, _positive_int],
+    "learning_rate": [_positive],
+    "weight_decay": [_not_negative],
+    "warmup": [_fraction],
+    "gradient_clip": [_positive, None],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
+    "patience": [_positive_int],
+    "warm_start": ["boolean"],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"auto", "float32", "bfloat16", "float64"})],
+    "compile": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "callbacks": [list, tuple, None],
+    "net_params": [dict, None],
+}
+
+
+def settle(params, widths, codes, classes, n_train):
+    """Replace "auto" by values, check what depends on the data, and sort the parameters by their users.
+
+    Parameters
+    ----------
+    params : dict
+        ``get_params(deep=False)`` of the estimator, each value within CONSTRAINTS.
+    widths : pair of int
+        Columns of block A and of block B.
+    codes : ndarray of int64
+        Class codes of all rows.
+    classes : ndarray
+    n_train : int
+        Rows to train on, validation rows left out.
+
+    Returns
+    -------
+    settings : dict of dict
+        Plain values: ``module`` (DualBranchNetwork), ``criterion`` (CompositeLoss), ``net`` (DualBranchNet).
+
+    Raises
+    ------
+    ValueError
+        If a value has the wrong structure, or two parameters contradict each other.
+    """
+    has_contrastive = params["contrastive"] is not None and params["contrastive_weight"] > 0
+    if params["memory_bank_size"] and not has_contrastive:
+        raise ValueError(
+            f"memory_bank_size={params['memory_bank_size']} needs a contrastive loss, but "
+            f"contrastive={params['contrastive']!r} and contrastive_weight={params['contrastive_weight']}; set "
+            f"memory_bank_size=0 or turn the loss on."
+        )
+    hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], widths)
+    _check_dims(params, sum(sizes[-1] for sizes in hidden_layer_sizes))
+    batch = _batch_settings(params, n_train, len(classes))
+    return {
+        "module": {
+            "in_features": tuple(widths),
+            "n_classes": len(classes),
+            "hidden_layer_sizes": hidden_layer_sizes,
+            "dropout": _dropout(params["dropout"], widths),
+            "projection_dim": params["projection_dim"] if has_contrastive else 0,
+            "bfloat16": params["precision"] == "bfloat16",
+            **{
+                name: params[name]
+                for name in (
+                    "activation",
+                    "normalization",
+                    "initialization",
+                    "fusion",
+                    "token_dim",
+                    "attention_heads",
+                    "head",
+                    "subspace_dim",
+                    "standardize",
+                )
+            },
+        },
+        "criterion": {
+            "class_weight": _class_weight(params["class_weight"], classes, codes),
+            "contrastive": params["contrastive"] if has_contrastive else None,
+            **{
+                name: params[name]
+                for name in ("label_smoothing", "contrastive_weight", "temperature", "orthogonality_weight")
+            },
+        },
+        "net": {
+            **batch,
+            "max_epochs": _max_epochs(params["max_epochs"], n_train, batch),
+            "lr": params["learning_rate"],
+            "optimizer__weight_decay": params["weight_decay"],
+            "patience": params["patience"] if params["early_stopping"] else None,
+            **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
+        },
+    }
+
+
+def n_halvings(n_columns, first_width):
+    """How often "auto" halves the widths of a branch.
+
+    As often as brings the first layer's width to a quarter of the block's columns or under (2048 units need 8,192
+    columns, 512 need 2,048), at most twice.
+    """
+    return int(np.clip(math.ceil(math.log2(4 * first_width / n_columns)), 0, _MAX_HALVINGS))
+
+
+def _hidden_layer_sizes(value, widths):
+    if isinstance(value, str):
+        return tuple(
+            tuple(size >> n_halvings(p, seed[0]) for size in seed)
+            for seed, p in zip(SEED_WIDTHS, widths, strict=True)
+        )
+    is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
+    if not is_pair or not all(isinstance(s, numbers.Integral) and s > 0 for sizes in value for s in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be 'auto' or a pair of non-empty sequences of positive ints, one for each branch, "
+            f"such as ((256, 128), (64,)); got {value!r}."
+        )
+    return tuple(tuple(int(size) for size in sizes) for sizes in value)
+
+
+def _dropout(value, widths):
+    """A rate for each branch; "auto" goes from the seed's rate down to 0.2 as the widths are halved."""
+    if isinstance(value, str):
+        return tuple(
+            rate + (_NARROW_DROPOUT - rate) * n_halvings(p, sizes[0]) / _MAX_HALVINGS
+            for rate, sizes, p in zip(SEED_DROPOUT, SEED_WIDTHS, widths, strict=True)
+        )
+    pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
+        raise ValueError(
+            f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}."
+        )
+    return tuple(float(rate) for rate in pair)
+
+
+def _check_dims(params, embedding_dim):
+    if params["fusion"] == "attention" and params["token_dim"] % params["attention_heads"]:
+        raise ValueError(
+            f"attention_heads={params['attention_heads']} must divide token_dim={params['token_dim']}, which the heads "
+            f"share."
+        )
+    if params["head"] == "subspace" and params["subspace_dim"] > embedding_dim:
+        raise ValueError(
+            f"subspace_dim={params['subspace_dim']} exceeds the width of the embedding, {embedding_dim} (the last widths "
+            f"of hidden_layer_sizes together)."
+        )
+
+
+def _class_weight(class_weight, classes, codes):
+    """Weight of each class, scaled to mean 1 over the rows."""
+    if isinstance(class_weight, dict):
+        unknown = [label for label in class_weight if label not in set(classes.tolist())]
+        wrong = [
+            weight
+            for weight in class_weight.values()
+            if not (isinstance(weight, numbers.Real) and weight >= 0)
+        ]
+        if unknown or wrong:
+            raise ValueError(
+                f"class_weight must map labels of y to weights of at least 0; got "
+                f"{f'the label {unknown[0]!r}, which y has not' if unknown else f'the weight {wrong[0]!r}'}."
+            )
+    weight = compute_class_weight(class_weight, classes=classes, y=classes[codes])
+    mean = weight[codes].mean()
+    if not mean > 0:
+        raise ValueError(f"class_weight={class_weight!r} gives every row of y the weight 0.")
+    return weight / mean
+
+
+def _batch_settings(params, n_train, n_classes):
+    """batch_size, classes_per_batch and samples_per_class, consistent with each other."""
+    size, k, m = params["batch_size"], params["classes_per_batch"], params["samples_per_class"]
+    if params["sampling"] != "class_aware":
+        for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
+            if value is not None:
+                raise ValueError(
+                    f"{name}={value} has a meaning with sampling='class_aware' only; got sampling={params['sampling']!r}."
+                )
+        size = _auto_batch_size(n_train) if size == "auto" else min(int(size), n_train)
+        return {"batch_size": size, "classes_per_batch": None, "samples_per_class": None}
+    if k is not None and k > n_classes:
+        raise ValueError(f"classes_per_batch={k} exceeds the {n_classes} classes of y.")
+    if size != "auto" and k is not None and m is not None and k * m != size:
+        raise ValueError(
+            f"classes_per_batch={k} x samples_per_class={m} makes batches of {k * m} rows, but batch_size={size}; leave "
+            f"one of the three out."
+        )
+    rows = _auto_batch_size(n_train) if size == "auto" else int(size)
+    if k is None:
+        k = min(n_classes, max(1, rows // (m or 4)))
+    if m is None:
+        m = max(2, rows // k)
+    return {"batch_size": k * m, "classes_per_batch": k, "samples_per_class": m}
+
+
+def _auto_batch_size(n_train):
+    """The power of two nearest to an eighth of the rows, between 32 and 256."""
+    return min(n_train, int(np.clip(2 ** round(math.log2(max(n_train, 8) / 8)), 32, 256)))
+
+
+def _max_epochs(max_epochs, n_train, batch):
+    """At least 20 epochs, and as many as make 400 steps."""
+    if max_epochs != "auto":
+        return int(max_epochs)
+    return max(_MIN_EPOCHS, math.ceil(_MIN_STEPS / math.ceil(n_train / batch["batch_size"])))

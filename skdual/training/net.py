@@ -1,0 +1,320 @@
+"""The skorch net: one training step, one epoch, one fit."""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
+from skorch.dataset import unpack_data
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
+from ..losses.memory_bank import MemoryBank
+from .schedule import WarmupCosine
+from .weights import KeptWeights
+
+_REMEDY = {
+    "classification_loss": "lower learning_rate or gradient_clip, or scale the columns (standardize=True)",
+    "contrastive_loss": "raise temperature or lower contrastive_weight",
+    "orthogonality_loss": "lower learning_rate or orthogonality_weight",
+}
+
+_HISTORY_NAMES = {
+    "dur": "duration",
+    "train_classification_loss": "classification_loss",
+    "train_contrastive_loss": "contrastive_loss",
+    "train_orthogonality_loss": "orthogonality_loss",
+}
+_NOT_KEPT = ("batches", "epoch", "train_batch_count", "valid_batch_count")
+
+
+class DualBranchNet(NeuralNetClassifier):
+    """Trains a :class:`~skdual.network.DualBranchNetwork` on :class:`~skdual.inputs.rows.Rows`.
+
+    The loop is our own (no DataLoader, nothing read back from the device within an epoch); callbacks,
+    parameters and history are skorch's. Rows come ready and on the device, so the ``iterator_*``, ``dataset``
+    and ``train_split`` parameters of skorch have no effect.
+
+    Parameters
+    ----------
+    module, criterion
+        DualBranchNetwork and CompositeLoss; their arguments as ``module__*`` and ``criterion__*``.
+    dtype : torch.dtype
+        Of weights and rows.
+    sampling : {"shuffle", "class_aware"}
+    classes_per_batch, samples_per_class : int or None
+        Of class-aware batches.
+    memory_bank_size : int
+    warmup : float
+    gradient_clip : float or None
+    patience : int or None
+        Epochs without a better validation loss after which to stop; None trains to the end.
+    seed : int
+        Of the order of rows and of the draws from the bank.
+    **kwargs
+        As for skorch.NeuralNetClassifier.
+
+    Attributes
+    ----------
+    best_epoch_ : int
+        Number of the epoch, from 1, whose weights the module ends with.
+    """
+
+    def __init__(
+        self,
+        module,
+        *,
+        dtype=torch.float32,
+        sampling="shuffle",
+        classes_per_batch=None,
+        samples_per_class=None,
+        memory_bank_size=0,
+        warmup=0.0,
+        gradient_clip=None,
+        patience=None,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(module, **kwargs)
+        self.dtype = dtype
+        self.sampling = sampling
+        self.classes_per_batch = classes_per_batch
+        self.samples_per_class = samples_per_class
+        self.memory_bank_size = memory_bank_size
+        self.warmup = warmup
+        self.gradient_clip = gradient_clip
+        self.patience = patience
+        self.seed = seed
+
+    @property
+    def _default_callbacks(self):
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    # what is trained
+
+    def initialize_module(self):
+        with torch.device("cpu"):  # random weights come from the CPU whatever the device, so all start alike
+            super().initialize_module()
+        self.module_.to(self.dtype)
+        return self
+
+    def initialize_criterion(self):
+        with torch.device("cpu"):
+            super().initialize_criterion()
+        self.criterion_.to(self.dtype)
+        return self
+
+    def initialize_optimizer(self):
+        """Weight decay shrinks matrices only: not biases, norms, the scale, or bases that the penalty holds."""
+        args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
+        if not getattr(self, "optimizer__param_groups", None):
+            parameters = [parameter for _, parameter in self.get_all_learnable_params()]
+            matrices = [parameter for parameter in parameters if parameter.ndim == 2]
+            others = [parameter for parameter in parameters if parameter.ndim != 2]
+            args = ([{"params": matrices}, {"params": others, "weight_decay": 0.0}],)
+        self.optimizer_ = self.optimizer(*args, **kwargs)
+        return self
+
+    def torch_compile(self, module, name):
+        """Compile the forward pass in place, so that the module stays what it is and can be saved."""
+        if self.compile and name == "module":
+            module.compile(**self.get_params_for("compile"))
+        return module
+
+    # one fit
+
+    def partial_fit(self, X, y=None, classes=None, *, validation=None):
+        """Train on Rows ``X``, watching Rows ``validation`` where given; Ctrl-C keeps the last finished epoch."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        self._n_finished = 0
+        try:
+            self.fit_loop(X, validation=validation)
+        except KeyboardInterrupt:
+            self._end_interrupted()
+        self.notify("on_train_end", X=X, y=y)
+        self.module_.eval()
+        return self
+
+    def fit_loop(self, X, y=None, epochs=None, *, validation=None):
+        epochs = self.max_epochs if epochs is None else epochs
+        order, draws = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(2))
+        loader = BatchLoader(X, self._sampler(X, order))
+        watched = (
+            None if validation is None else BatchLoader(validation, OrderedBatches(len(validation), 1024))
+        )
+        self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
+        self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
+        self._bank = self._new_bank(X, draws)
+        self._kept = KeptWeights(self.module_)
+        best = math.inf
+        data_sets = {"dataset_train": X, "dataset_valid": validation}
+        for epoch in range(1, epochs + 1):
+            self.notify("on_epoch_begin", **data_sets)
+            self.history.record("learning_rate", self._schedule.get_last_lr()[0])
+            self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
+            self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
+            self._n_finished = epoch
+            loss = self.history[-1, "valid_classification_loss"] if self.patience else -epoch
+            if loss < best:
+                best = loss
+                self._kept.keep(epoch)
+            self.notify("on_epoch_end", **data_sets)
+            if self.patience and epoch - self._kept.epoch >= self.patience:
+                break
+        if self._kept.epoch < self._n_finished:
+            self._kept.restore()
+        self._end_fit()
+        return self
+
+    def _end_interrupted(self):
+        if not self._n_finished:
+            raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
+        del self.history[self._n_finished :]
+        self._kept.restore()
+        asked_for = any(
+            isinstance(cb, EarlyStopping) and cb.misses_ >= cb.patience for _, cb in self.callbacks_
+        )
+        if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
+            warnings.warn(
+                f"Training was interrupted after {self._n_finished} of {self.max_epochs} epochs; the weights of "
+                f"epoch {self._kept.epoch} are kept.",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._end_fit()
+
+    def _end_fit(self):
+        """Let go of what only training needs."""
+        self.best_epoch_ = self._kept.epoch
+        del self._kept, self._bank, self._schedule
+        self.optimizer_.zero_grad(set_to_none=True)
+
+    def _sampler(self, rows, random_generator):
+        if self.sampling == "class_aware":
+            return ClassAwareBatches(rows.y, self.classes_per_batch, self.samples_per_class, random_generator)
+        return ShuffledBatches(len(rows), self.batch_size, random_generator)
+
+    def _sampling_corrected_weight(self, rows, sampler):
+        """Class weights over sampling frequencies, so that resampled batches leave the priors as they are."""
+        weight = self.criterion_.class_weight
+        if self.sampling != "class_aware":
+            return weight
+        priors = np.bincount(rows.y, minlength=len(weight)) / len(rows)
+        frequencies = np.zeros(len(weight))
+        frequencies[: len(sampler.frequencies)] = sampler.frequencies
+        correction = np.divide(priors, frequencies, out=np.zeros(len(weight)), where=frequencies > 0)
+        return weight * torch.from_numpy(correction).to(weight)
+
+    def _new_bank(self, rows, random_generator):
+        """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
+        if not self.memory_bank_size or not self.criterion_.contrastive:
+            return None
+        return MemoryBank(
+            self.criterion_.ids(rows.y, np.arange(len(rows))),
+            self.memory_bank_size,
+            self.module_.projection_a.output.out_features,
+            rows.device,
+            self.dtype,
+            random_generator,
+        )
+
+    # one epoch
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run over all batches, and record the mean of every loss term over the rows."""
+        if iterator is None:
+            return
+        self._set_training(training)
+        sums, n_rows = 0, 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            terms = step.pop("terms")
+            sums = sums + torch.stack(list(terms.values())).detach() * len(batch.rows)
+            n_rows += len(batch.rows)
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        means = dict(zip(terms, (sums / n_rows).tolist(), strict=True))  # the epoch's one read-back
+        for name, mean in means.items():
+            self.history.record(f"{prefix}_{name}", mean)
+        self.history.record(f"{prefix}_batch_count", len(iterator))
+        self._check_finite(means, prefix)
+
+    def _check_finite(self, means, prefix):
+        wrong = [name for name, mean in means.items() if not math.isfinite(mean) and name != "loss"]
+        if wrong:
+            rows = "training" if prefix == "train" else "validation"
+            raise ValueError(
+                f"{wrong[0]} became {means[wrong[0]]} in epoch {len(self.history)} (mean over the {rows} rows); "
+                f"{_REMEDY[wrong[0]]}."
+            )
+
+    # one step
+
+    def train_step(self, batch, **fit_params):
+        """Forward, backward and update on one batch; reads nothing back from the device."""
+        self.optimizer_.zero_grad(set_to_none=True)
+        terms, output = self._loss_terms(batch, self._class_weight, self._bank)
+        terms["loss"].backward()
+        self.notify(
+            "on_grad_computed",
+            named_parameters=self.module_.named_parameters(),
+            X=batch.blocks,
+            y=batch.target,
+            batch=batch,
+            training=True,
+        )
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clip)
+        self.optimizer_.step()
+        self._schedule.step()
+        if self._bank is not None:
+            self._bank.store(batch.rows, output.projections)
+        return {"loss": terms["loss"].detach(), "y_pred": output.scores.detach(), "terms": terms}
+
+    def validation_step(self, batch, **fit_params):
+        """Loss terms of validation rows, drawn at their natural frequency and without the bank."""
+        with torch.no_grad():
+            terms, output = self._loss_terms(batch, self.criterion_.class_weight, None)
+        return {"loss": terms["loss"], "y_pred": output.scores, "terms": terms}
+
+    def _loss_terms(self, batch, class_weight, bank):
+        output = self.module_(*batch.blocks)
+        ids = None
+        if output.projections is not None:
+            number = torch.from_numpy(batch.rows).to(batch.target.device, non_blocking=True)
+            ids = self.criterion_.ids(batch.target, number)
+        terms = self.criterion_(
+            output.scores,
+            batch.target,
+            class_weight,
+            output.projections,
+            ids,
+            None if bank is None else bank.draw(batch.rows),
+            getattr(self.module_.head, "bases", None),
+        )
+        return terms, output
+
+    def epochs(self):
+        """The history as one flat dict of floats per epoch, in the estimator's names."""
+        return [
+            {_HISTORY_NAMES.get(name, name): value for name, value in row.items() if name not in _NOT_KEPT}
+            for row in self.history.to_list()
+        ]
+
+    # inference, so that scoring callbacks work
+
+    def get_iterator(self, dataset, training=False):
+        return BatchLoader(dataset, OrderedBatches(len(dataset), 1024))
+
+    def evaluation_step(self, batch, training=False):
+        inputs, _ = unpack_data(batch)
+        self._set_training(training)
+        with torch.set_grad_enabled(training):
+            return self.module_(*inputs).scores
+
+    def predict_proba(self, X):
+        return torch.softmax(self.forward(X), dim=1).numpy()
