@@ -24,9 +24,8 @@ np.save(answer, joblib.load(model).predict_proba(np.load(rows)))
 
 
 def report(name, y_true, y_pred):
-    print(
-        f"{name:22s} accuracy {accuracy_score(y_true, y_pred):.3f}   macro F1 {f1_score(y_true, y_pred, average='macro'):.3f}"
-    )
+    accuracy, macro_f1 = accuracy_score(y_true, y_pred), f1_score(y_true, y_pred, average="macro")
+    print(f"{name:22s} accuracy {accuracy:.3f}   macro F1 {macro_f1:.3f}")
 
 
 def main():
@@ -49,9 +48,7 @@ def main():
         np.save(rows, X_test)
         subprocess.run([sys.executable, "-c", PREDICT, saved, rows, answer], check=True)
         same = np.array_equal(np.load(answer), model.predict_proba(X_test))
-        print(
-            f"saved ({saved.stat().st_size / 1e6:.1f} MB), loaded in a new process: same probabilities: {same}"
-        )
+        print(f"saved ({saved.stat().st_size / 1e6:.1f} MB), loaded in a new process: same probabilities: {same}")
     if not same:
         sys.exit(1)
 

@@ -51,9 +51,7 @@ def resolve_device(device):
         )
     count = getattr(_backend(resolved.type), "device_count", lambda: 1)()
     if resolved.index is not None and resolved.type != "cpu" and resolved.index >= count:
-        raise ValueError(
-            f"device={device!r} was asked for, but torch sees {count} {resolved.type!r} device(s)."
-        )
+        raise ValueError(f"device={device!r} was asked for, but torch sees {count} {resolved.type!r} device(s).")
     return resolved
 
 
@@ -77,8 +75,8 @@ def resolve_dtype(precision, data_dtype, device):
 
 def _random_state(device):
     """Getter and setter of a device's own random state; None where it has none."""
-    backend = None if device.type == "cpu" else _backend(device.type)
-    if not hasattr(backend, "get_rng_state"):
+    backend = _backend(device.type)
+    if device.type == "cpu" or backend is None or not hasattr(backend, "get_rng_state"):
         return None
     if device.type == "mps":  # one device, and functions that take no device
         return backend.get_rng_state, backend.set_rng_state

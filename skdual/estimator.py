@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-import torch
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -29,7 +28,156 @@ def _has_subspaces(estimator):
 
 
 class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
-    """DOC"""
+    """Classifier for samples measured twice.
+
+    Each block of columns has an encoder of its own size; the two are fused by attention over feature tokens,
+    shaped by a contrastive loss, and classified by the distance to one small linear subspace per class.
+
+    Parameters
+    ----------
+    blocks : int, pair, dict or None, default=None
+        Which columns feed which branch. An int k: the first k columns | the rest (-k: the rest | the last k). A
+        pair, or a dict name -> selector, of two selectors in the grammar of
+        :class:`~sklearn.compose.ColumnTransformer` (slice, column numbers, boolean mask, names, callable), or
+        :func:`~skdual.from_prefix`. The two must share out all columns. None: both branches read every column.
+    standardize : bool, default=True
+        Centre every column, scale it to unit variance over the training rows, and limit it smoothly to three
+        deviations.
+    hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
+        Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
+        ``((2048, 1024, 512, 256), (512, 256))`` for blocks of more than 8,192 and 2,048 columns; a branch's
+        widths are halved once or twice for narrower blocks, so that its first layer has no more units than a quarter
+        of the columns as far as two halvings go.
+    dropout : "auto", float or pair of float, default="auto"
+        Dropout rate of both branches or of each. "auto" is ``(0.5, 0.2)``; with halved widths the first is 0.35
+        or 0.2.
+    activation : {"gelu", "gelu_tanh"}, default="gelu"
+        Exact GELU or its tanh approximation.
+    normalization : {"layer", "batch"}, default="layer"
+        Normalisation after each linear layer of the branches.
+    initialization : {"he", "xavier", "orthogonal"}, default="he"
+        Random weights of the branches.
+    fusion : {"attention", "concat"}, default="attention"
+        Attention over feature tokens in both directions, or plain concatenation.
+    token_dim : int, default=8
+        Width of a token. With ``fusion="attention"`` only.
+    attention_heads : int, default=1
+        Must divide ``token_dim``. With ``fusion="attention"`` only.
+    projection_dim : int, default=128
+        Width of the projections that the contrastive loss compares.
+    contrastive : {"supervised", "self_supervised"} or None, default="supervised"
+        Positives are all views of the class, or the other view of the row. None: no contrastive loss.
+    contrastive_weight : float, default=0.5
+        Weight of the contrastive loss; 0 removes it.
+    temperature : float, default=0.1
+        Temperature of the contrastive loss.
+    memory_bank_size : int, default=0
+        Earlier projections to draw for each batch as further candidates of the contrastive loss.
+    head : {"subspace", "linear"}, default="subspace"
+        Score by minus the projection error onto the class's subspace, or by a linear layer.
+    subspace_dim : int, default=4
+        Basis vectors per class. With ``head="subspace"`` only.
+    orthogonality_weight : float, default=1.0
+        Weight of the penalty that keeps the basis vectors orthonormal; 0 removes it. With ``head="subspace"``
+        only.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the cross-entropy, as in scikit-learn.
+    label_smoothing : float, default=0.0
+        Share of the target that is spread evenly over the classes, in [0, 1).
+    batch_size : "auto" or int, default="auto"
+        Rows per step, at least 2. "auto" is the power of two nearest to a sixteenth of the training rows, between
+        32 and 256.
+    sampling : {"shuffle", "class_aware"}, default="shuffle"
+        Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
+        are repeated (a row at most 4 times an epoch, or as often as one ``samples_per_class`` needs) and the
+        cross-entropy is weighted by the inverse of the sampling frequency, so that probabilities keep the priors.
+    classes_per_batch, samples_per_class : int or None, default=None
+        Shape of class-aware batches. None: as many classes as give each at least 4 rows of the batch, and the
+        rows that makes.
+    max_epochs : "auto" or int, default="auto"
+        Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
+        fewer than 400 steps.
+    learning_rate : float, default=0.001
+        Peak learning rate of AdamW.
+    weight_decay : float, default=0.01
+        Decoupled weight decay of the weight matrices.
+    warmup : float, default=0.1
+        Share of the steps over which the learning rate rises; it falls along half a cosine afterwards.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient.
+    early_stopping : bool, default=False
+        Stop when the validation rows' classification loss has not improved for ``patience`` epochs, and
+        keep the best epoch's weights. The rows are ``X_val`` of :meth:`fit`, or else a stratified part of X.
+    validation_fraction : float, default=0.1
+        Share of the rows to set aside with ``early_stopping=True`` and no ``X_val``.
+    patience : int, default=10
+        Epochs without improvement. With ``early_stopping=True`` only.
+    warm_start : bool, default=False
+        Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew.
+    device : str or torch.device, default="auto"
+        "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
+    precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
+        "auto" computes float64 data in float64 on the CPU and everything else in float32. "bfloat16" rounds the
+        products of the encoders while training; weights, losses and predictions stay float32.
+    compile : bool, default=False
+        Compile the forward pass with torch.compile.
+    random_state : int, RandomState instance or None, default=None
+        Seeds weights, dropout, batches, bank and validation split. The global random states of torch and Python are
+        left alone, and with an int numpy's too.
+    verbose : int, default=0
+        With 1 or more a table row is printed each epoch.
+    callbacks : list of skorch callbacks or None, default=None
+        Copied before use.
+    net_params : dict or None, default=None
+        Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    n_features_in_ : int
+        Columns of X in fit.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the columns, where X in fit had names.
+    block_names_ : tuple of two str
+        Names of the blocks; "a" and "b" where none were given.
+    block_indices_ : tuple of two ndarray of int
+        Positions of the columns of each block.
+    network_ : skdual.network.DualBranchNetwork
+        The trained torch module, in evaluation mode.
+    net_ : skdual.training.net.DualBranchNet
+        The skorch net around it.
+    history_ : list of dict
+        For each epoch the means over the training rows of ``train_loss`` (the weighted sum), ``classification_loss``,
+        ``contrastive_loss`` and ``orthogonality_loss`` (unweighted; terms that are off are left out), the same over
+        validation rows where there are any, as ``valid_loss``, ``valid_classification_loss`` and so on,
+        ``learning_rate``, and ``duration`` in seconds.
+    n_epochs_ : int
+        Epochs run, those before a warm start included.
+    device_ : torch.device
+        Where the network is.
+
+    See Also
+    --------
+    skdual.from_prefix : Blocks by column name.
+    skdual.join_blocks : X and blocks from two matrices.
+
+    References
+    ----------
+    Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020. Chen et al., "A Simple Framework for Contrastive
+    Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS
+    2017. Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. Holzmueller et al., "Better by
+    Default", NeurIPS 2024 (smooth limit of standardised columns).
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> htad = load_htad()
+    >>> model = DualBranchClassifier(blocks=36, max_epochs=5, random_state=0)
+    >>> model.fit(htad.data, htad.target).transform(htad.data).shape
+    (1386, 128)
+    """
 
     _parameter_constraints = CONSTRAINTS
 
@@ -48,7 +196,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         attention_heads=1,
         projection_dim=128,
         contrastive="supervised",
-        contrastive_weight=0.1,
+        contrastive_weight=0.5,
         temperature=0.1,
         memory_bank_size=0,
         head="subspace",
@@ -119,7 +267,32 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         self.net_params = net_params
 
     def fit(self, X, y, *, X_val=None, y_val=None):
-        """Train on X and y."""
+        """Train on X and y.
+
+        A fit that is refused or fails changes nothing. Ctrl-C keeps the last finished epoch (the best one with early
+        stopping) and warns.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time.
+        y : array-like of shape (n_samples,)
+            Labels of at least two classes.
+        X_val : like X, of shape (n_validation_samples, n_features), optional
+            Rows to watch the losses on; with ``early_stopping=True`` they decide when to stop.
+        y_val : array-like of shape (n_validation_samples,), optional
+            Their labels, all of which y must have.
+
+        Returns
+        -------
+        self : DualBranchClassifier
+
+        Raises
+        ------
+        ValueError
+            If a parameter or an input is wrong, naming it, what was expected and what came; or if a loss is no longer
+            finite, naming the epoch, the term and what to change.
+        """
         self._validate_params()
         continued = self.warm_start and hasattr(self, "network_")
         data = check_training_input(self, X, y, X_val, y_val)
@@ -207,27 +380,102 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         return run_in_chunks(self.network_, method, Rows(X, self._columns(), self.device_, dtype))
 
     def decision_function(self, X):
-        """Class scores."""
+        """Class scores, whose softmax is the probability.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
+            With two classes the second one's score minus the first one's.
+        """
         scores = self._run("scores", X)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X):
-        return self.classes_[self._run("scores", X).argmax(axis=1)]
+        """The most probable label of every row.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        codes = self._run("scores", X).argmax(axis=1)
+        return self.classes_[codes]
 
     def predict_proba(self, X):
+        """Probability of every class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
         return softmax(self._run("scores", X), axis=1)
 
     def predict_log_proba(self, X):
+        """Logarithm of the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
         return log_softmax(self._run("scores", X), axis=1)
 
     def transform(self, X):
+        """The fused embedding.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        z : ndarray of shape (n_samples, d_a + d_b)
+            d_a and d_b are the last widths of ``hidden_layer_sizes``.
+        """
         return self._run("embed", X)
 
     def transform_branches(self, X):
+        """The outputs of both branches, before they are fused.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        h_a, h_b : ndarray of shape (n_samples, d_a) and (n_samples, d_b)
+        """
         return self._run("encode", X)
 
     @available_if(_has_subspaces)
     def projection_error(self, X):
+        """Squared distance of the unit-length embedding to every class's subspace; with ``head="subspace"`` only.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        errors : ndarray of shape (n_samples, n_classes)
+            At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
+            errors times a learnt scale.
+        """
         return self._run("projection_error", X)
 
     def __getstate__(self):

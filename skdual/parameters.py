@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ SEED_DROPOUT = (0.5, 0.2)
 
 _MAX_HALVINGS = 2
 _NARROW_DROPOUT = 0.2
-_MIN_EPOCHS = 20
+_MIN_EPOCHS = 40
 _MIN_STEPS = 400
 
 _positive_int = Interval(numbers.Integral, 1, None, closed="left")
@@ -149,6 +150,10 @@ def settle(params, widths, codes, classes, n_train):
     }
 
 
+def _is_number(value: Any, kind) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def n_halvings(n_columns, first_width):
     """How often "auto" halves the widths of a branch.
 
@@ -161,14 +166,13 @@ def n_halvings(n_columns, first_width):
 def _hidden_layer_sizes(value, widths):
     if isinstance(value, str):
         return tuple(
-            tuple(size >> n_halvings(p, seed[0]) for size in seed)
-            for seed, p in zip(SEED_WIDTHS, widths, strict=True)
+            tuple(size >> n_halvings(p, seed[0]) for size in seed) for seed, p in zip(SEED_WIDTHS, widths, strict=True)
         )
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
-    if not is_pair or not all(isinstance(s, numbers.Integral) and s > 0 for sizes in value for s in sizes):
+    if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
-            f"hidden_layer_sizes must be 'auto' or a pair of non-empty sequences of positive ints, one for each branch, "
-            f"such as ((256, 128), (64,)); got {value!r}."
+            f"hidden_layer_sizes must be 'auto' or a pair of non-empty sequences of positive ints, one for each "
+            f"branch, such as ((256, 128), (64,)); got {value!r}."
         )
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
 
@@ -181,10 +185,8 @@ def _dropout(value, widths):
             for rate, sizes, p in zip(SEED_DROPOUT, SEED_WIDTHS, widths, strict=True)
         )
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
-        raise ValueError(
-            f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}."
-        )
+    if len(pair) != 2 or not all(_is_number(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
+        raise ValueError(f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}.")
     return tuple(float(rate) for rate in pair)
 
 
@@ -196,8 +198,8 @@ def _check_dims(params, embedding_dim):
         )
     if params["head"] == "subspace" and params["subspace_dim"] > embedding_dim:
         raise ValueError(
-            f"subspace_dim={params['subspace_dim']} exceeds the width of the embedding, {embedding_dim} (the last widths "
-            f"of hidden_layer_sizes together)."
+            f"subspace_dim={params['subspace_dim']} exceeds the width of the embedding, {embedding_dim} (the last "
+            f"widths of hidden_layer_sizes together)."
         )
 
 
@@ -208,7 +210,7 @@ def _class_weight(class_weight, classes, codes):
         wrong = [
             weight
             for weight in class_weight.values()
-            if not (isinstance(weight, numbers.Real) and weight >= 0)
+            if not (_is_number(weight, numbers.Real) and 0 <= weight < math.inf)
         ]
         if unknown or wrong:
             raise ValueError(
@@ -229,7 +231,8 @@ def _batch_settings(params, n_train, n_classes):
         for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
             if value is not None:
                 raise ValueError(
-                    f"{name}={value} has a meaning with sampling='class_aware' only; got sampling={params['sampling']!r}."
+                    f"{name}={value} has a meaning with sampling='class_aware' only; got "
+                    f"sampling={params['sampling']!r}."
                 )
         size = _auto_batch_size(n_train) if size == "auto" else min(int(size), n_train)
         return {"batch_size": size, "classes_per_batch": None, "samples_per_class": None}
@@ -237,24 +240,29 @@ def _batch_settings(params, n_train, n_classes):
         raise ValueError(f"classes_per_batch={k} exceeds the {n_classes} classes of y.")
     if size != "auto" and k is not None and m is not None and k * m != size:
         raise ValueError(
-            f"classes_per_batch={k} x samples_per_class={m} makes batches of {k * m} rows, but batch_size={size}; leave "
-            f"one of the three out."
+            f"classes_per_batch={k} x samples_per_class={m} makes batches of {k * m} rows, but batch_size={size}; "
+            f"leave one of the three out."
         )
+    for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
+        if size != "auto" and value is not None and value > size:
+            raise ValueError(f"{name}={value} exceeds batch_size={size}.")
     rows = _auto_batch_size(n_train) if size == "auto" else int(size)
     if k is None:
-        k = min(n_classes, max(1, rows // (m or 4)))
+        k = min(n_classes, max(1, rows // (m or min(4, rows))))
     if m is None:
-        m = max(2, rows // k)
+        m = max(2 if size == "auto" else 1, rows // k)
     return {"batch_size": k * m, "classes_per_batch": k, "samples_per_class": m}
 
 
 def _auto_batch_size(n_train):
-    """The power of two nearest to an eighth of the rows, between 32 and 256."""
-    return min(n_train, int(np.clip(2 ** round(math.log2(max(n_train, 8) / 8)), 32, 256)))
+    """The power of two nearest to a sixteenth of the rows, between 32 and 256."""
+    return min(n_train, int(np.clip(2 ** round(math.log2(n_train / 16)), 32, 256)))
 
 
 def _max_epochs(max_epochs, n_train, batch):
-    """At least 20 epochs, and as many as make 400 steps."""
+    """At least 40 epochs, and as many as make 400 steps."""
     if max_epochs != "auto":
         return int(max_epochs)
-    return max(_MIN_EPOCHS, math.ceil(_MIN_STEPS / math.ceil(n_train / batch["batch_size"])))
+    joined = batch["classes_per_batch"] is None  # a last row alone joins the batch before it (ShuffledBatches)
+    steps = max(1, math.ceil((n_train - joined) / batch["batch_size"]))
+    return max(_MIN_EPOCHS, math.ceil(_MIN_STEPS / steps))

@@ -22,7 +22,7 @@ def pack(state, version):
     packed = {name: value for name, value in state.items() if name not in _REBUILT}
     packed["_saved"] = {
         "format": FORMAT,
-        "versions": {"skdual": version, "torch": torch.__version__, "scikit-learn": sklearn.__version__},
+        "versions": {"skdual": version, "torch": str(torch.__version__), "scikit-learn": sklearn.__version__},
         "weights": {name: tensor.cpu().numpy() for name, tensor in state["network_"].state_dict().items()},
     }
     return packed
@@ -42,8 +42,8 @@ def unpack(state):
     saved = state.pop("_saved")
     if saved["format"] > FORMAT:
         raise ValueError(
-            f"the saved model has format {saved['format']} (skdual {saved['versions']['skdual']}), this skdual reads up "
-            f"to {FORMAT}; upgrade skdual to load it."
+            f"the saved model has format {saved['format']} (skdual {saved['versions']['skdual']}), this skdual reads "
+            f"up to {FORMAT}; upgrade skdual to load it."
         )
     device = _device_to_load_on(state["device"])
     floats = {array.dtype for array in saved["weights"].values() if array.dtype.kind == "f"}

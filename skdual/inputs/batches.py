@@ -56,9 +56,10 @@ class ClassAwareBatches:
     it has no more of them than there are batches.
 
     Rows of a class are taken from a shuffled queue that is refilled when it runs out and carried over from
-    epoch to epoch. So in one epoch a row is drawn at most
-    ``max(MAX_REPEATS, ceil(samples_per_class / n_c)) + 1`` times, and every row of a class with s_c slots an
-    epoch (s_c may be a fraction) is seen again and again, about every n_c / (samples_per_class * s_c) epochs.
+    epoch to epoch; a slot repeats a row only where its class has fewer than it takes. So in one epoch
+    a row is drawn at most ``max(MAX_REPEATS, ceil(samples_per_class / n_c)) + 1`` times, and every row of a
+    class with s_c slots an epoch (s_c may be a fraction) is seen again and again, about
+    every n_c / (samples_per_class * s_c) epochs.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class ClassAwareBatches:
         return slots
 
     def __iter__(self):
-        batches = [[] for _ in range(self._n_batches)]
+        batches: list[list[np.ndarray]] = [[] for _ in range(self._n_batches)]
         for slot, code in enumerate(self._slots_of_epoch()):
             batches[slot % self._n_batches].append(self._draw(code))
         for batch in batches:
@@ -126,7 +127,9 @@ class ClassAwareBatches:
     def _draw(self, code):
         queue = self._queues[code]
         while len(queue) < self.samples_per_class:
-            queue = np.concatenate([queue, self.random_generator.permutation(self._members[code])])
+            refill = self.random_generator.permutation(self._members[code])
+            waiting = np.isin(refill, queue)  # go to the end: no row is twice in a slot that other rows could fill
+            queue = np.concatenate([queue, refill[~waiting], refill[waiting]])
         self._queues[code] = queue[self.samples_per_class :]
         return queue[: self.samples_per_class]
 

@@ -106,13 +106,10 @@ def join_blocks(A, B):
     >>> X.shape, blocks
     ((3, 6), 4)
     """
-    libraries = [
-        type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)
-    ]
+    libraries = [type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)]
     if libraries[0] != libraries[1]:
         raise TypeError(
-            f"A and B must be frames of one library, or neither a frame; got {type(A).__name__} and "
-            f"{type(B).__name__}."
+            f"A and B must be frames of one library, or neither a frame; got {type(A).__name__} and {type(B).__name__}."
         )
     if libraries[0] is None:
         A, B = (block if sp.issparse(block) else np.asarray(block) for block in (A, B))
@@ -141,7 +138,9 @@ def _join_frames(A, B, library):
         return A.hstack(B)
     if not A.index.equals(B.index):
         raise ValueError("the rows of A and B are labelled differently (their indexes are not equal).")
-    return A.join(B)
+    import pandas as pd  # not a dependency: whoever hands over a frame has it
+
+    return pd.concat([A, B], axis=1)  # A.join(B) would multiply rows of the same label
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +162,7 @@ class ColumnBlocks:
         return tuple(len(index) for index in self.indices)
 
     def same_as(self, other):
-        return all(
-            np.array_equal(mine, theirs) for mine, theirs in zip(self.indices, other.indices, strict=True)
-        )
+        return all(np.array_equal(mine, theirs) for mine, theirs in zip(self.indices, other.indices, strict=True))
 
     def split(self, x):
         """The columns of a dense tensor (rows, columns) as the tensors of block A and of block B."""
@@ -202,7 +199,7 @@ def resolve_blocks(blocks, X, n_features, feature_names):
     if blocks is None:
         return ColumnBlocks(("a", "b"), (everything, everything))
     if isinstance(blocks, numbers.Integral) and not isinstance(blocks, (bool, np.bool_)):
-        if not 0 < abs(blocks) < n_features:
+        if not 0 < abs(int(blocks)) < n_features:
             raise ValueError(
                 f"blocks={blocks} must leave at least one column in each block; X has n_features = {n_features} "
                 f"columns, so its size must be between 1 and {n_features - 1} or between {1 - n_features} and -1."
@@ -248,7 +245,7 @@ def _resolve_selector(block, selector, X, everything, feature_names):
             f"callable; got {selector!r}."
         )
     if wanted.dtype.kind in "UOT":
-        return np.array([_position(block, name, feature_names) for name in wanted], dtype=np.int64)
+        return np.array([_position(block, name, feature_names) for name in wanted.tolist()], dtype=np.int64)
     if wanted.dtype.kind == "b" and len(wanted) != len(everything):
         raise ValueError(
             f"blocks: the boolean mask of block {block!r} has {len(wanted)} entries, X has {len(everything)} columns."
@@ -256,9 +253,7 @@ def _resolve_selector(block, selector, X, everything, feature_names):
     try:
         return everything[wanted]
     except IndexError as error:
-        raise ValueError(
-            f"blocks: block {block!r} of an X with {len(everything)} columns: {error}."
-        ) from error
+        raise ValueError(f"blocks: block {block!r} of an X with {len(everything)} columns: {error}.") from error
 
 
 def _position(block, name, feature_names):

@@ -50,13 +50,13 @@ def check_training_input(estimator, X, y, X_val, y_val):
     """
     # validate_data writes n_features_in_ and feature_names_in_ before it refuses: let it write on a stand-in
     stand_in = type(estimator)(**estimator.get_params(deep=False))
-    checked, y = validate_data(stand_in, X, y, **_matrix_rules())
+    checked, y = validate_data(stand_in, X, y, **_matrix_rules(X))
     feature_names = getattr(stand_in, "feature_names_in_", None)
     _check_finite(checked, "X", feature_names)
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has 1 class ({classes[0]!r}) in {len(y)} rows; a classifier needs at least 2.")
+        raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}) in {len(y)} rows; a classifier needs at least 2.")
     columns = resolve_blocks(estimator.blocks, X, checked.shape[1], feature_names)
     validation = _check_validation_rows(stand_in, X_val, y_val, classes)
     return TrainingInput(checked, codes.astype(np.int64), classes, columns, feature_names, validation)
@@ -64,13 +64,16 @@ def check_training_input(estimator, X, y, X_val, y_val):
 
 def check_matrix(estimator, X, name="X"):
     """Check a matrix against what the estimator was fitted on; returns float32 or float64, dense or CSR."""
-    checked = validate_data(estimator, X, reset=False, **_matrix_rules())
+    checked = validate_data(estimator, X, reset=False, **_matrix_rules(X))
     _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
     return checked
 
 
-def _matrix_rules():
-    return {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": False}
+def _matrix_rules(X):
+    dtypes = [np.float64, np.float32]  # the first is for what is neither
+    if {str(dtype) for dtype in getattr(X, "dtypes", ())} == {"Float32"}:
+        dtypes.reverse()  # scikit-learn does not see that columns of polars are float32 already
+    return {"accept_sparse": "csr", "dtype": dtypes, "ensure_all_finite": False}
 
 
 def _check_validation_rows(estimator, X_val, y_val, classes):
@@ -82,10 +85,13 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
     X_val = check_matrix(estimator, X_val, "X_val")
     y_val = column_or_1d(y_val, warn=True)
     check_consistent_length(X_val, y_val)
-    unknown = np.setdiff1d(y_val, classes)
-    if len(unknown):
+    # looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10"
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    labels = y_val.tolist()
+    unknown = [label for label in dict.fromkeys(labels) if label not in codes]
+    if unknown:
         raise ValueError(f"y_val has {len(unknown)} label(s) that y has not, {unknown[0]!r} first.")
-    return X_val, np.searchsorted(classes, y_val).astype(np.int64)
+    return X_val, np.array([codes[label] for label in labels], dtype=np.int64)
 
 
 def _check_finite(X, name, feature_names):

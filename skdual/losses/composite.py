@@ -67,7 +67,7 @@ class CompositeLoss(nn.Module):
         # heavy rows would count as much as a batch of light ones
         total = classification = (per_row * class_weight[target]).mean()
         terms = {"classification_loss": classification}
-        if projections is not None:
+        if projections is not None and self.contrastive_weight:
             views = torch.cat(projections)
             contrastive = contrastive_loss(views, ids.repeat(2), self.temperature, bank).mean()
             terms["contrastive_loss"] = contrastive

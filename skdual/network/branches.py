@@ -1,5 +1,7 @@
 """Branch encoders: one MLP per block, each layer linear, normalisation, GELU, dropout."""
 
+from itertools import pairwise
+
 from torch import nn
 
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
@@ -19,7 +21,8 @@ def initialize_linear(layer, initialization):
         nn.init.xavier_normal_(layer.weight)
     else:
         nn.init.orthogonal_(layer.weight, gain=nn.init.calculate_gain("relu"))
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 class BranchEncoder(nn.Sequential):
@@ -41,8 +44,9 @@ class BranchEncoder(nn.Sequential):
     def __init__(self, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
         widths = [in_features, *hidden_layer_sizes]
         layers = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
-            linear = nn.Linear(n_in, n_out)
+        for n_in, n_out in pairwise(widths):
+            # batch normalisation takes out any constant: a bias before it would only gather rounding noise
+            linear = nn.Linear(n_in, n_out, bias=normalization != "batch")
             initialize_linear(linear, initialization)
             layers += [
                 linear,

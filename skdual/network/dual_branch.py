@@ -14,7 +14,7 @@ from .scaling import ColumnScaler
 
 
 class NetworkOutput(NamedTuple):
-    """Scores of shape (batch, C), and in training the projections of both branches, (batch, P) each."""
+    """Scores, (batch, n_classes), and the unit-length projections of both branches, (batch, P) each, or None."""
 
     scores: torch.Tensor
     projections: tuple | None
@@ -40,7 +40,7 @@ class DualBranchNetwork(nn.Module):
         0 builds no projection heads.
     standardize : bool
     bfloat16 : bool
-        Encoders, fusion and projection heads compute their products in bfloat16 while training.
+        Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
 
     def __init__(
@@ -64,21 +64,21 @@ class DualBranchNetwork(nn.Module):
         super().__init__()
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim = d_a + d_b
-        self.bfloat16 = bfloat16
-        for side, p, widths, rate in zip("ab", in_features, hidden_layer_sizes, dropout, strict=True):
-            self.add_module(f"scaler_{side}", ColumnScaler(p) if standardize else nn.Identity())
-            encoder = BranchEncoder(p, widths, rate, activation, normalization, initialization)
-            self.add_module(f"branch_{side}", encoder)
+        self._bfloat16 = bfloat16
+        self.scaler_a, self.scaler_b = (ColumnScaler(p) if standardize else nn.Identity() for p in in_features)
+        self.branch_a, self.branch_b = (
+            BranchEncoder(p, widths, rate, activation, normalization, initialization)
+            for p, widths, rate in zip(in_features, hidden_layer_sizes, dropout, strict=True)
+        )
         if fusion == "attention":
             self.fusion: nn.Module = AttentionFusion(d_a, d_b, token_dim, attention_heads)
         else:
             self.fusion = ConcatFusion(d_a, d_b)
         if head == "subspace":
-            self.head: nn.Module = SubspaceHead(d_a + d_b, n_classes, subspace_dim)
+            self.head: SubspaceHead | LinearHead = SubspaceHead(d_a + d_b, n_classes, subspace_dim)
         else:
             self.head = LinearHead(d_a + d_b, n_classes)
-        self.projection_a = ProjectionHead(d_a, projection_dim) if projection_dim else None
-        self.projection_b = ProjectionHead(d_b, projection_dim) if projection_dim else None
+        self.projections = nn.ModuleList(ProjectionHead(d, projection_dim) for d in (d_a, d_b) if projection_dim)
 
     def encode(self, x_a, x_b):
         """The branches' outputs h_a (batch, d_a) and h_b (batch, d_b)."""
@@ -94,20 +94,16 @@ class DualBranchNetwork(nn.Module):
 
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only."""
+        assert isinstance(self.head, SubspaceHead)
         return self.head.projection_error(self.embed(x_a, x_b))
 
     def forward(self, x_a, x_b):
-        """Scores, and in training the projections that the contrastive loss needs."""
-        if not (self.training and self.bfloat16):
-            products = nullcontext()
-        else:
-            products = torch.autocast(x_a.device.type, dtype=torch.bfloat16)
-        with products:
+        """What a training or validation step needs: scores, and the projections where there are heads for them."""
+        autocast = self.training and self._bfloat16
+        with torch.autocast(x_a.device.type, dtype=torch.bfloat16) if autocast else nullcontext():
             h_a, h_b = self.encode(x_a, x_b)
             z = self.fusion(h_a, h_b)
-            projections = None
-            if self.training and self.projection_a is not None:
-                projections = (self.projection_a(h_a), self.projection_b(h_b))
-        if projections is not None:
-            projections = tuple(F.normalize(p.to(x_a.dtype), dim=1) for p in projections)
+            projected = [head(h) for head, h in zip(self.projections, (h_a, h_b), strict=False)]
+        # scores and similarities are differences of close numbers: never below float32
+        projections = tuple(F.normalize(p.to(x_a.dtype), dim=1) for p in projected) or None
         return NetworkOutput(self.head(z.to(x_a.dtype)), projections)

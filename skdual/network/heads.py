@@ -48,9 +48,7 @@ class SubspaceHead(nn.Module):
     def __init__(self, n_features, n_classes, subspace_dim):
         super().__init__()
         self.bases = nn.Parameter(_orthonormal_bases(n_features, n_classes, subspace_dim))
-        self.log_scale = nn.Parameter(
-            torch.tensor(3.0)
-        )  # scale e^3: at scale 1 the scores start all but alike
+        self.log_scale = nn.Parameter(torch.tensor(3.0))  # scale e^3: at scale 1 the scores start all but alike
 
     def projection_error(self, z):
         """Squared error of the unit-length rows, (batch, n_classes), never negative."""
@@ -85,7 +83,7 @@ class LinearHead(nn.Linear):
 
 
 class ProjectionHead(nn.Module):
-    """MLP to the space of the contrastive loss, unit length; used in training only (Chen et al., 2020)."""
+    """MLP to the space of the contrastive loss, not yet of unit length; used in training only (Chen et al., 2020)."""
 
     def __init__(self, n_features, projection_dim):
         super().__init__()

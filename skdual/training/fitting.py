@@ -44,6 +44,7 @@ def build_net(settings, device, dtype, seed, callbacks, verbose, compile, net_pa
         "criterion": CompositeLoss,
         "optimizer": torch.optim.AdamW,
         "train_split": None,
+        "classes": list(range(settings["module"]["n_classes"])),
         "device": device,
         "dtype": dtype,
         "seed": seed,
@@ -79,13 +80,16 @@ def split_rows(codes, validation_fraction, seed):
         train, valid = train_test_split(
             rows[~single], test_size=validation_fraction, stratify=codes[~single], random_state=seed
         )
+        train = np.sort(np.concatenate([train, rows[single]]))
+        if len(np.unique(codes[train])) < codes.max() + 1:
+            raise ValueError("a class would have no row to train on")
     except ValueError as error:
         raise ValueError(
             f"early_stopping=True sets validation_fraction={validation_fraction} of {len(codes)} rows aside, with rows "
             f"of every class on both sides, which can't be done here ({error}); change validation_fraction or give "
             f"X_val and y_val to fit."
         ) from error
-    return np.sort(np.concatenate([train, rows[single]])), np.sort(valid)
+    return train, np.sort(valid)
 
 
 def train(build, data, train_rows, valid_rows, device, dtype, seed, initial_weights):

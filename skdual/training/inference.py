@@ -22,7 +22,7 @@ def run_in_chunks(network, method, rows):
     """
     network.eval()
     parts = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for chunk in rows.chunks():
             result = getattr(network, method)(*rows.fetch(chunk).blocks)
             several = isinstance(result, tuple)

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
+from .means import TermMeans
 from .schedule import WarmupCosine
 from .weights import KeptWeights
 
@@ -143,9 +144,7 @@ class DualBranchNet(NeuralNetClassifier):
         epochs = self.max_epochs if epochs is None else epochs
         order, draws = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(2))
         loader = BatchLoader(X, self._sampler(X, order))
-        watched = (
-            None if validation is None else BatchLoader(validation, OrderedBatches(len(validation), 1024))
-        )
+        watched = None if validation is None else BatchLoader(validation, OrderedBatches(len(validation), 1024))
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         self._bank = self._new_bank(X, draws)
@@ -157,11 +156,11 @@ class DualBranchNet(NeuralNetClassifier):
             self.history.record("learning_rate", self._schedule.get_last_lr()[0])
             self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
             self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
-            self._n_finished = epoch
             loss = self.history[-1, "valid_classification_loss"] if self.patience else -epoch
             if loss < best:
                 best = loss
                 self._kept.keep(epoch)
+            self._n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
             if self.patience and epoch - self._kept.epoch >= self.patience:
                 break
@@ -175,9 +174,7 @@ class DualBranchNet(NeuralNetClassifier):
             raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
         del self.history[self._n_finished :]
         self._kept.restore()
-        asked_for = any(
-            isinstance(cb, EarlyStopping) and cb.misses_ >= cb.patience for _, cb in self.callbacks_
-        )
+        asked_for = any(isinstance(cb, EarlyStopping) and cb.misses_ >= cb.patience for _, cb in self.callbacks_)
         if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
             warnings.warn(
                 f"Training was interrupted after {self._n_finished} of {self.max_epochs} epochs; the weights of "
@@ -188,7 +185,11 @@ class DualBranchNet(NeuralNetClassifier):
         self._end_fit()
 
     def _end_fit(self):
-        """Let go of what only training needs."""
+        """Check the weights, which the last update may have spoilt, and let go of what only training needs."""
+        if not torch.stack([tensor.isfinite().all() for tensor in self.module_.parameters()]).all():
+            raise ValueError(
+                f"the weights are not finite after epoch {self._kept.epoch}; {_REMEDY['classification_loss']}."
+            )
         self.best_epoch_ = self._kept.epoch
         del self._kept, self._bank, self._schedule
         self.optimizer_.zero_grad(set_to_none=True)
@@ -216,7 +217,7 @@ class DualBranchNet(NeuralNetClassifier):
         return MemoryBank(
             self.criterion_.ids(rows.y, np.arange(len(rows))),
             self.memory_bank_size,
-            self.module_.projection_a.output.out_features,
+            self.module_.projections[0].output.out_features,
             rows.device,
             self.dtype,
             random_generator,
@@ -229,27 +230,23 @@ class DualBranchNet(NeuralNetClassifier):
         if iterator is None:
             return
         self._set_training(training)
-        sums, n_rows = 0, 0
+        means = TermMeans()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            terms = step.pop("terms")
-            sums = sums + torch.stack(list(terms.values())).detach() * len(batch.rows)
-            n_rows += len(batch.rows)
+            means.add(step.pop("terms"), len(batch.rows))
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        means = dict(zip(terms, (sums / n_rows).tolist(), strict=True))  # the epoch's one read-back
-        for name, mean in means.items():
-            self.history.record(f"{prefix}_{name}", mean)
+        values, broken = means.read()
+        for name, value in values.items():
+            self.history.record(f"{prefix}_{name}", value)
         self.history.record(f"{prefix}_batch_count", len(iterator))
-        self._check_finite(means, prefix)
-
-    def _check_finite(self, means, prefix):
-        wrong = [name for name, mean in means.items() if not math.isfinite(mean) and name != "loss"]
-        if wrong:
-            rows = "training" if prefix == "train" else "validation"
+        broken.pop("loss", None)
+        if broken:
+            term = min(broken, key=lambda name: broken[name])
+            rows = "training" if training else "validation"
             raise ValueError(
-                f"{wrong[0]} became {means[wrong[0]]} in epoch {len(self.history)} (mean over the {rows} rows); "
-                f"{_REMEDY[wrong[0]]}."
+                f"{term} became NaN or infinite in epoch {len(self.history)}, batch {broken[term] + 1} of the {rows} "
+                f"rows; {_REMEDY[term]}."
             )
 
     # one step

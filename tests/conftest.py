@@ -1,0 +1,30 @@
+import os
+
+os.environ["SCIPY_ARRAY_API"] = "1"  # before anything imports scipy: check_estimator's array API checks need it
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def two_blocks():
+    """150 rows of 7 + 5 columns, three classes that need both blocks; float32, labels as strings."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 3, 150)
+    a = rng.normal(size=(150, 7)) + 2.5 * (codes == 1)[:, None]
+    b = 3 * rng.normal(size=(150, 5)) + 6 * (codes == 2)[:, None] + 10
+    return np.hstack([a, b]).astype(np.float32), np.array(["left", "middle", "right"])[codes]
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Arguments that make a fit of ``two_blocks`` a matter of tenths of a second."""
+    return {
+        "blocks": 7,
+        "hidden_layer_sizes": ((16, 8), (8,)),
+        "token_dim": 4,
+        "projection_dim": 8,
+        "batch_size": 32,
+        "max_epochs": 4,
+        "random_state": 0,
+    }

@@ -1,0 +1,206 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skdual.inputs.batches import MAX_REPEATS, BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows
+
+COUNTS = {
+    "balanced": [30] * 6,
+    "rare": [500, 40, 7, 1],
+    "very rare": [300, 2, 2, 2, 1, 1],
+    "single rows": [1] * 9,
+    "two classes": [3, 200],
+    "all sizes": list(range(1, 40)),
+}
+with_counts = pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS.keys())
+with_shape = pytest.mark.parametrize(("k", "m"), [(1, 5), (2, 1), (2, 2), (2, 3), (3, 4), (4, 8), (4, 17)])
+
+
+def class_aware(counts, k, m, seed=0):
+    """Sampler of rows in random order, and their codes."""
+    codes = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    return ClassAwareBatches(codes, min(k, len(counts)), m, np.random.default_rng(seed)), codes
+
+
+def naive_sizes(n, size):
+    sizes = []
+    while n:
+        sizes.append(min(n, size))
+        n -= sizes[-1]
+    if len(sizes) > 1 and sizes[-1] == 1 and size > 1:
+        sizes[-2:] = [size + 1]
+    return sizes
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 100])
+def test_shuffled_batches_are_full_but_for_the_last_and_none_is_a_lone_row(size):
+    for n in range(1, 60):
+        batches = ShuffledBatches(n, size, np.random.default_rng(0))
+        assert [len(batch) for batch in batches] == naive_sizes(n, size)
+        assert len(batches) == len(naive_sizes(n, size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 100])
+def test_shuffled_batches_hold_every_row_once_an_epoch(size):
+    for n in range(1, 60):
+        batches = ShuffledBatches(n, size, np.random.default_rng(0))
+        for _ in range(2):
+            assert_array_equal(np.sort(np.concatenate(list(batches))), np.arange(n))
+
+
+def test_shuffled_batches_bring_a_row_to_every_place():
+    batches = ShuffledBatches(5, 2, np.random.default_rng(0))
+    orders = np.array([np.concatenate(list(batches)) for _ in range(2000)])
+    share = (orders[:, :, None] == np.arange(5)).mean(axis=0)
+    assert_allclose(share, 0.2, atol=0.05)  # 5 standard errors and more
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 4), (8, 4), (9, 4), (10, 4), (5, 1), (3, 10)])
+def test_ordered_batches_are_the_rows_in_order(n, size):
+    batches = OrderedBatches(n, size)
+    rows = list(batches)
+    assert_array_equal(np.concatenate(rows), np.arange(n))
+    assert len(batches) == len(rows)
+    assert {len(batch) for batch in rows[:-1]} <= {size}
+    assert len(rows[-1]) <= size
+
+
+SAMPLERS = {
+    "shuffled": lambda seed: ShuffledBatches(50, 8, np.random.default_rng(seed)),
+    "class-aware": lambda seed: class_aware([20, 20, 9, 1], 3, 4, seed)[0],
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
+def test_a_seed_gives_the_same_epochs_and_each_is_another(sampler):
+    first, again, other = (
+        [np.concatenate(list(batches)).tolist() for batches in [sampler(seed)] for _ in range(4)] for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert len({tuple(epoch) for epoch in first + other}) == 8
+
+
+@with_counts
+@with_shape
+def test_class_aware_batches_have_k_times_m_rows(counts, k, m):
+    batches, codes = class_aware(counts, k, m)
+    size = min(k, len(counts)) * m
+    for _ in range(3):
+        assert [len(batch) for batch in batches] == [size] * len(batches)
+    assert len(batches) == math.ceil(len(codes) / size)
+
+
+@pytest.mark.parametrize(("k", "m"), [(1, 3), (2, 2), (3, 5), (4, 4), (6, 7), (6, 40)])
+def test_balanced_classes_give_k_classes_of_m_rows_to_every_batch(k, m):
+    batches, codes = class_aware([30] * 6, k, m)
+    for _ in range(3):
+        for batch in batches:
+            per_class = np.bincount(codes[batch], minlength=6)
+            assert sorted(per_class) == [0] * (6 - k) + [m] * k
+
+
+@with_counts
+@with_shape
+def test_a_class_is_spread_evenly_over_the_batches(counts, k, m):
+    batches, codes = class_aware(counts, k, m)
+    for _ in range(3):
+        slots = np.array([np.bincount(codes[batch], minlength=len(counts)) for batch in batches]) / m
+        assert_array_equal(slots, np.round(slots))
+        assert (np.ptp(slots, axis=0) <= 1).all()
+
+
+@with_counts
+@with_shape
+def test_no_row_is_drawn_more_often_than_documented(counts, k, m):
+    batches, codes = class_aware(counts, k, m)
+    bound = np.array([max(MAX_REPEATS, math.ceil(m / count)) + 1 for count in counts])
+    for _ in range(8):
+        drawn = np.bincount(np.concatenate(list(batches)), minlength=len(codes))
+        assert (drawn <= bound[codes]).all()
+
+
+@with_counts
+@with_shape
+def test_rows_of_a_class_take_turns(counts, k, m):
+    batches, codes = class_aware(counts, k, m)
+    drawn = np.zeros(len(codes), dtype=int)
+    for _ in range(5):
+        drawn += np.bincount(np.concatenate(list(batches)), minlength=len(codes))
+        assert max(np.ptp(drawn[codes == code]) for code in range(len(counts))) <= 1
+
+
+@with_counts
+@with_shape
+def test_every_row_is_seen_within_a_bounded_number_of_epochs(counts, k, m):
+    batches, codes = class_aware(counts, k, m)
+    slots = batches.frequencies * len(batches) * min(k, len(counts))
+    epochs = np.ceil(np.array(counts) / (m * slots)) + np.ceil(1 / slots)
+    first_seen = np.full(len(codes), np.inf)
+    for epoch in range(1, int(epochs.max()) + 1):
+        rows = np.concatenate(list(batches))
+        first_seen[rows] = np.minimum(first_seen[rows], epoch)
+    assert (first_seen <= epochs[codes]).all()
+
+
+@with_counts
+@with_shape
+def test_frequencies_are_the_share_of_the_rows_drawn(counts, k, m):
+    batches, codes = class_aware(counts, k, m)
+    epochs = 100
+    drawn = sum(np.bincount(codes[batch], minlength=len(counts)) for _ in range(epochs) for batch in batches)
+    # a class is never owed a slot or more, however long it goes on
+    assert_allclose(batches.frequencies, drawn / drawn.sum(), atol=m / drawn.sum())
+
+
+def test_common_classes_get_what_rare_ones_cannot_fill():
+    batches, codes = class_aware([500, 40, 7, 1], 4, 4)
+    # 35 batches of 4 slots, 35 slots for each class at first; 7 rows four times fill 7 slots and a class gets at
+    # least 1, which leaves 132 for two; 40 rows four times fill 40 of their 66, and the rest is the largest class's
+    for _ in range(3):
+        assert_array_equal(np.bincount(codes[np.concatenate(list(batches))]), 4 * np.array([92, 40, 7, 1]))
+
+
+@pytest.mark.parametrize(("n_rows", "m"), [(2, 2), (2, 3), (3, 2), (3, 7), (5, 3), (5, 4), (7, 7)])
+def test_the_rows_of_a_class_in_a_batch_are_as_many_as_can_be(n_rows, m):
+    batches, codes = class_aware([n_rows, 200], 2, m)
+    for _ in range(50):
+        different = {len(np.unique(batch[codes[batch] == 0])) for batch in batches}
+        assert different <= {0, min(n_rows, m)}
+
+
+def test_every_two_classes_meet_in_a_batch():
+    batches, codes = class_aware([30] * 6, 2, 5)
+    pairs = {tuple(np.unique(codes[batch])) for _ in range(20) for batch in batches}
+    assert pairs == set(itertools.combinations(range(6), 2))
+
+
+def test_a_thousand_classes_take_turns_in_few_batches():
+    batches, codes = class_aware([2] * 1000, 10, 20)
+    assert len(batches) == 10  # of 10 slots: a tenth of the classes an epoch
+    for _ in range(2):
+        seen = np.concatenate([codes[batch] for _ in range(10) for batch in batches])
+        assert_array_equal(np.bincount(seen), np.full(1000, 20))
+
+
+def test_codes_without_rows_are_never_drawn():
+    batches, _ = class_aware([0, 5, 0, 0, 30, 1], 3, 4)
+    assert_array_equal(batches.frequencies > 0, [False, True, False, False, True, True])
+    for _ in range(20):
+        assert {len(batch) for batch in batches} == {12}
+
+
+def test_the_loader_fetches_what_the_sampler_draws():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    rows = Rows(X, ColumnBlocks(("a", "b"), (np.array([0]), np.array([1, 2]))), torch.device("cpu"), torch.float64)
+    sampler, drawn = (ShuffledBatches(20, 6, np.random.default_rng(0)) for _ in range(2))
+    loader = BatchLoader(rows, sampler)
+    batches = list(loader)
+    assert len(loader) == len(batches)
+    for batch, numbers in zip(batches, drawn, strict=True):
+        assert_array_equal(torch.cat(batch.blocks, dim=1), X[numbers])

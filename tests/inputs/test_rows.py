@@ -1,0 +1,195 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.preprocessing import StandardScaler
+
+from skdual.inputs import rows as module
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows, column_statistics
+
+N, P = 60, 7
+COLUMNS = ColumnBlocks(("a", "b"), (np.array([1, 4]), np.array([6, 0, 2, 3, 5])))  # scattered: no column in its place
+AT = np.array([3, 0, 3, 39, 17])
+SUBSET = np.random.default_rng(1).permutation(N)[:40]
+
+
+@pytest.fixture(name="X", params=[np.float64, np.float32], ids=lambda dtype: dtype.__name__)
+def matrix(request):
+    """Half zeros, with rows and a column of nothing else, far from 0 where it is not, and three constant columns."""
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((N, P)) < 0.5, 0, rng.normal(1000, 5, (N, P)))
+    X[[0, 17, 18, N - 1]] = 0
+    X[:, [2, 3, 5]] = 0, 0.1, 1e8 / 3
+    return X.astype(request.param)
+
+
+def read_only(X, folder):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+def memory_mapped(X, folder):
+    np.save(folder / "X.npy", X)
+    return np.load(folder / "X.npy", mmap_mode="r")
+
+
+def int64_indices(X, folder):
+    X = sp.csr_matrix(X)
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
+
+
+def every_cell_stored(X, folder):
+    return sp.csr_matrix((X.ravel(), np.tile(np.arange(P), N), np.arange(0, N * P + 1, P)), shape=X.shape)
+
+
+def every_cell_twice(X, folder):
+    halves = np.concatenate([X, X], axis=1).ravel() / 2
+    return sp.csr_matrix((halves, np.tile(np.arange(P), 2 * N), np.arange(0, 2 * N * P + 1, 2 * P)), shape=X.shape)
+
+
+STORED = {
+    "C": lambda X, folder: X,
+    "F": lambda X, folder: np.asfortranarray(X),
+    "strided": lambda X, folder: np.repeat(X, 2, axis=1)[:, ::2],
+    "read-only": read_only,
+    "memory-mapped": memory_mapped,
+    "csr": lambda X, folder: sp.csr_matrix(X),
+    "csr array": lambda X, folder: sp.csr_array(X),
+    "csr of int64 indices": int64_indices,
+    "csr with zeros": every_cell_stored,
+    "csr with duplicates": every_cell_twice,
+}
+stored_as = pytest.mark.parametrize("stored", STORED.values(), ids=STORED.keys())
+of_rows = pytest.mark.parametrize("subset", [None, SUBSET], ids=["all rows", "a subset"])
+
+
+def data_set(X, dtype=torch.float64, **options):
+    return Rows(X, COLUMNS, torch.device("cpu"), dtype, **options)
+
+
+def chosen(X, subset):
+    return X if subset is None else X[subset]
+
+
+def assert_blocks(batch, dense):
+    for block, index in zip(batch.blocks, COLUMNS.indices, strict=True):
+        assert_array_equal(block.numpy(), dense[:, index])
+
+
+@stored_as
+@of_rows
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_fetch_gives_the_cells_of_the_dense_rows(X, stored, subset, dtype, tmp_path):
+    batch = data_set(stored(X, tmp_path), dtype, subset=subset).fetch(AT)
+    assert {block.dtype for block in batch.blocks} == {dtype}
+    assert_blocks(batch, chosen(X, subset)[AT].astype(str(dtype).removeprefix("torch.")))
+
+
+def test_duplicates_stay_unsummed_in_the_matrix(X, tmp_path):
+    doubled = every_cell_twice(X, tmp_path)
+    data_set(doubled).fetch(AT)
+    column_statistics(data_set(doubled))
+    assert doubled.nnz == 2 * X.size
+
+
+@of_rows
+def test_fetch_gives_target_and_numbers_of_the_rows(X, subset):
+    y = np.arange(N) * 10
+    batch = data_set(X, y=y, subset=subset).fetch(AT)
+    assert_array_equal(batch.target.numpy(), chosen(y, subset)[AT])
+    assert_array_equal(batch.rows, AT)
+
+
+def test_a_batch_unpacks_to_inputs_and_target(X):
+    batch = data_set(X, y=np.arange(N)).fetch(AT)
+    blocks, target = batch
+    assert blocks is batch.blocks
+    assert target is batch.target
+
+
+def test_without_y_there_is_no_target(X):
+    assert data_set(X).fetch(AT).target is None
+
+
+@pytest.mark.parametrize("y", [None, np.arange(N)], ids=["without y", "with y"])
+def test_an_item_is_one_row(X, y):
+    rows = data_set(X, y=y, subset=SUBSET)
+    (a, b), target = rows[5]
+    assert_array_equal(torch.cat([a, b]).numpy(), X[SUBSET[5], np.concatenate(COLUMNS.indices)])
+    assert target == (0 if y is None else SUBSET[5])
+
+
+@of_rows
+def test_the_length_is_the_number_of_rows(X, subset):
+    assert len(data_set(sp.csr_matrix(X), subset=subset)) == len(chosen(X, subset))
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csr_array])
+def test_fetch_makes_nothing_dense_on_the_host(X, kind, monkeypatch):
+    for name in ("toarray", "todense"):
+        monkeypatch.setattr(kind, name, lambda *args, **kwargs: pytest.fail("densified"))
+    assert_blocks(data_set(kind(X)).fetch(AT), X[AT])
+
+
+@pytest.mark.parametrize("store", [np.asarray, np.asfortranarray, sp.csr_matrix])
+def test_fetch_copies_its_rows_only(store):
+    rows = data_set(store(np.ones((50_000, P))))
+    tracemalloc.start()
+    rows.fetch(AT)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000  # bytes: less than a column, or an index of the rows
+
+
+def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
+    shapes, toarray = [], sp.csr_matrix.toarray
+    monkeypatch.setattr(sp.csr_matrix, "toarray", lambda part: shapes.append(part.shape) or toarray(part))
+    monkeypatch.setattr(module, "_CHUNK_CELLS", 20 * P)
+    column_statistics(data_set(sp.csr_matrix(X)))
+    assert shapes == [(20, P)] * 3
+
+
+@stored_as
+@of_rows
+@pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
+def test_statistics_are_those_of_standard_scaler(X, stored, subset, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    mean, scale = column_statistics(data_set(stored(X, tmp_path), subset=subset))
+    oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
+    assert mean.dtype == scale.dtype == np.float64
+    assert_allclose(mean, oracle.mean_, rtol=1e-10)
+    assert_allclose(scale, oracle.scale_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
+def test_constant_columns_have_scale_one(X, cells, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    _, scale = column_statistics(data_set(X))
+    assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
+
+
+@stored_as
+@of_rows
+def test_statistics_do_not_depend_on_how_the_rows_are_stored(X, stored, subset, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", 1)
+    expected = column_statistics(data_set(X, subset=subset))
+    assert_array_equal(column_statistics(data_set(stored(X, tmp_path), subset=subset)), expected)
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 2500])
+@pytest.mark.parametrize(("cells", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
+def test_chunks_are_all_rows_once_in_order(n, cells, most, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    chunks = list(data_set(np.zeros((n, P))).chunks())
+    assert_array_equal(np.concatenate(chunks), np.arange(n))
+    assert max(map(len, chunks)) == min(n, most)
+
+
+def test_chunks_number_the_rows_of_the_subset(X):
+    assert_array_equal(np.concatenate(list(data_set(X, subset=SUBSET).chunks())), np.arange(len(SUBSET)))

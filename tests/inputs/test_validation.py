@@ -1,0 +1,219 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn.preprocessing import LabelEncoder
+
+from skdual import DualBranchClassifier
+from skdual.inputs import validation as module
+from skdual.inputs.validation import check_matrix, check_training_input
+
+N, P = 2100, 5
+NAMES = ["u", "v", "w", "x", "y"]
+RNG = np.random.default_rng(0)
+X = np.where(RNG.random((N, P)) < 0.6, 0, RNG.normal(size=(N, P)))
+X[100:300] = 0
+Y = RNG.integers(0, 3, N)
+
+CONTAINERS = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "csr": sp.csr_matrix,
+    "csc": sp.csc_array,
+    "pandas": lambda X: pd.DataFrame(X, columns=NAMES),
+    "polars": lambda X: pl.DataFrame(X, schema=NAMES),
+}
+contained = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS.keys())
+
+
+def check(X, y=Y, X_val=None, y_val=None, estimator=None):
+    return check_training_input(estimator or DualBranchClassifier(2), X, y, X_val, y_val)
+
+
+def fitted_on(X):
+    """An estimator that remembers the columns of X and nothing else."""
+    estimator = DualBranchClassifier(2)
+    estimator.n_features_in_ = X.shape[1]
+    if hasattr(X, "columns"):
+        estimator.feature_names_in_ = np.array(X.columns, dtype=object)
+    return estimator
+
+
+def as_dense(X):
+    return X.toarray() if sp.issparse(X) else X
+
+
+BAD_CELLS = {
+    "first cell": [(0, 0, np.nan)],
+    "last cell": [(N - 1, P - 1, -np.inf)],
+    "last row of a chunk": [(1023, 4, np.inf)],
+    "first row of a chunk": [(1024, 0, np.nan)],
+    "after empty rows": [(300, 2, np.nan), (301, 1, np.nan)],
+    "several chunks": [(1500, 3, np.nan), (1500, 4, np.inf), (1600, 0, -np.inf), (2050, 1, np.nan), (2050, 2, np.inf)],
+    "a column": [(row, 1, np.nan) for row in range(N)],
+}
+
+
+@contained
+@pytest.mark.parametrize("cells", BAD_CELLS.values(), ids=BAD_CELLS.keys())
+@pytest.mark.parametrize("chunk", [1, 1024])
+def test_cells_that_are_not_finite_are_counted_and_placed(container, cells, chunk, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_ROWS", chunk)
+    bad = X.copy()
+    for row, column, value in cells:
+        bad[row, column] = value
+    bad = container(bad)
+    row, column, _ = cells[0]
+    place = repr(NAMES[column]) if hasattr(bad, "columns") else column
+    counts = f"{sum(np.isnan(v) for *_, v in cells)} NaN and {sum(np.isinf(v) for *_, v in cells)} infinite"
+    with pytest.raises(ValueError, match=rf"^X contains {counts} .* the first in row {row}, column {place};"):
+        check(bad)
+
+
+@contained
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("X", lambda good, bad: check_matrix(fitted_on(good), bad)),
+        ("X_val", lambda good, bad: check(good, X_val=bad, y_val=Y)),
+    ],
+    ids=["predict", "validation"],
+)
+def test_cells_that_are_not_finite_are_refused_everywhere(container, name, call):
+    bad = X.copy()
+    bad[7, 3] = np.nan
+    with pytest.raises(ValueError, match=rf"^{name} contains 1 NaN and 0 infinite .* row 7, column ('x'|3);"):
+        call(container(X), container(bad))
+
+
+@contained
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, bool], ids=lambda dtype: dtype.__name__)
+def test_cells_stay_as_they_are_and_only_integers_become_floats(container, dtype):
+    given = (10 * X).astype(dtype)
+    checked = check(container(given)).X
+    assert checked.dtype == (dtype if np.issubdtype(dtype, np.floating) else np.float64)
+    assert not sp.issparse(checked) or checked.format == "csr"
+    assert_array_equal(as_dense(checked), given)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_a_memory_mapped_matrix_is_not_copied(order, dtype, tmp_path):
+    np.save(tmp_path / "X.npy", X.astype(dtype, order=order))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert np.shares_memory(check(mapped).X, mapped)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["b", "a", "c"], [5, -1, 0], [True, False], np.array(["yes", "no", "?"], dtype=object), [2.0, 1.0]],
+    ids=str,
+)
+def test_codes_are_those_of_label_encoder(labels):
+    y = np.asarray(labels)[np.arange(N) % len(labels)]
+    y_val = y[1:3]  # without one of the classes where there are three
+    encoder = LabelEncoder().fit(y)
+    data = check(X, y, X[1:3], y_val)
+    assert_array_equal(data.classes, encoder.classes_)
+    assert_array_equal(data.y, encoder.transform(y))
+    assert_array_equal(data.validation[1], encoder.transform(y_val))
+    assert data.y.dtype == data.validation[1].dtype == np.int64
+
+
+@contained
+def test_validation_rows_come_back_as_x_does(container):
+    data = check(container(X), X_val=container(X[:9]), y_val=Y[:9])
+    assert_array_equal(as_dense(data.validation[0]), X[:9])
+
+
+def test_without_validation_rows_there_are_none():
+    assert check(X).validation is None
+
+
+@pytest.mark.parametrize(
+    ("X_val", "y_val", "message"),
+    [
+        (X, None, "X_val was given without y_val"),
+        (None, Y, "y_val was given without X_val"),
+        (X[:5], Y[:4], r"inconsistent numbers of samples: \[5, 4\]"),
+        (X[:, :3], Y, "3 features, but DualBranchClassifier is expecting 5"),
+        (X[:3], [0, 7, 9], r"y_val has 2 label\(s\) that y has not, 7 first"),
+        (X[:3], [7, 0, 7], r"y_val has 1 label\(s\) that y has not, 7 first"),
+        (X[:3], ["0", "1", "2"], r"y_val has 3 label\(s\) that y has not, '0' first"),
+        (X[:2], [0.5, 1.0], r"y_val has 1 label\(s\) that y has not, 0.5 first"),
+    ],
+)
+def test_validation_rows_that_do_not_fit_are_refused(X_val, y_val, message):
+    with pytest.raises(ValueError, match=message):
+        check(X, X_val=X_val, y_val=y_val)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(N, dtype=int), rf"y has 1 class \(0\) in {N} rows"),
+        (np.full(N, "only"), rf"y has 1 class \('only'\) in {N} rows"),
+        (RNG.normal(size=N), "Unknown label type: continuous"),
+        (Y[:-1], "inconsistent numbers of samples"),
+        (np.stack([Y, Y], axis=1), "1d array"),
+        (None, "requires y to be passed"),
+    ],
+)
+def test_a_y_that_names_no_two_classes_is_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        check(X, y)
+
+
+FRAME = CONTAINERS["pandas"](X)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (FRAME[NAMES[::-1]], "must be in the same order"),
+        (FRAME.drop(columns="w"), "missing"),
+        (FRAME.rename(columns={"w": "new"}), "unseen at fit time"),
+    ],
+    ids=["re-ordered", "missing", "renamed"],
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda changed: check_matrix(fitted_on(FRAME), changed),
+        lambda changed: check(FRAME, X_val=changed, y_val=Y),
+    ],
+    ids=["predict", "validation"],
+)
+def test_changed_columns_give_scikit_learn_s_errors(call, changed, message):
+    with pytest.raises(ValueError, match=message):
+        call(changed)
+
+
+@pytest.mark.parametrize("estimator", [DualBranchClassifier(2), fitted_on(FRAME.iloc[:, 1:])], ids=["new", "fitted"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": FRAME.replace(0, np.nan)}, "X contains"),
+        ({"X": FRAME.iloc[:, :2]}, "blocks=2"),
+        ({"y": np.zeros(N)}, "y has 1 class"),
+        ({"y": Y[1:]}, "inconsistent"),
+        ({"X_val": FRAME}, "without y_val"),
+        ({"X_val": FRAME.replace(0, np.inf), "y_val": Y}, "X_val contains"),
+        ({"X_val": FRAME, "y_val": Y + 1}, "y_val has"),
+    ],
+    ids=["cells", "blocks", "one class", "length of y", "no y_val", "validation cells", "unknown label"],
+)
+def test_a_refused_check_leaves_the_estimator_as_it_was(estimator, changes, message):
+    before = dict(vars(estimator))
+    with pytest.raises(ValueError, match=message):
+        check(**{"X": FRAME, "y": Y, **changes}, estimator=estimator)
+    assert list(vars(estimator).items()) == list(before.items())
+
+
+def test_a_passed_check_leaves_the_estimator_as_it_was():
+    estimator = DualBranchClassifier(2)
+    before = dict(vars(estimator))
+    assert_array_equal(check(FRAME, estimator=estimator).feature_names, NAMES)
+    assert vars(estimator) == before

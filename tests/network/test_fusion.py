@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import torch
+from naive import gelu, layer_norm, softmax
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skdual.network.fusion import AttentionFusion, ConcatFusion
+
+SIZES = [(5, 3, 4, 1), (5, 3, 4, 2), (2, 6, 6, 2), (4, 4, 1, 1)]  # d_a, d_b, token_dim, heads
+
+
+def make_fusion(d_a=5, d_b=3, token_dim=4, heads=2):
+    fusion = AttentionFusion(d_a, d_b, token_dim, heads).double()
+    for parameter in fusion.parameters():  # norms and biases too
+        nn.init.normal_(parameter, std=0.7)
+    return fusion
+
+
+def make_inputs(d_a=5, d_b=3, n_rows=4):
+    return torch.randn(n_rows, d_a).double(), torch.randn(n_rows, d_b).double()
+
+
+def naive_fusion(fusion, token_dim, heads, h_a, h_b):
+    """The fusion of one row, token by token, from the weights of ``fusion``."""
+    weights = {name: parameter.detach().numpy() for name, parameter in fusion.named_parameters()}
+
+    def linear(name, x):
+        return weights[f"{name}.weight"] @ x + weights[f"{name}.bias"]
+
+    def norm(name, x):
+        return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    def tokens(side, h):
+        numbers = linear(f"tokens_{side}.linear", h)
+        return [numbers[j * token_dim : (j + 1) * token_dim] for j in range(len(h))]
+
+    def attend(block, own, others):
+        size = token_dim // heads
+        updated = []
+        for token in own:
+            query = linear(f"{block}.query", norm(f"{block}.query_norm", token))
+            pairs = [linear(f"{block}.key_value", norm(f"{block}.key_norm", other)) for other in others]
+            attended = np.zeros(token_dim)
+            for head in range(heads):
+                at = slice(head * size, (head + 1) * size)
+                scores = np.array([query[at] @ pair[:token_dim][at] / np.sqrt(size) for pair in pairs])
+                for share, pair in zip(softmax(scores), pairs, strict=True):
+                    attended[at] += share * pair[token_dim:][at]
+            token = token + linear(f"{block}.output", attended)
+            hidden = gelu(linear(f"{block}.feed_forward.1", norm(f"{block}.feed_forward.0", token)))
+            updated.append(token + linear(f"{block}.feed_forward.3", hidden))
+        return updated
+
+    tokens_a, tokens_b = tokens("a", h_a), tokens("b", h_b)
+    from_a = [linear("readout_a", token)[0] for token in attend("a_to_b", tokens_a, tokens_b)]
+    from_b = [linear("readout_b", token)[0] for token in attend("b_to_a", tokens_b, tokens_a)]
+    return norm("norm", np.concatenate([h_a + from_a, h_b + from_b]))
+
+
+@pytest.mark.parametrize(("d_a", "d_b", "token_dim", "heads"), SIZES)
+def test_attention_equals_naive_loops(d_a, d_b, token_dim, heads):
+    fusion, (h_a, h_b) = make_fusion(d_a, d_b, token_dim, heads), make_inputs(d_a, d_b)
+    rows = zip(h_a.numpy(), h_b.numpy(), strict=True)
+    expected = [naive_fusion(fusion, token_dim, heads, a, b) for a, b in rows]
+    np.testing.assert_allclose(fusion(h_a, h_b).detach(), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_cross_attention_agrees_with_multihead_attention(heads):
+    block = make_fusion(token_dim=8, heads=heads).a_to_b
+    peer = nn.MultiheadAttention(8, heads, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        peer.in_proj_weight.copy_(torch.cat([block.query.weight, block.key_value.weight]))
+        peer.in_proj_bias.copy_(torch.cat([block.query.bias, block.key_value.bias]))
+    peer.out_proj = block.output
+    tokens, others = torch.randn(3, 5, 8).double(), torch.randn(3, 9, 8).double()
+    keys = block.key_norm(others)
+    attended = tokens + peer(block.query_norm(tokens), keys, keys)[0]
+    torch.testing.assert_close(block(tokens, others), attended + block.feed_forward(attended), rtol=0, atol=1e-10)
+
+
+def test_both_directions_exchange_information():
+    fusion, inputs = make_fusion(d_a=5, d_b=3), make_inputs(d_a=5, d_b=3, n_rows=1)
+    fusion.norm = nn.Identity()  # which mixes the halves by itself
+    by_a, by_b = torch.autograd.functional.jacobian(lambda *h: fusion(*h)[0], inputs)
+    of_a_by_b, of_b_by_a = by_b[:5, 0], by_a[5:, 0]
+    assert of_a_by_b.shape == (5, 3)
+    assert of_b_by_a.shape == (3, 5)
+    assert of_a_by_b.abs().min() > 1e-6
+    assert of_b_by_a.abs().min() > 1e-6
+
+
+def test_rows_do_not_mix():
+    fusion, (h_a, h_b) = make_fusion(), make_inputs()
+    before = fusion(h_a, h_b)
+    h_a[0] += 1
+    h_b[0] -= 1
+    after = fusion(h_a, h_b)
+    assert not torch.isclose(before[0], after[0]).any()
+    torch.testing.assert_close(before[1:], after[1:], rtol=0, atol=1e-14)
+
+
+def test_gradient_reaches_every_parameter():
+    fusion = AttentionFusion(5, 3, 4, 2).double()  # as initialised
+    output = fusion(*make_inputs())
+    (output * torch.randn_like(output)).sum().backward()
+    reached = [name for name, p in fusion.named_parameters() if p.grad is not None and p.grad.abs().max() > 1e-8]
+    assert reached == [name for name, _ in fusion.named_parameters()]
+
+
+class _Operators(TorchDispatchMode):
+    """Notes the names of all operators that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.names.add(str(operator))
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_training_reaches_the_fused_kernel(heads, dtype):
+    fusion = AttentionFusion(24, 16, 8, heads).to(dtype).train()
+    h_a, h_b = (torch.randn(6, d, dtype=dtype, requires_grad=True) for d in (24, 16))
+    with _Operators() as operators:
+        fusion(h_a, h_b).square().sum().backward()
+    assert "aten._scaled_dot_product_flash_attention_for_cpu.default" in operators.names
+    assert "aten._scaled_dot_product_flash_attention_for_cpu_backward.default" in operators.names
+    assert not [name for name in operators.names if "softmax" in name or "bmm" in name or "dropout" in name]
+
+
+@pytest.mark.parametrize("fusion", [AttentionFusion(5, 3, 4, 2), ConcatFusion(5, 3)])
+def test_no_dropout(fusion):
+    assert not [module for module in fusion.modules() if "Dropout" in type(module).__name__]
+    h_a, h_b = torch.randn(4, 5), torch.randn(4, 3)
+    assert torch.equal(fusion.train()(h_a, h_b), fusion.eval()(h_a, h_b))
+
+
+def test_concat_is_the_layer_norm_of_both():
+    fusion, (h_a, h_b) = ConcatFusion(5, 3).double(), make_inputs()
+    nn.init.normal_(fusion.norm.weight)
+    nn.init.normal_(fusion.norm.bias)
+    both = np.hstack([h_a, h_b])
+    expected = layer_norm(both, fusion.norm.weight.detach().numpy(), fusion.norm.bias.detach().numpy())
+    np.testing.assert_allclose(fusion(h_a, h_b).detach(), expected, rtol=0, atol=1e-12)

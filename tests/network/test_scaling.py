@@ -1,0 +1,55 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skdual.network.scaling import LIMIT, ColumnScaler
+
+MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
+
+
+@pytest.fixture
+def scaler():
+    scaler = ColumnScaler(3).double()
+    scaler.set_statistics(MEAN, SCALE)
+    return scaler
+
+
+def test_equals_the_formula_cell_by_cell(scaler):
+    x = np.random.default_rng(0).normal(MEAN, 3 * SCALE, (50, 3))
+    expected = np.empty_like(x)
+    for i, j in np.ndindex(x.shape):
+        z = (x[i, j] - MEAN[j]) / SCALE[j]
+        expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2)
+    np.testing.assert_allclose(scaler(torch.from_numpy(x)), expected, rtol=1e-14)
+
+
+def test_cells_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
+    mean, scale = torch.from_numpy(MEAN), torch.from_numpy(SCALE)
+    deviations = torch.tensor([[0.0], [0.1], [-0.1], [1e4], [-1e4]])
+    scaled = scaler(mean + deviations * scale)
+    assert not scaled[0].any()
+    torch.testing.assert_close(scaled[1:3], deviations[1:3].double().expand(2, 3), rtol=1e-3, atol=0)
+    torch.testing.assert_close(scaled[3:], LIMIT * deviations[3:].sign().double().expand(2, 3), rtol=1e-6, atol=0)
+    assert scaled.abs().max() <= LIMIT
+
+
+def test_mean_0_and_scale_1_until_statistics_are_set():
+    unset, zero_one = ColumnScaler(3), ColumnScaler(3)
+    zero_one.set_statistics(np.zeros(3), np.ones(3))
+    x = torch.randn(4, 3)
+    assert torch.equal(unset(x), zero_one(x))
+
+
+def test_statistics_are_saved_but_not_trained(scaler):
+    assert set(scaler.state_dict()) == {"mean", "scale"}
+    assert not list(scaler.parameters())
+
+
+def test_statistics_are_copies(scaler):
+    mean, x = np.zeros(3), torch.ones(1, 3).double()
+    scaler.set_statistics(mean, np.ones(3))
+    before = scaler(x)
+    mean[:] = 7
+    assert torch.equal(scaler(x), before)

@@ -1,0 +1,615 @@
+"""What fit promises: labels, refusals, reproducibility, continuation, interruption."""
+
+import copy
+import random
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import log_softmax, softmax
+from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+
+from skdual import DualBranchClassifier, from_prefix
+from skdual.training.net import DualBranchNet
+
+
+def model_of(quick, **params):
+    return DualBranchClassifier(**(quick | params))
+
+
+class RaiseAt(Callback):
+    """Raises an exception in the given epoch, from the given hook."""
+
+    def __init__(self, epoch, hook="on_batch_end", exception=KeyboardInterrupt):
+        self.epoch = epoch
+        self.exception = exception
+        setattr(self, hook, self._raise)
+
+    def _raise(self, net, **kwargs):
+        if len(net.history) == self.epoch and kwargs.get("training", True):
+            raise self.exception
+
+
+# outputs
+
+
+def test_outputs_agree_with_each_other(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick).fit(X, y)
+    scores = model.decision_function(X)
+    assert scores.shape == (150, 3)
+    assert_allclose(model.predict_proba(X), softmax(scores, axis=1), rtol=1e-6)
+    assert_allclose(model.predict_log_proba(X), log_softmax(scores, axis=1), rtol=1e-6)
+    assert_array_equal(model.predict(X), model.classes_[scores.argmax(axis=1)])
+    assert model.score(X, y) == np.mean(model.predict(X) == y)
+
+
+def test_two_classes_give_one_score_and_both_errors(two_blocks, quick):
+    X, y = two_blocks
+    y = y == "left"
+    model = model_of(quick).fit(X, y)
+    score = model.decision_function(X)
+    assert score.shape == (150,)
+    assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-score)), rtol=1e-5)
+    errors = model.projection_error(X)
+    assert errors.shape == (150, 2)
+    scale = model.network_.head.log_scale.exp().item()
+    assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]), rtol=1e-4, atol=1e-4)
+
+
+def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces(two_blocks, quick):
+    X, y = (np.asarray(two_blocks[0], np.float64), two_blocks[1])
+    model = model_of(quick).fit(X, y)
+    z = model.transform(X)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    bases = model.network_.head.bases.detach().numpy()
+    naive = np.stack([((z - z @ U.T @ U) ** 2).sum(axis=1) for U in bases], axis=1)
+    assert_allclose(model.projection_error(X), naive, rtol=1e-9, atol=1e-12)
+    assert (model.projection_error(X) >= 0).all()
+
+
+def test_a_linear_head_has_no_projection_error(two_blocks, quick):
+    model = model_of(quick, head="linear").fit(*two_blocks)
+    assert not hasattr(model, "projection_error")
+    with pytest.raises(AttributeError, match="no attribute 'projection_error'") as caught:
+        model.projection_error(two_blocks[0])
+    assert "needs head='subspace'; got head='linear'" in str(caught.value.__cause__)
+
+
+def test_transform_is_the_fusion_of_transform_branches(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick).fit(X, y)
+    h_a, h_b = model.transform_branches(X)
+    assert (h_a.shape, h_b.shape) == ((150, 8), (150, 8))
+    with torch.no_grad():
+        z = model.network_.fusion(torch.from_numpy(h_a), torch.from_numpy(h_b)).numpy()
+    assert_allclose(model.transform(X), z, rtol=1e-5, atol=1e-6)
+    assert len(model.get_feature_names_out()) == z.shape[1] == 16
+
+
+def test_each_branch_reads_its_own_block(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick).fit(X, y)
+    changed = X.copy()
+    changed[:, 7:] += 1
+    (a, b), (a_changed, b_changed) = model.transform_branches(X), model.transform_branches(changed)
+    assert_array_equal(a, a_changed)
+    assert not np.allclose(b, b_changed)
+
+
+def test_unfitted(quick, two_blocks):
+    for method in ("predict", "transform", "projection_error"):
+        with pytest.raises(NotFittedError):
+            getattr(model_of(quick), method)(two_blocks[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_computes_in_the_precision_of_the_data(two_blocks, quick, dtype):
+    X = two_blocks[0].astype(dtype)
+    model = model_of(quick).fit(X, two_blocks[1])
+    assert model.transform(X).dtype == model.predict_proba(X).dtype == dtype
+
+
+def test_bfloat16_trains_in_it_and_predicts_in_float32(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, precision="bfloat16", max_epochs=30).fit(X, y)
+    assert model.predict_proba(X).dtype == np.float32
+    assert model.score(X, y) > 0.9
+    plain = model_of(quick, max_epochs=30).fit(X, y)
+    assert model.history_[0]["train_loss"] != plain.history_[0]["train_loss"]
+    assert_allclose(model.history_[0]["train_loss"], plain.history_[0]["train_loss"], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_compile_gives_the_numbers_of_the_plain_module_and_is_saved(two_blocks, quick):
+    X, y = two_blocks
+    compiled, plain = (model_of(quick, compile=c, dropout=0.0).fit(X, y) for c in (True, False))
+    assert_allclose(compiled.predict_proba(X), plain.predict_proba(X), rtol=1e-3, atol=1e-4)
+    assert_array_equal(copy.deepcopy(compiled).predict_proba(X), compiled.predict_proba(X))
+
+
+# labels
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["a", "b", "c"], [-1, 0, 7], [1.0, 2.0, 3.0], [True, False, True], np.array(["x", "y", "z"], object)],
+    ids=["str", "negative", "whole floats", "bool", "object"],
+)
+def test_labels_of_any_kind_come_back_as_they_are(two_blocks, quick, labels):
+    X, y = two_blocks
+    codes = np.unique(y, return_inverse=True)[1]
+    y = np.asarray(labels)[codes]
+    model = model_of(quick, max_epochs=40).fit(X, y)
+    assert_array_equal(model.classes_, np.unique(y))
+    assert model.predict(X).dtype == y.dtype
+    assert model.score(X, y) > 0.9
+
+
+def test_a_thousand_classes(quick):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(1000), 2)
+    X = (rng.normal(size=(1000, 12))[y] + 0.01 * rng.normal(size=(2000, 12))).astype(np.float32)
+    wide = {"hidden_layer_sizes": ((64,), (64,)), "batch_size": 250, "max_epochs": 60, "learning_rate": 1e-2}
+    model = model_of(quick, **wide, dropout=0.0, fusion="concat").fit(X, y)
+    assert model.predict_proba(X).shape == (2000, 1000)
+    assert model.score(X, y) > 0.9
+
+
+def test_classes_with_one_row(two_blocks, quick):
+    X, y = two_blocks[0], two_blocks[1].astype("U10")
+    y[0], y[1] = "once", "only"
+    for sampling in ("shuffle", "class_aware"):
+        model = model_of(quick, sampling=sampling, max_epochs=60, dropout=0.0).fit(X, y)
+        assert model.predict(X[:2]).tolist() == ["once", "only"]
+
+
+def test_class_weight_is_the_same_as_repeating_rows(two_blocks, quick):
+    """On the full batch, weight 3 for a class is the gradient of its rows three times."""
+    X, y = two_blocks
+    plain = {"dropout": 0.0, "contrastive": None, "standardize": False, "gradient_clip": None}
+    left = np.flatnonzero(y == "left")
+    repeated = np.concatenate([np.arange(150), left, left])
+    weighted = model_of(quick, class_weight={"left": 3}, batch_size=150, **plain).fit(X, y)
+    doubled = model_of(quick, batch_size=len(repeated), **plain).fit(X[repeated], y[repeated])
+    assert_allclose(weighted.predict_proba(X), doubled.predict_proba(X), rtol=1e-2, atol=1e-3)
+    balanced = model_of(quick, class_weight="balanced", **plain).fit(X, y)
+    counts = {label: 150 / (3 * np.sum(y == label)) for label in np.unique(y)}
+    by_hand = model_of(quick, class_weight=counts, **plain).fit(X, y)
+    assert_array_equal(balanced.predict_proba(X), by_hand.predict_proba(X))
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "class_aware"])
+def test_probabilities_are_the_posteriors_of_overlapping_gaussians(sampling):
+    """However the batches are drawn: the class-aware ones are corrected for their resampling."""
+    rng = np.random.default_rng(0)
+    priors, means = np.array([0.8, 0.15, 0.05]), np.array([0.0, 1.5, 3.0])
+
+    def draw(n):
+        y = rng.choice(3, size=n, p=priors)
+        return means[y][:, None] + rng.normal(size=(n, 2)), y
+
+    X, y = draw(4000)
+    X_test, _ = draw(3000)
+    density = priors * np.prod(norm.pdf(X_test[:, None, :], loc=means[:, None]), axis=2)
+    posterior = density / density.sum(axis=1, keepdims=True)
+    model = DualBranchClassifier(
+        blocks=1,
+        hidden_layer_sizes=((32, 16), (32, 16)),
+        dropout=0.0,
+        fusion="concat",
+        batch_size=96,
+        sampling=sampling,
+        max_epochs=25,
+        random_state=0,
+    )
+    proba = model.fit(X.astype(np.float32), y).predict_proba(X_test.astype(np.float32))
+    assert np.abs(proba - posterior).mean() < 0.05  # 0.12 without the correction
+    assert_allclose(proba.mean(axis=0), posterior.mean(axis=0), atol=0.02)
+
+
+# kinds of input
+
+
+def test_csr_and_csc_give_the_model_of_the_dense_array_and_are_never_made_dense(two_blocks, quick, monkeypatch):
+    X, y = two_blocks
+    X = np.where(np.abs(X) < 1.5, 0, X)
+    dense = model_of(quick).fit(X, y)
+    made_dense = []
+    for name in ("toarray", "todense"):
+        original = getattr(sp.csr_matrix, name)
+
+        def note(matrix, *args, _original=original, **kwargs):
+            made_dense.append(matrix.shape[0])
+            return _original(matrix, *args, **kwargs)
+
+        monkeypatch.setattr(sp.csr_matrix, name, note)
+    monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", 1)
+    for kind in (sp.csr_matrix, sp.csc_matrix):
+        sparse = model_of(quick).fit(kind(X), y)
+        assert_array_equal(sparse.predict_proba(kind(X)), dense.predict_proba(X))
+        assert_array_equal(sparse.transform(kind(X)), dense.transform(X))
+    assert max(made_dense, default=0) <= 16
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_by_name(two_blocks, quick, library):
+    X, y = two_blocks
+    names = [f"rna__{i}" for i in range(7)] + [f"protein__{i}" for i in range(5)]
+    order = np.random.default_rng(0).permutation(12)
+    make = pd.DataFrame if library == "pandas" else lambda data, columns: pl.DataFrame(data, schema=columns)
+    frame = make(X[:, order], columns=[names[i] for i in order])
+    model = model_of(quick, blocks=from_prefix("rna__", "protein__")).fit(frame, y)
+    assert model.block_names_ == ("rna", "protein")
+    for index, prefix in zip(model.block_indices_, ("rna__", "protein__"), strict=True):
+        assert all(model.feature_names_in_[i].startswith(prefix) for i in index)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[[*frame.columns[1:], frame.columns[0]]])
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[list(frame.columns[1:])])
+    with pytest.raises(ValueError, match="11 features"):
+        model.predict(np.asarray(frame)[:, 1:])
+
+
+def test_blocks_none_gives_every_column_to_both_branches(two_blocks, quick):
+    model = model_of(quick, blocks=None).fit(*two_blocks)
+    for index in model.block_indices_:
+        assert_array_equal(index, np.arange(12))
+
+
+def test_columns_of_other_scale_do_not_matter_when_standardised(two_blocks, quick):
+    X, y = two_blocks[0].astype(np.float64), two_blocks[1]
+    scaled = X * np.logspace(-2, 2, 12) + np.linspace(-5, 5, 12)
+    probabilities = [model_of(quick).fit(data, y).predict_proba(data) for data in (X, scaled)]
+    assert_allclose(*probabilities, rtol=1e-6, atol=1e-8)
+    assert not np.allclose(probabilities[0], model_of(quick, standardize=False).fit(scaled, y).predict_proba(scaled))
+
+
+# refusals
+
+
+def fitted_state(model):
+    """Everything predictions and attributes depend on, for a comparison before and after."""
+    state = model.__getstate__()
+    return {name: value for name, value in state.items() if name not in model.get_params()}
+
+
+BAD_PARAMS = {
+    "blocks": 99,
+    "standardize": "yes",
+    "hidden_layer_sizes": (8, 8),
+    "dropout": 1.5,
+    "activation": "relu6",
+    "normalization": "none",
+    "initialization": "zeros",
+    "fusion": "sum",
+    "token_dim": 0,
+    "attention_heads": 3,
+    "projection_dim": 0,
+    "contrastive": "triplet",
+    "contrastive_weight": -1,
+    "temperature": 0,
+    "memory_bank_size": -1,
+    "head": "svm",
+    "subspace_dim": 999,
+    "orthogonality_weight": -0.1,
+    "class_weight": {"nobody": 1},
+    "label_smoothing": 1.0,
+    "batch_size": 1,
+    "sampling": "random",
+    "classes_per_batch": 2,
+    "samples_per_class": 2,
+    "max_epochs": 0,
+    "learning_rate": 0,
+    "weight_decay": -1,
+    "warmup": 2,
+    "gradient_clip": 0,
+    "early_stopping": "no",
+    "validation_fraction": 0,
+    "patience": 0,
+    "warm_start": 2,
+    "device": "abacus",
+    "precision": "float8",
+    "compile": "no",
+    "random_state": "seed",
+    "verbose": -1,
+    "callbacks": 3,
+    "net_params": {"no_such_argument": 1},
+}
+
+
+def test_every_parameter_has_a_bad_value_here():
+    assert set(BAD_PARAMS) == set(DualBranchClassifier().get_params())
+
+
+@pytest.mark.parametrize("name", BAD_PARAMS)
+def test_a_bad_parameter_is_named_and_changes_nothing(two_blocks, quick, name):
+    X, y = two_blocks
+    model = model_of(quick, max_epochs=1).fit(X, y)
+    before, proba = fitted_state(model), model.predict_proba(X)
+    model.set_params(**{name: BAD_PARAMS[name]})
+    with pytest.raises((ValueError, TypeError), match=name):
+        model.fit(X[:, :10], y == "left")
+    after = fitted_state(model)
+    assert before.keys() == after.keys()
+    assert model.n_features_in_ == 12
+    assert_array_equal(model.predict_proba(X), proba)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"memory_bank_size": 5, "contrastive": None},
+        {"memory_bank_size": 5, "contrastive_weight": 0.0},
+        {"classes_per_batch": 2, "samples_per_class": 4, "batch_size": 32, "sampling": "class_aware"},
+        {"classes_per_batch": 4, "sampling": "class_aware"},
+        {"samples_per_class": 40, "batch_size": 32, "sampling": "class_aware"},
+        {"attention_heads": 3, "token_dim": 4},
+        {"net_params": {"iterator_train__num_workers": 2}},
+    ],
+)
+def test_contradictions_are_errors_that_name_both(two_blocks, quick, params):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are looked for below
+        model_of(quick, **params).fit(*two_blocks)
+    assert any(name in str(caught.value) for name in params)
+
+
+def test_a_fit_that_fails_on_the_way_changes_nothing(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True).fit(X, y)
+    proba = model.predict_proba(X)
+    model.set_params(callbacks=[RaiseAt(2, exception=RuntimeError)])
+    with pytest.raises(RuntimeError):
+        model.fit(X, y)
+    assert model.n_epochs_ == 4
+    assert_array_equal(model.predict_proba(X), proba)
+
+
+def test_feature_names_are_forgotten_by_a_fit_without_names(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, max_epochs=1).fit(pd.DataFrame(X, columns=[f"c{i}" for i in range(12)]), y)
+    assert list(model.feature_names_in_) == [f"c{i}" for i in range(12)]
+    assert not hasattr(model.fit(X, y), "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    ("params", "term"),
+    [({"learning_rate": 1e30, "gradient_clip": None}, "_loss"), ({"temperature": 1e-44}, "contrastive_loss")],
+)
+def test_a_loss_that_is_not_finite_stops_with_epoch_term_and_remedy(two_blocks, quick, params, term):
+    with pytest.raises(ValueError, match=rf"{term} became NaN or infinite in epoch 1, batch [12] ") as caught:
+        model_of(quick, **params).fit(*two_blocks)
+    assert any(name in str(caught.value) for name in params)
+
+
+# random state
+
+
+def test_a_seed_fixes_the_result_and_leaves_global_random_state_alone(two_blocks, quick):
+    X, y = two_blocks
+    params = {"memory_bank_size": 16, "sampling": "class_aware", "early_stopping": True}
+
+    def states():
+        return torch.random.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002 - the global state is meant
+
+    before = states()
+    first, second = (model_of(quick, **params).fit(X, y) for _ in range(2))
+    copy.deepcopy(first)
+    assert states() == before
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+    assert [e["train_loss"] for e in first.history_] == [e["train_loss"] for e in second.history_]
+    other = model_of(quick, random_state=1, **params).fit(X, y)
+    assert not np.allclose(first.predict_proba(X), other.predict_proba(X))
+
+
+def test_without_a_seed_numpys_decides(two_blocks, quick):
+    X, y = two_blocks
+    probabilities = []
+    for seed in (3, 3, 4):
+        np.random.seed(seed)  # noqa: NPY002 - the legacy global state is what random_state=None reads
+        probabilities.append(model_of(quick, random_state=None, max_epochs=1).fit(X, y).predict_proba(X))
+    assert_array_equal(probabilities[0], probabilities[1])
+    assert not np.allclose(probabilities[0], probabilities[2])
+
+
+# history, early stopping, interruption, warm start
+
+
+def test_history_has_every_term_of_every_epoch(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick).fit(X, y, X_val=X[:40], y_val=y[:40])
+    terms = ["loss", "classification_loss", "contrastive_loss", "orthogonality_loss"]
+    expected = {"train_loss", *terms[1:], *(f"valid_{term}" for term in terms), "learning_rate", "duration"}
+    assert len(model.history_) == model.n_epochs_ == 4
+    for epoch in model.history_:
+        assert set(epoch) == expected
+        for prefix, total in (("", "train_loss"), ("valid_", "valid_loss")):
+            parts = [epoch[prefix + term] for term in terms[1:]]
+            weights = [1, model.contrastive_weight, model.orthogonality_weight]
+            assert_allclose(epoch[total], np.dot(parts, weights), rtol=1e-5)
+
+
+def test_validation_loss_is_the_log_loss(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick).fit(X, y, X_val=X[:40], y_val=y[:40])
+    expected = log_loss(y[:40], model.predict_proba(X[:40]), labels=model.classes_)
+    assert_allclose(model.history_[-1]["valid_classification_loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "term"),
+    [
+        ({"contrastive_weight": 0.0}, "contrastive_loss"),
+        ({"contrastive": None}, "contrastive_loss"),
+        ({"orthogonality_weight": 0.0}, "orthogonality_loss"),
+        ({"head": "linear"}, "orthogonality_loss"),
+    ],
+)
+def test_a_term_that_is_off_is_neither_computed_nor_recorded(two_blocks, quick, params, term, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("computed")
+
+    name = {"contrastive_loss": "contrastive_loss", "orthogonality_loss": "orthonormality_penalty"}[term]
+    monkeypatch.setattr(f"skdual.losses.composite.{name}", fail)
+    model = model_of(quick, **params).fit(*two_blocks)
+    assert all(term not in epoch for epoch in model.history_)
+    if term == "contrastive_loss":
+        assert len(model.network_.projections) == 0
+
+
+def test_max_epochs_is_exact(two_blocks, quick):
+    assert model_of(quick, max_epochs=7).fit(*two_blocks).n_epochs_ == 7
+
+
+def test_early_stopping_restores_the_best_weights(two_blocks, quick):
+    X, y = two_blocks
+    noisy = np.random.default_rng(0).permutation(y)  # nothing to learn: validation soon gets worse
+    model = model_of(quick, early_stopping=True, patience=3, max_epochs=200, learning_rate=1e-2)
+    model.fit(X, noisy, X_val=X[:50], y_val=noisy[::-1][:50])
+    losses = [epoch["valid_classification_loss"] for epoch in model.history_]
+    assert model.n_epochs_ < 200
+    assert np.argmin(losses) == model.n_epochs_ - 1 - 3
+    restored = log_loss(noisy[::-1][:50], model.predict_proba(X[:50]), labels=model.classes_)
+    assert_allclose(restored, min(losses), rtol=1e-5)
+
+
+def test_early_stopping_sets_a_stratified_part_aside(two_blocks, quick, monkeypatch):
+    X, y = two_blocks
+    seen = {}
+    original = DualBranchNet.partial_fit
+
+    def spy(net, rows, validation=None):
+        seen.update(train=rows.subset, valid=validation.subset)
+        return original(net, rows, validation=validation)
+
+    monkeypatch.setattr(DualBranchNet, "partial_fit", spy)
+    model_of(quick, early_stopping=True, validation_fraction=0.2).fit(X, y)
+    train, valid = seen["train"], seen["valid"]
+    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(150))
+    shares = [[np.mean(y[part] == label) for label in np.unique(y)] for part in (train, valid)]
+    assert_allclose(*shares, atol=0.03)
+
+
+def test_too_few_rows_for_a_validation_part_is_an_error(two_blocks, quick):
+    X, y = two_blocks
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.1 of 12 rows"):
+        model_of(quick, early_stopping=True).fit(X[:12], y[:12])
+
+
+@pytest.mark.parametrize("hook", ["on_batch_end", "on_epoch_end"])
+def test_an_interrupt_keeps_the_last_finished_epoch_and_warns(two_blocks, quick, hook):
+    X, y = two_blocks
+    finished = 3 if hook == "on_epoch_end" else 2
+    interrupted = model_of(quick, callbacks=[RaiseAt(3, hook)])
+    with pytest.warns(UserWarning, match=f"interrupted after {finished} of 4 epochs"):
+        interrupted.fit(X, y)
+    assert interrupted.n_epochs_ == len(interrupted.history_) == finished
+    kept = model_of(quick, callbacks=[EarlyStopping("train_loss", patience=1, threshold=1e9)])
+    # the same epochs, stopped by a callback that skorch has for it
+    kept = model_of(quick, callbacks=[RaiseAt(finished, "on_epoch_end")])
+    with pytest.warns(UserWarning, match="interrupted"):
+        kept.fit(X, y)
+    assert_array_equal(interrupted.predict_proba(X), kept.predict_proba(X))
+
+
+def test_an_interrupt_with_early_stopping_keeps_the_best_epoch(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(
+        quick, early_stopping=True, patience=99, max_epochs=30, learning_rate=0.05, callbacks=[RaiseAt(25)]
+    )
+    with pytest.warns(UserWarning, match="interrupted after 24 of 30"):
+        model.fit(X, y, X_val=X[:40], y_val=y[::-1][:40])
+    losses = [epoch["valid_classification_loss"] for epoch in model.history_]
+    assert_allclose(log_loss(y[::-1][:40], model.predict_proba(X[:40]), labels=model.classes_), min(losses), rtol=1e-4)
+
+
+def test_an_interrupt_before_the_first_epoch_is_finished_leaves_the_model_as_it_was(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, callbacks=[RaiseAt(1)])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_skorchs_early_stopping_stops_without_a_warning(two_blocks, quick, recwarn):
+    model = model_of(quick, callbacks=[EarlyStopping("train_loss", patience=2, threshold=10.0)]).fit(*two_blocks)
+    assert model.n_epochs_ == 3
+    assert not [w for w in recwarn if "interrupted" in str(w.message)]
+
+
+def test_warm_start_goes_on_from_the_fitted_weights(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, dropout=0.0).fit(X, y)
+    before, network = model.history_[-1], model.network_
+    model.fit(X, y)
+    assert model.n_epochs_ == 8
+    assert model.history_[3] == before
+    assert model.history_[4]["classification_loss"] < before["classification_loss"]
+    cold = clone(model).set_params(warm_start=False).fit(X, y).fit(X, y)
+    assert cold.n_epochs_ == 4
+    assert network is not model.network_
+
+
+def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, memory_bank_size=200).fit(X, y)
+    again = copy.deepcopy(model)
+    for fitted in (model, again):
+        fitted.fit(X[20:90], y[20:90])
+    assert again.n_epochs_ == 8
+    assert_array_equal(model.predict_proba(X), again.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("params", "rows", "match"),
+    [
+        ({}, slice(None), "fitted classes"),
+        ({"token_dim": 8}, slice(None), "token_dim"),
+        ({"blocks": 6}, slice(None), "blocks"),
+    ],
+)
+def test_warm_start_with_something_else_is_refused(two_blocks, quick, params, rows, match):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True).fit(X, y)
+    proba = model.predict_proba(X)
+    labels = y if params else np.where(y == "left", "right", y)
+    with pytest.raises(ValueError, match=match):
+        model.set_params(**params).fit(X[rows], labels)
+    assert_array_equal(model.predict_proba(X), proba)
+
+
+# skorch
+
+
+def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick):
+    X, y = two_blocks
+    scoring = EpochScoring("accuracy", lower_is_better=False, name="valid_acc")
+    model = model_of(quick, callbacks=[scoring]).fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert not hasattr(scoring, "best_score_")
+    assert model.history_[-1]["valid_acc"] == pytest.approx(np.mean(model.predict(X[:40]) == y[:40]))
+
+
+def test_net_params_are_merged_last(two_blocks, quick):
+    params = {"optimizer__betas": (0.5, 0.9), "lr": 0.123, "max_epochs": 2}
+    model = model_of(quick, net_params=params).fit(*two_blocks)
+    assert model.net_.optimizer_.defaults["betas"] == (0.5, 0.9)
+    assert model.net_.optimizer_.defaults["lr"] == 0.123
+    assert model.n_epochs_ == 2
+    sgd = model_of(quick, net_params={"optimizer": torch.optim.SGD}).fit(*two_blocks)
+    assert isinstance(sgd.net_.optimizer_, torch.optim.SGD)
+
+
+def test_verbose_prints_a_row_an_epoch_and_silence_is_the_default(two_blocks, quick, capsys):
+    model_of(quick).fit(*two_blocks)
+    assert capsys.readouterr().out == ""
+    model_of(quick, verbose=1).fit(*two_blocks)
+    assert len(capsys.readouterr().out.strip().splitlines()) == 2 + 4

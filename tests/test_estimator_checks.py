@@ -1,0 +1,38 @@
+"""scikit-learn's own checks: every one passes, none is skipped, waived or expected to fail."""
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from skdual import DualBranchClassifier
+
+
+def assert_all_pass(estimator):
+    results = check_estimator(estimator, on_skip=None, on_fail=None)
+    assert len(results) > 50
+    assert [(r["check_name"], r["status"], r["exception"]) for r in results if r["status"] != "passed"] == []
+
+
+def test_no_tag_waives_a_check():
+    tags = DualBranchClassifier().__sklearn_tags__()
+    assert not tags.non_deterministic
+    assert not tags.no_validation
+    assert not tags._skip_test
+    assert not tags.classifier_tags.poor_score
+    assert tags.classifier_tags.multi_class
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "params",
+    [{"blocks": 1}, {"fusion": "concat", "head": "linear"}, {"memory_bank_size": 64}],
+    ids=["blocks", "concat-linear", "bank"],
+)
+def test_variants(params):
+    assert_all_pass(DualBranchClassifier(max_epochs=5, **params))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_default_estimator():
+    assert_all_pass(DualBranchClassifier())

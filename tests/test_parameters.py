@@ -1,0 +1,241 @@
+import math
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from skdual import DualBranchClassifier, parameters
+from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
+from skdual.network import DualBranchNetwork
+from skdual.parameters import SEED_DROPOUT, SEED_WIDTHS, settle
+
+CLASSES = np.array(["ant", "bee", "cat", "dog"])
+CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
+
+
+def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, **changed):
+    return settle(DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train)
+
+
+# widths and dropout
+
+
+@pytest.mark.parametrize("n_train", [10, 500, 100_000])
+def test_wide_blocks_get_the_widths_and_rates_of_the_method(n_train):
+    module = settled(widths=(10_000, 3_000), n_train=n_train)["module"]
+    assert module["in_features"] == (10_000, 3_000)
+    assert module["hidden_layer_sizes"] == ((2048, 1024, 512, 256), (512, 256))
+    assert module["dropout"] == (0.5, 0.2)
+    assert module["activation"] == "gelu"
+
+
+def test_network_of_wide_blocks():
+    with torch.device("meta"):  # shapes only
+        network = DualBranchNetwork(**settled(widths=(10_000, 3_000))["module"])
+    for branch, widths, rate in (
+        (network.branch_a, [10_000, 2048, 1024, 512, 256], 0.5),
+        (network.branch_b, [3_000, 512, 256], 0.2),
+    ):
+        linear = [(m.in_features, m.out_features) for m in branch if isinstance(m, nn.Linear)]
+        assert linear == list(pairwise(widths))
+        assert [m.p for m in branch if isinstance(m, nn.Dropout)] == [rate] * len(linear)
+        assert [m.approximate for m in branch if isinstance(m, nn.GELU)] == ["none"] * len(linear)
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 14, 511, 512, 1024, 2047, 2048, 2049, 4095, 4096, 4097, 8191, 8192, 10**6])
+def test_narrow_blocks_shrink_widths_and_dropout(n_columns):
+    module = settled(widths=(n_columns, n_columns), subspace_dim=1)["module"]
+    for side, (seed_widths, seed_rate) in enumerate(zip(SEED_WIDTHS, SEED_DROPOUT, strict=True)):
+        halvings = 0
+        while 4 * seed_widths[0] / 2**halvings > n_columns and halvings < parameters._MAX_HALVINGS:
+            halvings += 1
+        assert module["hidden_layer_sizes"][side] == tuple(width // 2**halvings for width in seed_widths)
+        rate = np.interp(halvings, [0, parameters._MAX_HALVINGS], [seed_rate, parameters._NARROW_DROPOUT])
+        assert module["dropout"][side] == pytest.approx(rate, abs=1e-12)
+
+
+def test_each_branch_shrinks_by_its_own_block():
+    narrow_b = settled(widths=(10_000, 14))["module"]
+    assert narrow_b["hidden_layer_sizes"][0] == SEED_WIDTHS[0]
+    assert narrow_b["hidden_layer_sizes"][1] < SEED_WIDTHS[1]
+    assert narrow_b["dropout"][0] == SEED_DROPOUT[0]
+
+
+@pytest.mark.parametrize("widths", [(3, 2), (10_000, 3_000)])
+def test_explicit_widths_and_dropout_are_taken_as_given(widths):
+    module = settled(widths=widths, hidden_layer_sizes=[[300, 7], (np.int64(11),)], dropout=[0, 0.75])["module"]
+    assert module["hidden_layer_sizes"] == ((300, 7), (11,))
+    assert module["dropout"] == (0.0, 0.75)
+    assert settled(widths=widths, dropout=0.3)["module"]["dropout"] == (0.3, 0.3)
+    network = DualBranchNetwork(**settled(widths=(3, 2), hidden_layer_sizes=((300, 7), (11,)))["module"])
+    assert network.scores(torch.randn(5, 3), torch.randn(5, 2)).shape == (5, 4)
+
+
+# contradictions
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"memory_bank_size": 8, "contrastive": None}, ["memory_bank_size=8", "contrastive=None"]),
+        ({"memory_bank_size": 8, "contrastive_weight": 0}, ["memory_bank_size=8", "contrastive_weight=0"]),
+        ({"token_dim": 8, "attention_heads": 3}, ["attention_heads=3", "token_dim=8"]),
+        ({"token_dim": 2, "attention_heads": 4}, ["attention_heads=4", "token_dim=2"]),
+        (
+            {"subspace_dim": 9, "hidden_layer_sizes": ((9, 5), (9, 3))},
+            ["subspace_dim=9", "embedding, 8", "hidden_layer_sizes"],
+        ),
+        ({"classes_per_batch": 2}, ["classes_per_batch=2", "sampling='class_aware'", "sampling='shuffle'"]),
+        ({"samples_per_class": 2}, ["samples_per_class=2", "sampling='class_aware'", "sampling='shuffle'"]),
+        (
+            {"sampling": "class_aware", "classes_per_batch": 4, "samples_per_class": 4, "batch_size": 17},
+            ["classes_per_batch=4", "samples_per_class=4", "16 rows", "batch_size=17"],
+        ),
+        ({"sampling": "class_aware", "classes_per_batch": 5}, ["classes_per_batch=5", "4 classes"]),
+        ({"class_weight": {"ant": 1, "eel": 2}}, ["class_weight", "'eel'"]),
+        ({"class_weight": {"ant": -1}}, ["class_weight", "-1"]),
+        ({"class_weight": {"ant": math.inf}}, ["class_weight", "inf"]),
+        ({"class_weight": {"ant": math.nan}}, ["class_weight", "nan"]),
+        ({"class_weight": {"ant": "heavy"}}, ["class_weight", "'heavy'"]),
+        ({"class_weight": dict.fromkeys(CLASSES.tolist(), 0)}, ["class_weight", "weight 0"]),
+        *(
+            ({"hidden_layer_sizes": sizes}, ["hidden_layer_sizes", repr(sizes)])
+            for sizes in [
+                (),
+                (64,),
+                (64, 32),
+                ((64,), ()),
+                ((64,), (0,)),
+                ((64,), (-8,)),
+                ((64.0,), (32,)),
+                ((True,), (32,)),
+                ((64,), "32"),
+                ((64,), (32,), (16,)),
+            ]
+        ),
+        *(
+            ({"dropout": rates}, ["dropout", repr(rates)])
+            for rates in [(), (0.1,), (0.1, 0.2, 0.3), (0.1, 1.0), (-0.1, 0.2), (0.1, math.nan), (0.1, "a"), (True, 0)]
+        ),
+    ],
+    ids=str,
+)
+def test_contradictions_are_errors_that_name_the_parameters(changed, named):
+    with pytest.raises(ValueError, match=re.escape(named[0])) as caught:
+        settled(**changed)
+    assert [words for words in named if words not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fusion": "concat", "token_dim": 8, "attention_heads": 3},  # attention is not used
+        {"head": "linear", "subspace_dim": 9, "hidden_layer_sizes": ((9, 5), (9, 3))},
+        {"head": "subspace", "subspace_dim": 8, "hidden_layer_sizes": ((9, 5), (9, 3))},
+        {"sampling": "class_aware", "classes_per_batch": 4, "samples_per_class": 4, "batch_size": 16},
+        {"class_weight": {"ant": 0, "bee": 1}},
+        {"memory_bank_size": 8, "contrastive": "self_supervised"},
+    ],
+    ids=str,
+)
+def test_what_does_not_contradict_is_accepted(changed):
+    assert set(settled(**changed)) == {"module", "criterion", "net"}
+
+
+# what a weight of 0 takes away
+
+
+@pytest.mark.parametrize("changed", [{"contrastive": None}, {"contrastive_weight": 0}], ids=str)
+def test_contrastive_loss_off_builds_no_projection_heads(changed):
+    assert settled(projection_dim=32)["module"]["projection_dim"] == 32
+    settings = settled(projection_dim=32, **changed)
+    assert settings["module"]["projection_dim"] == 0
+    assert settings["criterion"]["contrastive"] is None
+
+
+# class weights
+
+
+@pytest.mark.parametrize(
+    "class_weight", ["balanced", {"ant": 1, "bee": 10, "cat": 0.5, "dog": 2}, {"bee": 3}, {"dog": 0, "cat": 1e-3}, None]
+)
+def test_class_weights_have_mean_1_and_the_ratios_of_sklearn(class_weight):
+    weight = settled(class_weight=class_weight)["criterion"]["class_weight"]
+    assert weight[CODES].mean() == pytest.approx(1, rel=1e-12)
+    expected = compute_class_weight(class_weight, classes=CLASSES, y=CLASSES[CODES])
+    np.testing.assert_allclose(weight / weight[0], expected / expected[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("labels", [[-1, 0, 1, 7], [False, True]])
+def test_class_weights_of_other_labels(labels):
+    codes = CODES % len(labels)
+    weighted = {label: number + 1 for number, label in enumerate(labels)}
+    weight = settled(classes=np.array(labels), codes=codes, class_weight=weighted)["criterion"]["class_weight"]
+    np.testing.assert_allclose(weight / weight[0], range(1, len(labels) + 1), rtol=1e-12)
+
+
+# batches and epochs
+
+
+@pytest.mark.parametrize("n_train", [2, 10, 31, 32, 33, 100, 300, 600, 900, 1000, 2000, 2500, 3500, 5000, 10**4, 10**6])
+def test_automatic_batch_size(n_train):
+    nearest = min([32, 64, 128, 256], key=lambda size: abs(math.log2(size) - math.log2(n_train / 16)))
+    assert settled(n_train=n_train)["net"]["batch_size"] == min(n_train, nearest)
+
+
+def test_explicit_batch_size_ends_at_the_number_of_rows():
+    assert settled(n_train=100, batch_size=7)["net"]["batch_size"] == 7
+    assert settled(n_train=100, batch_size=512)["net"]["batch_size"] == 100
+
+
+@pytest.mark.parametrize(
+    ("changed", "k", "m"),
+    [
+        ({"batch_size": 32}, 4, 8),
+        ({"batch_size": 8}, 2, 4),
+        ({"batch_size": 32, "classes_per_batch": 2}, 2, 16),
+        ({"batch_size": 32, "samples_per_class": 16}, 2, 16),
+        ({"classes_per_batch": 3, "samples_per_class": 5}, 3, 5),
+        ({"classes_per_batch": 3, "samples_per_class": 5, "batch_size": 15}, 3, 5),
+        ({}, 4, 8),  # 32 rows for 100
+        ({"n_train": 6, "classes_per_batch": 4}, 4, 2),  # two rows at least: every anchor has a positive
+    ],
+    ids=str,
+)
+def test_class_aware_batches_fit_together(changed, k, m):
+    net = settled(sampling="class_aware", **changed)["net"]
+    assert (net["classes_per_batch"], net["samples_per_class"], net["batch_size"]) == (k, m, k * m)
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "class_aware"])
+@pytest.mark.parametrize("batch_size", ["auto", 2, 25, 33, 64])
+@pytest.mark.parametrize("n_train", [2, 3, 20, 65, 129, 1000, 10**5])
+def test_automatic_epochs_make_enough_steps(n_train, batch_size, sampling):
+    codes = np.arange(n_train) % 2
+    net = settled(
+        n_train=n_train, batch_size=batch_size, sampling=sampling, classes=CLASSES[:2], codes=codes, subspace_dim=1
+    )["net"]
+    rng = np.random.default_rng(0)
+    if sampling == "shuffle":
+        steps = len(ShuffledBatches(n_train, net["batch_size"], rng))
+    else:
+        steps = len(ClassAwareBatches(codes, net["classes_per_batch"], net["samples_per_class"], rng))
+    assert net["max_epochs"] >= parameters._MIN_EPOCHS
+    assert net["max_epochs"] * steps >= parameters._MIN_STEPS
+    # and no more than that takes
+    fewer = net["max_epochs"] - 1
+    assert fewer < parameters._MIN_EPOCHS or fewer * steps < parameters._MIN_STEPS
+
+
+@pytest.mark.parametrize("max_epochs", [1, 7, 1000])
+def test_explicit_epochs_are_exact(max_epochs):
+    assert settled(max_epochs=max_epochs)["net"]["max_epochs"] == max_epochs
+
+
+def test_patience_counts_with_early_stopping_only():
+    assert settled(early_stopping=True, patience=3)["net"]["patience"] == 3
+    assert settled(early_stopping=False, patience=3)["net"]["patience"] is None

@@ -1,0 +1,87 @@
+"""What a saved model holds, and what it refuses."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from skdual import DualBranchClassifier
+from skdual.saving import FORMAT
+
+
+@pytest.fixture(scope="module")
+def fitted(two_blocks, quick):
+    return DualBranchClassifier(memory_bank_size=100, **quick).fit(*two_blocks)
+
+
+def leaves(value):
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def test_the_state_is_plain_values_and_arrays(fitted):
+    kinds = {type(leaf) for leaf in leaves(fitted.__getstate__())}
+    assert kinds <= {np.ndarray, np.float64, np.int64, int, float, str, bool, type(None)}
+
+
+def test_neither_optimizer_nor_bank_nor_rows_are_saved(fitted, two_blocks):
+    n_weights = sum(p.numel() for p in fitted.network_.state_dict().values())
+    arrays = [leaf for leaf in leaves(fitted.__getstate__()["_saved"]) if isinstance(leaf, np.ndarray)]
+    assert sum(array.size for array in arrays) == n_weights
+    others = [leaf for leaf in leaves(fitted.__getstate__()) if isinstance(leaf, np.ndarray)]
+    assert sum(array.size for array in others) < n_weights + len(two_blocks[1])
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.net_.optimizer_.state_dict()["state"] == {}
+
+
+def test_versions_are_recorded(fitted):
+    saved = fitted.__getstate__()["_saved"]
+    assert saved["format"] == FORMAT
+    assert saved["versions"]["torch"] == str(torch.__version__)
+
+
+def test_a_file_of_a_newer_format_is_refused(fitted):
+    state = fitted.__getstate__()
+    state["_saved"] = state["_saved"] | {"format": FORMAT + 1}
+    with pytest.raises(ValueError, match=f"format {FORMAT + 1} .* up to {FORMAT}; upgrade"):
+        DualBranchClassifier.__new__(DualBranchClassifier).__setstate__(state)
+
+
+def test_loading_leaves_the_global_random_state_alone(fitted):
+    saved = pickle.dumps(fitted)
+    torch.manual_seed(0)
+    pickle.loads(saved)
+    drawn = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(3))
+
+
+def test_everything_comes_back(fitted, two_blocks):
+    X, _ = two_blocks
+    again = pickle.loads(pickle.dumps(fitted))
+    for method in ("predict_proba", "transform", "projection_error"):
+        assert_array_equal(getattr(again, method)(X), getattr(fitted, method)(X))
+    assert again.history_ == fitted.history_
+    assert again.device_ == fitted.device_
+    assert not again.network_.training
+    assert {p.dtype for p in again.network_.parameters()} == {torch.float32}
+
+
+def test_float64_weights_stay_float64(two_blocks, quick):
+    X, y = two_blocks[0].astype(np.float64), two_blocks[1]
+    fitted = DualBranchClassifier(**quick).fit(X, y)
+    assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), fitted.predict_proba(X))
+
+
+def test_an_unfitted_estimator_pickles_as_it_is(quick):
+    again = pickle.loads(pickle.dumps(DualBranchClassifier(**quick)))
+    assert again.get_params() == DualBranchClassifier(**quick).get_params()
+    assert not hasattr(again, "classes_")

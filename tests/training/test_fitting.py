@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from skdual import DualBranchClassifier
+from skdual.parameters import settle
+from skdual.training.fitting import build_net, split_rows
+
+
+def settings(**params):
+    y = np.arange(60) % 3
+    return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), 60)
+
+
+def build(net_params=None, seed=0, **params):
+    return build_net(settings(**params), torch.device("cpu"), torch.float64, seed, None, 0, False, net_params)
+
+
+def test_the_split_is_stratified_seeded_and_keeps_single_rows_in_training():
+    codes = np.repeat([0, 1, 2], [80, 20, 1])
+    train, valid = split_rows(codes, 0.2, seed=0)
+    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(101))
+    assert_array_equal(np.bincount(codes[valid], minlength=3), [16, 4, 0])
+    assert_array_equal(valid, split_rows(codes, 0.2, seed=0)[1])
+    assert not np.array_equal(valid, split_rows(codes, 0.2, seed=1)[1])
+
+
+@pytest.mark.parametrize(("counts", "fraction"), [([5, 5, 5], 0.1), ([100, 100, 2], 0.8), ([1, 1, 1], 0.5)])
+def test_a_split_that_leaves_a_class_without_rows_is_refused(counts, fraction):
+    with pytest.raises(ValueError, match=f"validation_fraction={fraction}"):
+        split_rows(np.repeat([0, 1, 2], counts), fraction, seed=0)
+
+
+def test_the_net_has_the_type_and_optimiser_asked_for():
+    net = build(learning_rate=0.02, weight_decay=0.3)
+    assert {parameter.dtype for parameter in net.module_.parameters()} == {torch.float64}
+    assert net.criterion_.class_weight.dtype == torch.float64
+    assert type(net.optimizer_) is torch.optim.AdamW
+    groups = net.optimizer_.param_groups
+    assert [group["lr"] for group in groups] == [0.02, 0.02]
+    decays = {parameter: group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert len(decays) == len(list(net.module_.parameters()))
+    for name, parameter in net.module_.named_parameters():
+        # matrices shrink; biases, norms, scale and bases do not
+        assert decays[parameter] == (0.3 if parameter.ndim == 2 else 0.0), name
+
+
+def test_param_groups_of_the_user_stand():
+    net = build({"optimizer__param_groups": [("head.*", {"lr": 0.5})]})
+    assert [group["lr"] for group in net.optimizer_.param_groups] == [0.5, 1e-3]
+
+
+@pytest.mark.parametrize(
+    "net_params",
+    [
+        {"no_such_argument": 1},
+        {"module__no_such_argument": 1},
+        {"optimizer__no_such_argument": 1},
+        {"dataset__length": 3},
+    ],
+)
+def test_net_params_that_do_nothing_are_refused(net_params):
+    with pytest.raises(ValueError, match="net_params") as caught:
+        build(net_params)
+    assert next(iter(net_params)).split("__")[-1] in str(caught.value)
+
+
+def test_weights_do_not_depend_on_the_default_device_or_dtype():
+    torch.manual_seed(0)
+    expected = build().module_.state_dict()
+    try:
+        torch.set_default_device("meta")
+        torch.manual_seed(0)
+        got = build().module_.state_dict()
+    finally:
+        torch.set_default_device(None)
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, got[name]), name

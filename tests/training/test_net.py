@@ -1,0 +1,146 @@
+"""One fit of the net, watched through its callbacks and against the same arithmetic by hand."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from skorch.callbacks import Callback
+
+from skdual import DualBranchClassifier
+from skdual.losses.memory_bank import MemoryBank
+from skdual.training.schedule import WarmupCosine
+
+
+class Watch(Callback):
+    """Calls a function with (net, keyword arguments) at one hook."""
+
+    def __init__(self, hook, note):
+        self.note = note
+        setattr(self, hook, self._call)
+
+    def __deepcopy__(self, memo):
+        return self  # the estimator copies its callbacks, and this one is to be read
+
+    def _call(self, net, **kwargs):
+        self.note(net, kwargs)
+
+
+def fit(two_blocks, quick, *, val=None, **params):
+    X, y = two_blocks
+    validation = {"X_val": X[:30], "y_val": y[:30]} if val else {}
+    return DualBranchClassifier(**(quick | params)).fit(X, y, **validation)
+
+
+def test_each_epoch_visits_every_row_once(two_blocks, quick):
+    epochs = {}
+
+    def note(net, kwargs):
+        epochs.setdefault(len(net.history), []).append(kwargs["batch"].rows)
+
+    fit(two_blocks, quick, callbacks=[Watch("on_batch_begin", note)])
+    assert len(epochs) == 4
+    orders = [np.concatenate(batches) for batches in epochs.values()]
+    for order in orders:
+        assert sorted(order) == list(range(150))
+    assert not np.array_equal(orders[0], orders[1])
+
+
+def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick):
+    """Two steps of float64 on full batches, repeated with plain torch."""
+    X, y = two_blocks[0].astype(np.float64), two_blocks[1]
+    codes = torch.from_numpy(np.unique(y, return_inverse=True)[1])
+    states = []
+    plain = {"dropout": 0.0, "contrastive": None, "batch_size": 150, "warmup": 0.0, "gradient_clip": 0.05}
+    params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1}
+
+    def note(net, kwargs):
+        states.append({name: tensor.clone() for name, tensor in net.module_.state_dict().items()})
+
+    model = DualBranchClassifier(**params, callbacks=[Watch("on_batch_begin", note)]).fit(X, y)
+    network = model.network_.train()
+    network.load_state_dict(states[0])
+    matrices = [p for p in network.parameters() if p.ndim == 2]
+    others = [p for p in network.parameters() if p.ndim != 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], fused=False
+    )
+    x = torch.from_numpy(X)
+    for rate in (0.01, 0.005):  # the cosine at 0 and at 1/2
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        bases = network.head.bases
+        penalty = torch.stack([(U @ U.T - torch.eye(len(U))).square().mean() for U in bases]).mean()
+        loss = -torch.log_softmax(network.scores(x[:, :7], x[:, 7:]), dim=1)[range(150), codes].mean() + penalty
+        loss.backward()
+        norm = torch.sqrt(sum(p.grad.square().sum() for p in network.parameters()))
+        for p in network.parameters():
+            p.grad *= min(1, 0.05 / norm)
+        optimizer.step()
+    assert_allclose(model.history_[-1]["train_loss"], loss.item(), rtol=1e-6)
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    again = DualBranchClassifier(**params).fit(X, y).network_.state_dict()
+    for name, tensor in expected.items():
+        assert_allclose(again[name].numpy(), tensor.numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_the_bank_is_drawn_before_it_is_filled_and_starts_empty_with_every_fit(two_blocks, quick, monkeypatch):
+    drawn = []
+    original = MemoryBank.draw
+
+    def spy(bank, rows):
+        result = original(bank, rows)
+        drawn.append(0 if result is None else len(result[1]))
+        return result
+
+    monkeypatch.setattr(MemoryBank, "draw", spy)
+    model = fit(two_blocks, quick, memory_bank_size=1000, warm_start=True, batch_size=50, max_epochs=2)
+    per_epoch = [0, 100, 200, 200, 200, 200]  # slots of all rows outside the batch, once they are filled
+    assert drawn == per_epoch
+    model.fit(two_blocks[0], two_blocks[1])
+    assert drawn[6:] == per_epoch
+    assert not hasattr(model.net_, "_bank")
+
+
+def test_contrastive_loss_sees_the_bank_in_training_only(two_blocks, quick):
+    """At a learning rate of almost 0 a bank of further candidates can only raise the loss; validation has none."""
+    still = {"learning_rate": 1e-12, "dropout": 0.0, "max_epochs": 2}
+    without, with_bank = (fit(two_blocks, quick, val=True, memory_bank_size=n, **still).history_ for n in (0, 200))
+    assert with_bank[1]["contrastive_loss"] > without[1]["contrastive_loss"] + 0.5
+    assert with_bank[1]["valid_contrastive_loss"] == pytest.approx(without[1]["valid_contrastive_loss"], rel=1e-5)
+
+
+def test_class_aware_batches_reach_the_training_step(two_blocks, quick):
+    shapes = []
+
+    def note(net, kwargs):
+        shapes.append(np.bincount(kwargs["batch"].target.numpy(), minlength=3).tolist())
+
+    params = {"sampling": "class_aware", "classes_per_batch": 3, "samples_per_class": 5, "batch_size": 15}
+    fit(two_blocks, quick, callbacks=[Watch("on_batch_begin", note)], **params)
+    assert len(shapes) == 4 * 10
+    assert all(shape == [5, 5, 5] for shape in shapes)
+
+
+def test_the_learning_rate_rises_and_falls(two_blocks, quick):
+    model = fit(two_blocks, quick, max_epochs=10, warmup=0.3, learning_rate=0.01)
+    rates = [epoch["learning_rate"] for epoch in model.history_]
+    # five steps an epoch, so the rate of an epoch is that of every fifth step
+    assert_allclose(rates, [0.01 * WarmupCosine(50, 0.3)(5 * epoch) for epoch in range(10)], rtol=1e-12)
+
+
+def test_callbacks_see_the_gradient_before_it_is_clipped(two_blocks, quick):
+    norms = []
+
+    def note(net, kwargs):
+        norms.append(max(parameter.grad.abs().max().item() for _, parameter in kwargs["named_parameters"]))
+
+    fit(two_blocks, quick, gradient_clip=1e-6, max_epochs=1, callbacks=[Watch("on_grad_computed", note)])
+    assert min(norms) > 1e-6
+
+
+def test_nothing_of_training_stays_behind(two_blocks, quick):
+    net = fit(two_blocks, quick, memory_bank_size=10).net_
+    assert not {"_kept", "_bank", "_schedule"} & set(vars(net))
+    assert all(parameter.grad is None for parameter in net.module_.parameters())
+    assert net.best_epoch_ == 4
