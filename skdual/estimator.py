@@ -1,7 +1,5 @@
 """The front door: validates, delegates and remembers."""
 
-import copy
-
 import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -10,13 +8,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
-from .devices import resolve_device, resolve_dtype
+from .devices import resolve_device
 from .inputs.columns import ColumnBlocks
 from .inputs.rows import Rows
-from .inputs.validation import check_matrix, check_training_input
-from .parameters import CONSTRAINTS, settle
+from .inputs.validation import check_matrix, check_range, check_training_input
+from .parameters import CONSTRAINTS
 from .saving import pack, unpack
-from .training.fitting import build_net, split_rows, train
+from .training.fitting import Fitted, fit_network
 from .training.inference import run_in_chunks
 
 
@@ -45,12 +43,12 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         deviations.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
-        ``((2048, 1024, 512, 256), (512, 256))`` for blocks of more than 8,192 and 2,048 columns; a branch's
-        widths are halved once or twice for narrower blocks, so that its first layer has no more units than a quarter
-        of the columns as far as two halvings go.
+        ``((2048, 1024, 512, 256), (512, 256))`` for blocks of at least 8,192 and 2,048 columns. For narrower blocks
+        a branch's widths are halved until its first layer has no more units than a quarter of the columns, but at most
+        twice, or three times below 16 columns.
     dropout : "auto", float or pair of float, default="auto"
-        Dropout rate of both branches or of each. "auto" is ``(0.5, 0.2)``; with halved widths the first is 0.35
-        or 0.2.
+        Dropout rate of both branches or of each. "auto" is ``(0.5, 0.2)``; with widths halved once the first is 0.35,
+        then 0.2.
     activation : {"gelu", "gelu_tanh"}, default="gelu"
         Exact GELU or its tanh approximation.
     normalization : {"layer", "batch"}, default="layer"
@@ -96,7 +94,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         rows that makes.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
-        fewer than 400 steps.
+        fewer than 400 steps (200 where one batch holds all rows).
     learning_rate : float, default=0.001
         Peak learning rate of AdamW.
     weight_decay : float, default=0.01
@@ -294,59 +292,15 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
             finite, naming the epoch, the term and what to change.
         """
         self._validate_params()
-        continued = self.warm_start and hasattr(self, "network_")
         data = check_training_input(self, X, y, X_val, y_val)
         device = resolve_device(self.device)
-        dtype = resolve_dtype(self.precision, data.X.dtype, device)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        train_rows = valid_rows = None
-        if self.early_stopping and data.validation is None:
-            train_rows, valid_rows = split_rows(data.y, self.validation_fraction, seed)
-        settings = settle(
-            self.get_params(deep=False),
-            data.columns.widths,
-            data.y,
-            data.classes,
-            len(data.y) if train_rows is None else len(train_rows),
-        )
-        if continued:
-            self._check_continuation(data, settings)
-
-        def build():
-            return build_net(
-                settings,
-                device,
-                dtype,
-                seed,
-                callbacks=copy.deepcopy(self.callbacks),
-                verbose=self.verbose,
-                compile=self.compile,
-                net_params=self.net_params,
-            )
-
-        initial_weights = self.network_.state_dict() if continued else None
-        net = train(build, data, train_rows, valid_rows, device, dtype, seed, initial_weights)
-        self._remember(data, settings, net, device, earlier_history=self.history_ if continued else [])
+        before = None
+        if self.warm_start and hasattr(self, "network_"):
+            before = Fitted(self.classes_, self._columns(), self._settings, self.network_.state_dict())
+        net, settings = fit_network(self.get_params(deep=False), data, device, seed, before)
+        self._remember(data, settings, net, device, earlier_history=[] if before is None else self.history_)
         return self
-
-    def _check_continuation(self, data, settings):
-        """Refuse a warm start that could not go on from the fitted network."""
-        if not np.array_equal(data.classes, self.classes_):
-            raise ValueError(
-                f"warm_start=True goes on with the fitted classes {self.classes_}, but y has {data.classes}; set "
-                f"warm_start=False to start anew."
-            )
-        if not data.columns.same_as(self._columns()):
-            raise ValueError(
-                "warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed."
-            )
-        for name, value in settings["module"].items():
-            if value != self._settings["module"][name]:
-                raise ValueError(
-                    f"warm_start=True goes on with the fitted network, whose {name} is "
-                    f"{self._settings['module'][name]!r}, but now it would be {value!r}; set warm_start=False to start "
-                    f"anew."
-                )
 
     def _remember(self, data, settings, net, device, earlier_history):
         """Commit a finished fit; the only place that writes fitted attributes."""
@@ -377,6 +331,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         check_is_fitted(self)
         X = check_matrix(self, X)
         dtype = next(self.network_.parameters()).dtype
+        check_range(X, dtype)
         return run_in_chunks(self.network_, method, Rows(X, self._columns(), self.device_, dtype))
 
     def decision_function(self, X):

@@ -18,9 +18,11 @@ SEED_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""
 
 _MAX_HALVINGS = 2
+_VERY_NARROW = 16
 _NARROW_DROPOUT = 0.2
 _MIN_EPOCHS = 40
 _MIN_STEPS = 400
+_MIN_FULL_BATCH_STEPS = 200
 
 _positive_int = Interval(numbers.Integral, 1, None, closed="left")
 _fraction = Interval(numbers.Real, 0, 1, closed="left")
@@ -158,9 +160,10 @@ def n_halvings(n_columns, first_width):
     """How often "auto" halves the widths of a branch.
 
     As often as brings the first layer's width to a quarter of the block's columns or under (2048 units need 8,192
-    columns, 512 need 2,048), at most twice.
+    columns, 512 need 2,048), at most twice, or three times for a block of fewer than 16 columns.
     """
-    return int(np.clip(math.ceil(math.log2(4 * first_width / n_columns)), 0, _MAX_HALVINGS))
+    most = _MAX_HALVINGS + (n_columns < _VERY_NARROW)
+    return int(np.clip(math.ceil(math.log2(4 * first_width / n_columns)), 0, most))
 
 
 def _hidden_layer_sizes(value, widths):
@@ -181,7 +184,7 @@ def _dropout(value, widths):
     """A rate for each branch; "auto" goes from the seed's rate down to 0.2 as the widths are halved."""
     if isinstance(value, str):
         return tuple(
-            rate + (_NARROW_DROPOUT - rate) * n_halvings(p, sizes[0]) / _MAX_HALVINGS
+            rate + (_NARROW_DROPOUT - rate) * min(1, n_halvings(p, sizes[0]) / _MAX_HALVINGS)
             for rate, sizes, p in zip(SEED_DROPOUT, SEED_WIDTHS, widths, strict=True)
         )
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
@@ -260,9 +263,10 @@ def _auto_batch_size(n_train):
 
 
 def _max_epochs(max_epochs, n_train, batch):
-    """At least 40 epochs, and as many as make 400 steps."""
+    """At least 40 epochs, and as many as make 400 steps, or 200 where one batch holds all rows."""
     if max_epochs != "auto":
         return int(max_epochs)
     joined = batch["classes_per_batch"] is None  # a last row alone joins the batch before it (ShuffledBatches)
     steps = max(1, math.ceil((n_train - joined) / batch["batch_size"]))
-    return max(_MIN_EPOCHS, math.ceil(_MIN_STEPS / steps))
+    least = _MIN_STEPS if steps > 1 else _MIN_FULL_BATCH_STEPS
+    return max(_MIN_EPOCHS, math.ceil(least / steps))

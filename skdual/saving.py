@@ -50,19 +50,10 @@ def unpack(state):
     dtype = resolve_dtype("auto", np.result_type(*floats), device)
     cpu = torch.device("cpu")
     with isolated_random_state(cpu, 0):
-        net = build_net(
-            state["_settings"],
-            device,
-            dtype,
-            seed=0,
-            callbacks=copy.deepcopy(state["callbacks"]),
-            verbose=0,
-            compile=False,
-            net_params=state["net_params"],
-        )
+        params = {**state, "callbacks": copy.deepcopy(state["callbacks"]), "compile": False}
+        net = build_net(state["_settings"], params, device, dtype, seed=0)
     net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()
-    net.set_params(verbose=state["verbose"])
     return {**state, "net_": net, "network_": net.module_, "device_": device}
 
 

@@ -373,6 +373,23 @@ def test_a_fit_that_fails_on_the_way_changes_nothing(two_blocks, quick):
     assert_array_equal(model.predict_proba(X), proba)
 
 
+@pytest.mark.parametrize("to_matrix", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
+def test_cells_too_large_for_float32_are_refused_where_it_is_computed_in(two_blocks, quick, to_matrix):
+    X, y = two_blocks[0].astype(np.float64), two_blocks[1]
+    huge = X.copy()
+    huge[3, 2] = -1e200
+    X, huge = to_matrix(X), to_matrix(huge)
+    model = model_of(quick, precision="float32", max_epochs=1)
+    for call, name in [
+        (lambda: model.fit(huge, y), "X"),
+        (lambda: model.fit(X, y, X_val=huge, y_val=y), "X_val"),
+        (lambda: model.fit(X, y).predict(huge), "X"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{name} contains cells beyond .* float32"):
+            call()
+    assert np.isfinite(model_of(quick, max_epochs=1).fit(X, y).predict_proba(huge)).all()
+
+
 def test_feature_names_are_forgotten_by_a_fit_without_names(two_blocks, quick):
     X, y = two_blocks
     model = model_of(quick, max_epochs=1).fit(pd.DataFrame(X, columns=[f"c{i}" for i in range(12)]), y)

@@ -46,12 +46,14 @@ def test_network_of_wide_blocks():
         assert [m.approximate for m in branch if isinstance(m, nn.GELU)] == ["none"] * len(linear)
 
 
-@pytest.mark.parametrize("n_columns", [1, 2, 14, 511, 512, 1024, 2047, 2048, 2049, 4095, 4096, 4097, 8191, 8192, 10**6])
+@pytest.mark.parametrize(
+    "n_columns", [1, 2, 15, 16, 511, 512, 1024, 2047, 2048, 2049, 4095, 4096, 4097, 8191, 8192, 10**6]
+)
 def test_narrow_blocks_shrink_widths_and_dropout(n_columns):
     module = settled(widths=(n_columns, n_columns), subspace_dim=1)["module"]
     for side, (seed_widths, seed_rate) in enumerate(zip(SEED_WIDTHS, SEED_DROPOUT, strict=True)):
-        halvings = 0
-        while 4 * seed_widths[0] / 2**halvings > n_columns and halvings < parameters._MAX_HALVINGS:
+        halvings, most = 0, parameters._MAX_HALVINGS + (1 if n_columns < parameters._VERY_NARROW else 0)
+        while 4 * seed_widths[0] / 2**halvings > n_columns and halvings < most:
             halvings += 1
         assert module["hidden_layer_sizes"][side] == tuple(width // 2**halvings for width in seed_widths)
         rate = np.interp(halvings, [0, parameters._MAX_HALVINGS], [seed_rate, parameters._NARROW_DROPOUT])
@@ -225,10 +227,11 @@ def test_automatic_epochs_make_enough_steps(n_train, batch_size, sampling):
     else:
         steps = len(ClassAwareBatches(codes, net["classes_per_batch"], net["samples_per_class"], rng))
     assert net["max_epochs"] >= parameters._MIN_EPOCHS
-    assert net["max_epochs"] * steps >= parameters._MIN_STEPS
+    least = parameters._MIN_STEPS if steps > 1 else parameters._MIN_FULL_BATCH_STEPS
+    assert net["max_epochs"] * steps >= least
     # and no more than that takes
     fewer = net["max_epochs"] - 1
-    assert fewer < parameters._MIN_EPOCHS or fewer * steps < parameters._MIN_STEPS
+    assert fewer < parameters._MIN_EPOCHS or fewer * steps < least
 
 
 @pytest.mark.parametrize("max_epochs", [1, 7, 1000])

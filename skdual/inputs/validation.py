@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from .columns import ColumnBlocks, resolve_blocks
 
-_CHUNK_ROWS = 1024
+_CHUNK_CELLS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,30 @@ def check_matrix(estimator, X, name="X"):
     return checked
 
 
+def check_range(X, dtype, name="X"):
+    """Refuse cells that are finite in X (as checked before) but not in the torch dtype that is computed in.
+
+    Raises
+    ------
+    ValueError
+    """
+    largest = torch.finfo(dtype).max
+    if np.finfo(X.dtype).max <= largest:
+        return
+    for _, part in _parts(X.data if sp.issparse(X) else X):
+        if np.abs(part).max(initial=0) > largest:
+            raise ValueError(
+                f"{name} contains cells beyond {largest:.1e}, too large for {str(dtype).removeprefix('torch.')}, in "
+                f"which the model computes; scale the columns, or set precision='float64'."
+            )
+
+
+def _parts(values):
+    """Consecutive slices of an array with their starts, small enough for a temporary copy."""
+    size = max(1, _CHUNK_CELLS // max(1, values[:1].size))
+    return ((start, values[start : start + size]) for start in range(0, len(values), size))
+
+
 def _matrix_rules(X):
     dtypes = [np.float64, np.float32]  # the first is for what is neither
     if {str(dtype) for dtype in getattr(X, "dtypes", ())} == {"Float32"}:
@@ -99,8 +124,7 @@ def _check_finite(X, name, feature_names):
     values = X.data if sp.issparse(X) else X
     n_nan = n_infinite = 0
     first = None
-    for start in range(0, len(values), _CHUNK_ROWS * (1024 if values.ndim == 1 else 1)):
-        part = values[start : start + _CHUNK_ROWS * (1024 if values.ndim == 1 else 1)]
+    for start, part in _parts(values):
         if np.isfinite(part).all():
             continue
         n_nan += int(np.isnan(part).sum())

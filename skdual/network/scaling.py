@@ -25,9 +25,10 @@ class ColumnScaler(nn.Module):
 
     def set_statistics(self, mean, scale):
         """Copy mean and scale, arrays of shape (n_columns,), into the layer."""
-        self.mean.copy_(torch.from_numpy(mean))
-        self.scale.copy_(torch.from_numpy(scale))
+        self.mean.copy_(torch.from_numpy(mean).to(self.mean.dtype))
+        self.scale.copy_(torch.from_numpy(scale).to(self.scale.dtype))
 
     def forward(self, x):
         z = (x - self.mean) / self.scale
-        return z / (1 + (z / LIMIT).square()).sqrt()
+        # a square root of squares would overflow where z is huge
+        return z / torch.hypot(z / LIMIT, torch.ones((), dtype=z.dtype, device=z.device))

@@ -1,42 +1,116 @@
-"""Building the net from settled parameters, and one whole fit of it."""
+"""One whole fit: validation rows, settings, the net, and where a warm start goes on from."""
+
+import copy
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 
-from ..devices import isolated_random_state
+from ..devices import isolated_random_state, resolve_dtype
+from ..inputs.columns import ColumnBlocks
 from ..inputs.rows import Rows, column_statistics
+from ..inputs.validation import check_range
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
+from ..parameters import settle
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 _FUSED_ADAMW = ("cpu", "cuda")
+_FREE_TO_CHANGE = ("dropout", "bfloat16")  # what a warm start may change: no weight depends on it
 
 
-def build_net(settings, device, dtype, seed, callbacks, verbose, compile, net_params):
+class Fitted(NamedTuple):
+    """What a warm start goes on from: classes, ColumnBlocks, settings and state dict of the fit before."""
+
+    classes: np.ndarray
+    columns: ColumnBlocks
+    settings: dict
+    weights: dict
+
+
+def fit_network(params, data, device, seed, before=None):
+    """One whole fit.
+
+    Parameters
+    ----------
+    params : dict
+        ``get_params(deep=False)`` of the estimator, each value within its constraints.
+    data : TrainingInput
+    device : torch.device
+    seed : int
+        Of weights, dropout, batches, bank and validation split.
+    before : Fitted, optional
+        Where to go on from; without it the weights are new, and columns are scaled by the training rows.
+
+    Returns
+    -------
+    net : DualBranchNet
+    settings : dict of dict
+        What :func:`~skdual.parameters.settle` made of ``params``.
+    """
+    dtype = resolve_dtype(params["precision"], data.X.dtype, device)
+    check_range(data.X, dtype)
+    train_rows = valid_rows = None
+    if params["early_stopping"] and data.validation is None:
+        train_rows, valid_rows = split_rows(data.y, params["validation_fraction"], seed)
+    training = Rows(data.X, data.columns, device, dtype, data.y, train_rows)
+    validation = None
+    if data.validation is not None:
+        check_range(data.validation[0], dtype, "X_val")
+        validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
+    elif valid_rows is not None:
+        validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows)
+    settings = settle(params, data.columns.widths, data.y, data.classes, len(training))
+    if before is not None:
+        _check_continuation(before, data, settings)
+    with isolated_random_state(device, seed):
+        net = build_net(settings, {**params, "callbacks": copy.deepcopy(params["callbacks"])}, device, dtype, seed)
+        if before is not None:
+            net.module_.load_state_dict(before.weights)
+        else:
+            _set_statistics(net.module_, training)
+        return net.partial_fit(training, validation=validation), settings
+
+
+def _check_continuation(before, data, settings):
+    """Refuse a warm start that could not go on from the fitted network."""
+    if not np.array_equal(data.classes, before.classes):
+        raise ValueError(
+            f"warm_start=True goes on with the fitted classes {before.classes}, but y has {data.classes}; set "
+            f"warm_start=False to start anew."
+        )
+    if not data.columns.same_as(before.columns):
+        raise ValueError("warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed.")
+    for name, value in settings["module"].items():
+        fitted = before.settings["module"][name]
+        if value != fitted and name not in _FREE_TO_CHANGE:
+            raise ValueError(
+                f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
+                f"{value!r}; set warm_start=False to start anew."
+            )
+
+
+def build_net(settings, params, device, dtype, seed):
     """An initialised :class:`~skdual.training.net.DualBranchNet` with fresh weights.
 
     Parameters
     ----------
     settings : dict of dict
         From :func:`~skdual.parameters.settle`.
+    params : dict
+        Of the estimator; ``callbacks`` (used as they are), ``verbose``, ``compile`` and ``net_params`` are read.
     device : torch.device
     dtype : torch.dtype
     seed : int
-    callbacks : list or None
-        skorch callbacks, used as they are.
-    verbose : int
-    compile : bool
-    net_params : dict or None
-        Merged last.
 
     Raises
     ------
     ValueError
         If the net refuses ``net_params``, or they name a part of skorch that is not used here.
     """
-    net_params = dict(net_params or {})
+    net_params = dict(params["net_params"] or {})
     useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
     if useless:
         raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")
@@ -48,9 +122,9 @@ def build_net(settings, device, dtype, seed, callbacks, verbose, compile, net_pa
         "device": device,
         "dtype": dtype,
         "seed": seed,
-        "callbacks": list(callbacks) if callbacks else None,
-        "verbose": verbose,
-        "compile": compile,
+        "callbacks": list(params["callbacks"]) if params["callbacks"] else None,
+        "verbose": params["verbose"],
+        "compile": params["compile"],
         **settings["net"],
         **{f"module__{name}": value for name, value in settings["module"].items()},
         **{f"criterion__{name}": value for name, value in settings["criterion"].items()},
@@ -90,41 +164,6 @@ def split_rows(codes, validation_fraction, seed):
             f"X_val and y_val to fit."
         ) from error
     return train, np.sort(valid)
-
-
-def train(build, data, train_rows, valid_rows, device, dtype, seed, initial_weights):
-    """One fit.
-
-    Parameters
-    ----------
-    build : callable
-        Gives an initialised net.
-    data : TrainingInput
-    train_rows, valid_rows : ndarray of int64 or None
-        Rows of ``data.X``; None trains on all, or validates on ``data.validation`` if there is any.
-    device : torch.device
-    dtype : torch.dtype
-    seed : int
-    initial_weights : dict of tensors or None
-        State to go on from; None starts anew, with the column statistics of the training rows.
-
-    Returns
-    -------
-    net : DualBranchNet
-    """
-    training = Rows(data.X, data.columns, device, dtype, data.y, train_rows)
-    validation = None
-    if data.validation is not None:
-        validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
-    elif valid_rows is not None:
-        validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows)
-    with isolated_random_state(device, seed):
-        net = build()
-        if initial_weights is not None:
-            net.module_.load_state_dict(initial_weights)
-        else:
-            _set_statistics(net.module_, training)
-        return net.partial_fit(training, validation=validation)
 
 
 def _set_statistics(network, rows):

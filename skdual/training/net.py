@@ -204,11 +204,9 @@ class DualBranchNet(NeuralNetClassifier):
         weight = self.criterion_.class_weight
         if self.sampling != "class_aware":
             return weight
-        priors = np.bincount(rows.y, minlength=len(weight)) / len(rows)
-        frequencies = np.zeros(len(weight))
-        frequencies[: len(sampler.frequencies)] = sampler.frequencies
-        correction = np.divide(priors, frequencies, out=np.zeros(len(weight)), where=frequencies > 0)
-        return weight * torch.from_numpy(correction).to(weight)
+        priors = np.bincount(rows.y) / len(rows)
+        correction = torch.from_numpy(priors / sampler.frequencies).to(weight.dtype)
+        return weight * correction.to(weight.device)
 
     def _new_bank(self, rows, random_generator):
         """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
@@ -253,6 +251,8 @@ class DualBranchNet(NeuralNetClassifier):
 
     def train_step(self, batch, **fit_params):
         """Forward, backward and update on one batch; reads nothing back from the device."""
+        if not self.module_.training:  # a callback may have predicted in between
+            self._set_training(True)
         self.optimizer_.zero_grad(set_to_none=True)
         terms, output = self._loss_terms(batch, self._class_weight, self._bank)
         terms["loss"].backward()

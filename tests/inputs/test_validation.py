@@ -60,7 +60,7 @@ BAD_CELLS = {
 @pytest.mark.parametrize("cells", BAD_CELLS.values(), ids=BAD_CELLS.keys())
 @pytest.mark.parametrize("chunk", [1, 1024])
 def test_cells_that_are_not_finite_are_counted_and_placed(container, cells, chunk, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_ROWS", chunk)
+    monkeypatch.setattr(module, "_CHUNK_CELLS", chunk * P)
     bad = X.copy()
     for row, column, value in cells:
         bad[row, column] = value

@@ -13,8 +13,9 @@ def settings(**params):
     return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), 60)
 
 
-def build(net_params=None, seed=0, **params):
-    return build_net(settings(**params), torch.device("cpu"), torch.float64, seed, None, 0, False, net_params)
+def build(net_params=None, **params):
+    estimator = DualBranchClassifier(net_params=net_params, **params)
+    return build_net(settings(**params), estimator.get_params(deep=False), torch.device("cpu"), torch.float64, seed=0)
 
 
 def test_the_split_is_stratified_seeded_and_keeps_single_rows_in_training():
