@@ -45,7 +45,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``((2048, 1024, 512, 256), (512, 256))`` for blocks of at least 8,192 and 2,048 columns. For narrower blocks
         a branch's widths are halved until its first layer has no more units than a quarter of the columns, but at most
-        twice, or three times below 16 columns.
+        twice, or three times below 16 columns; layers of more than 8 units a column are left out, except the last two.
     dropout : "auto", float or pair of float, default="auto"
         Dropout rate of both branches or of each. "auto" is ``(0.5, 0.2)``; with widths halved once the first is 0.35,
         then 0.2.
@@ -88,7 +88,8 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
         are repeated (a row at most 4 times an epoch, or as often as one ``samples_per_class`` needs) and the
-        cross-entropy is weighted by the inverse of the sampling frequency, so that probabilities keep the priors.
+        cross-entropy is weighted by the inverse of the sampling frequency, so that probabilities keep the priors (with
+        layer normalisation; batch normalisation lets the rows of a batch see how it was drawn, which skews them).
     classes_per_batch, samples_per_class : int or None, default=None
         Shape of class-aware batches. None: as many classes as give each at least 4 rows of the batch, and the
         rows that makes.

@@ -19,6 +19,7 @@ SEED_DROPOUT = (0.5, 0.2)
 
 _MAX_HALVINGS = 2
 _VERY_NARROW = 16
+_MAX_UNITS_PER_COLUMN = 8
 _NARROW_DROPOUT = 0.2
 _MIN_EPOCHS = 40
 _MIN_STEPS = 400
@@ -168,9 +169,7 @@ def n_halvings(n_columns, first_width):
 
 def _hidden_layer_sizes(value, widths):
     if isinstance(value, str):
-        return tuple(
-            tuple(size >> n_halvings(p, seed[0]) for size in seed) for seed, p in zip(SEED_WIDTHS, widths, strict=True)
-        )
+        return tuple(_auto_sizes(p, seed) for seed, p in zip(SEED_WIDTHS, widths, strict=True))
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
@@ -178,6 +177,13 @@ def _hidden_layer_sizes(value, widths):
             f"branch, such as ((256, 128), (64,)); got {value!r}."
         )
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
+
+
+def _auto_sizes(n_columns, seed):
+    """The seed's widths, halved; of these the last two and those of at most 8 units a column."""
+    sizes = [size >> n_halvings(n_columns, seed[0]) for size in seed]
+    wide = [size for size in sizes[:-2] if size <= _MAX_UNITS_PER_COLUMN * n_columns]
+    return tuple(wide + sizes[-2:])
 
 
 def _dropout(value, widths):
