@@ -3,7 +3,7 @@
 The data are simulated: counts of which nine in ten are zero, four classes of 8 to 55 per cent, whose signal lies partly
 in each block. The fit took half a minute on two cores.
 
-Run: python examples/multiomics.py [--rows 1200] [--epochs 12]
+Run: python examples/multiomics.py [--rows 1200] [--epochs 6]
 """
 
 import argparse
@@ -43,7 +43,7 @@ def simulate(n_rows, n_genes=10_000, n_sites=3_000, random_state=0):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1200)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
 
     genes, sites, y = simulate(arguments.rows)

@@ -108,5 +108,6 @@ def column_statistics(rows):
     for chunk in rows.chunks():
         at = chunk if rows.subset is None else rows.subset[chunk]
         part = rows.X[at]
-        scaler.partial_fit((part.toarray() if sp.issparse(part) else part).astype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
+            scaler.partial_fit((part.toarray() if sp.issparse(part) else part).astype(np.float64))
     return scaler.mean_, scaler.scale_

@@ -1,5 +1,6 @@
 """Checks of what users hand to fit and predict; nothing is written on the estimator."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +52,16 @@ def check_training_input(estimator, X, y, X_val, y_val):
     """
     # validate_data writes n_features_in_ and feature_names_in_ before it refuses: let it write on a stand-in
     stand_in = type(estimator)(**estimator.get_params(deep=False))
-    checked, y = validate_data(stand_in, X, y, **_matrix_rules(X))
+    with _naming_columns(X, "X"):
+        checked, y = validate_data(stand_in, X, y, **_matrix_rules(X))
     feature_names = getattr(stand_in, "feature_names_in_", None)
     _check_finite(checked, "X", feature_names)
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
+    try:
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in y.tolist()})
+        raise ValueError(f"y must hold labels of one kind, got {len(kinds)} kinds: {', '.join(kinds)}.") from error
     if len(classes) < 2:
         raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}) in {len(y)} rows; a classifier needs at least 2.")
     columns = resolve_blocks(estimator.blocks, X, checked.shape[1], feature_names)
@@ -65,7 +71,8 @@ def check_training_input(estimator, X, y, X_val, y_val):
 
 def check_matrix(estimator, X, name="X"):
     """Check a matrix against what the estimator was fitted on; returns float32 or float64, dense or CSR."""
-    checked = validate_data(estimator, X, reset=False, **_matrix_rules(X))
+    with _naming_columns(X, name):
+        checked = validate_data(estimator, X, reset=False, **_matrix_rules(X))
     _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
     return checked
 
@@ -92,6 +99,31 @@ def _parts(values):
     """Consecutive slices of an array with their starts, small enough for a temporary copy."""
     size = max(1, _CHUNK_CELLS // max(1, values[:1].size))
     return ((start, values[start : start + size]) for start in range(0, len(values), size))
+
+
+@contextmanager
+def _naming_columns(X, name):
+    """Say which columns of a frame are not numbers, and which argument a refusal is about if it is not X."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        wrong = [column for column in getattr(X, "columns", ()) if not _is_numeric(X[column])]
+        if wrong:
+            raise ValueError(
+                f"{name} has {len(wrong)} column(s) that are not numbers, {wrong[0]!r} first; encode or drop them."
+            ) from error
+        if name != "X":
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{name}: {error}") from error
+        raise
+
+
+def _is_numeric(column):
+    try:
+        np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _matrix_rules(X):

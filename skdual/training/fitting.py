@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
 
 from ..devices import isolated_random_state, resolve_dtype
 from ..inputs.columns import ColumnBlocks
@@ -110,6 +111,10 @@ def build_net(settings, params, device, dtype, seed):
     ValueError
         If the net refuses ``net_params``, or they name a part of skorch that is not used here.
     """
+    for callback in params["callbacks"] or ():
+        named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
+        if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
+            raise ValueError(f"callbacks must be skorch callbacks or pairs (name, callback), got {callback!r}.")
     net_params = dict(params["net_params"] or {})
     useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
     if useless:
@@ -171,5 +176,11 @@ def _set_statistics(network, rows):
     if not hasattr(scalers[0], "set_statistics"):
         return
     mean, scale = column_statistics(rows)
+    wild = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
+    if len(wild):
+        raise ValueError(
+            f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), column {wild[0]} "
+            f"first; scale them down."
+        )
     for scaler, index in zip(scalers, rows.columns.indices, strict=True):
         scaler.set_statistics(mean[index], scale[index])

@@ -217,3 +217,22 @@ def test_a_passed_check_leaves_the_estimator_as_it_was():
     before = dict(vars(estimator))
     assert_array_equal(check(FRAME, estimator=estimator).feature_names, NAMES)
     assert vars(estimator) == before
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_columns_that_are_not_numbers_are_named(library):
+    frame = library({"age": [1.0, 2.0, 3.0], "sex": ["f", "m", "f"], "site": ["a", "b", "c"]})
+    with pytest.raises(ValueError, match=r"^X has 2 column\(s\) that are not numbers, 'sex' first"):
+        check_training_input(DualBranchClassifier(1), frame, [0, 1, 0], None, None)
+
+
+def test_a_refusal_of_validation_rows_names_them():
+    with pytest.raises(ValueError, match=r"^X_val: X has 2 features"):
+        check_training_input(DualBranchClassifier(1), X, Y, X[:, :2], Y)
+
+
+@pytest.mark.parametrize("labels", [["a", None], ["a", 1]])
+def test_labels_of_several_kinds_are_refused(labels):
+    y = np.array(labels, dtype=object)[np.arange(len(X)) % 2]
+    with pytest.raises(ValueError, match="y must hold labels of one kind, got 2 kinds"):
+        check_training_input(DualBranchClassifier(1), X, y, None, None)

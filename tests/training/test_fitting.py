@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from skorch.callbacks import EpochTimer
 
 from skdual import DualBranchClassifier
 from skdual.parameters import settle
@@ -78,3 +79,21 @@ def test_weights_do_not_depend_on_the_default_device_or_dtype():
         torch.set_default_device(None)
     for name, tensor in expected.items():
         assert torch.equal(tensor, got[name]), name
+
+
+@pytest.mark.parametrize("callbacks", [[3], ["EarlyStopping"], [("name", 3)]])
+def test_what_is_no_callback_is_refused(callbacks):
+    with pytest.raises(ValueError, match="callbacks must be skorch callbacks"):
+        build(callbacks=callbacks)
+
+
+def test_callbacks_may_be_named():
+    net = build(callbacks=[("mine", EpochTimer())])
+    assert "mine" in dict(net.callbacks_)
+
+
+def test_columns_whose_variance_overflows_are_refused():
+    X = np.random.default_rng(0).normal(size=(60, 12))
+    X[:, 4] *= 1e200
+    with pytest.raises(ValueError, match=r"1 column\(s\) too large to be standardised .* column 4 first"):
+        DualBranchClassifier(7, max_epochs=1).fit(X, np.arange(60) % 3)
