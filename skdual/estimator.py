@@ -45,7 +45,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``((2048, 1024, 512, 256), (512, 256))`` for blocks of at least 8,192 and 2,048 columns. For narrower blocks
         a branch's widths are halved until its first layer has no more units than a quarter of the columns, but at most
-        twice, or three times below 16 columns; layers of more than 8 units a column are left out, except the last two.
+        twice; layers of more than 8 units a column are left out, except the last two.
     dropout : "auto", float or pair of float, default="auto"
         Dropout rate of both branches or of each. "auto" is ``(0.5, 0.2)``; with widths halved once the first is 0.35,
         then 0.2.

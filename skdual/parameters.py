@@ -18,7 +18,6 @@ SEED_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""
 
 _MAX_HALVINGS = 2
-_VERY_NARROW = 16
 _MAX_UNITS_PER_COLUMN = 8
 _NARROW_DROPOUT = 0.2
 _MIN_EPOCHS = 40
@@ -161,10 +160,9 @@ def n_halvings(n_columns, first_width):
     """How often "auto" halves the widths of a branch.
 
     As often as brings the first layer's width to a quarter of the block's columns or under (2048 units need 8,192
-    columns, 512 need 2,048), at most twice, or three times for a block of fewer than 16 columns.
+    columns, 512 need 2,048), at most twice.
     """
-    most = _MAX_HALVINGS + (n_columns < _VERY_NARROW)
-    return int(np.clip(math.ceil(math.log2(4 * first_width / n_columns)), 0, most))
+    return int(np.clip(math.ceil(math.log2(4 * first_width / n_columns)), 0, _MAX_HALVINGS))
 
 
 def _hidden_layer_sizes(value, widths):
@@ -190,7 +188,7 @@ def _dropout(value, widths):
     """A rate for each branch; "auto" goes from the seed's rate down to 0.2 as the widths are halved."""
     if isinstance(value, str):
         return tuple(
-            rate + (_NARROW_DROPOUT - rate) * min(1, n_halvings(p, sizes[0]) / _MAX_HALVINGS)
+            rate + (_NARROW_DROPOUT - rate) * n_halvings(p, sizes[0]) / _MAX_HALVINGS
             for rate, sizes, p in zip(SEED_DROPOUT, SEED_WIDTHS, widths, strict=True)
         )
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)

@@ -53,8 +53,8 @@ def test_network_of_wide_blocks():
 def test_narrow_blocks_shrink_widths_and_dropout(n_columns):
     module = settled(widths=(n_columns, n_columns), subspace_dim=1)["module"]
     for side, (seed_widths, seed_rate) in enumerate(zip(SEED_WIDTHS, SEED_DROPOUT, strict=True)):
-        halvings, most = 0, parameters._MAX_HALVINGS + (1 if n_columns < parameters._VERY_NARROW else 0)
-        while 4 * seed_widths[0] / 2**halvings > n_columns and halvings < most:
+        halvings = 0
+        while 4 * seed_widths[0] / 2**halvings > n_columns and halvings < parameters._MAX_HALVINGS:
             halvings += 1
         halved = [width // 2**halvings for width in seed_widths]
         while len(halved) > 2 and halved[0] > parameters._MAX_UNITS_PER_COLUMN * n_columns:
