@@ -93,7 +93,8 @@ def settle(params, widths, codes, classes, n_train):
     Returns
     -------
     settings : dict of dict
-        Plain values: ``module`` (DualBranchNetwork), ``criterion`` (CompositeLoss), ``net`` (DualBranchNet).
+        Plain values: ``module`` (DualBranchNetwork), ``criterion`` (CompositeLoss), ``net`` (DualBranchNet), and
+        ``net_params`` as given.
 
     Raises
     ------
@@ -111,6 +112,7 @@ def settle(params, widths, codes, classes, n_train):
     _check_dims(params, sum(sizes[-1] for sizes in hidden_layer_sizes))
     batch = _batch_settings(params, n_train, len(classes))
     return {
+        "net_params": dict(params["net_params"] or {}),
         "module": {
             "in_features": tuple(widths),
             "n_classes": len(classes),

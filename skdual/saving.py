@@ -1,6 +1,5 @@
 """What a fitted estimator is saved as: one versioned dict of plain values and numpy arrays."""
 
-import copy
 import warnings
 
 import numpy as np
@@ -48,9 +47,9 @@ def unpack(state):
     device = _device_to_load_on(state["device"])
     floats = {array.dtype for array in saved["weights"].values() if array.dtype.kind == "f"}
     dtype = resolve_dtype("auto", np.result_type(*floats), device)
-    cpu = torch.device("cpu")
-    with isolated_random_state(cpu, 0):
-        params = {**state, "callbacks": copy.deepcopy(state["callbacks"]), "compile": False}
+    with isolated_random_state(torch.device("cpu"), 0):
+        # from the settings of the fit, for parameters may have been set anew since; callbacks are for training
+        params = {"callbacks": None, "verbose": 0, "compile": False}
         net = build_net(state["_settings"], params, device, dtype, seed=0)
     net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()

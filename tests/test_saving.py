@@ -85,3 +85,11 @@ def test_an_unfitted_estimator_pickles_as_it_is(quick):
     again = pickle.loads(pickle.dumps(DualBranchClassifier(**quick)))
     assert again.get_params() == DualBranchClassifier(**quick).get_params()
     assert not hasattr(again, "classes_")
+
+
+def test_parameters_set_after_the_fit_do_not_spoil_the_file(two_blocks, quick):
+    X, y = two_blocks
+    fitted = DualBranchClassifier(**quick, net_params={"module__token_dim": 6}).fit(X, y)
+    expected = fitted.predict_proba(X)
+    fitted.set_params(net_params={"nonsense": 1}, callbacks=[1], hidden_layer_sizes=((3,), (3,)), head="linear")
+    assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)

@@ -101,7 +101,7 @@ def build_net(settings, params, device, dtype, seed):
     settings : dict of dict
         From :func:`~skdual.parameters.settle`.
     params : dict
-        Of the estimator; ``callbacks`` (used as they are), ``verbose``, ``compile`` and ``net_params`` are read.
+        Of the estimator; ``callbacks`` (used as they are), ``verbose`` and ``compile`` are read.
     device : torch.device
     dtype : torch.dtype
     seed : int
@@ -115,7 +115,7 @@ def build_net(settings, params, device, dtype, seed):
         named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
         if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
             raise ValueError(f"callbacks must be skorch callbacks or pairs (name, callback), got {callback!r}.")
-    net_params = dict(params["net_params"] or {})
+    net_params = settings["net_params"]
     useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
     if useless:
         raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")

@@ -11,11 +11,12 @@ from skdual.training.fitting import build_net, split_rows
 
 def settings(**params):
     y = np.arange(60) % 3
-    return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), 60)
+    return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), n_train=60)
 
 
 def build(net_params=None, **params):
-    estimator = DualBranchClassifier(net_params=net_params, **params)
+    params["net_params"] = net_params
+    estimator = DualBranchClassifier(**params)
     return build_net(settings(**params), estimator.get_params(deep=False), torch.device("cpu"), torch.float64, seed=0)
 
 
