@@ -1,11 +1,19 @@
 """The examples run as their users run them."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skdual.datasets import load_htad
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -39,3 +47,26 @@ def test_multiomics_has_the_full_widths():
     printed = run("multiomics.py")
     assert "branches [2048, 1024, 512, 256] and [512, 256]" in printed
     assert float(printed.split()[-1]) > 0.5  # four classes: 0.25 by chance
+
+
+@pytest.mark.slow
+def test_the_accuracy_benchmark_scores_as_sklearn_does_and_resumes(tmp_path):
+    htad = load_htad()
+    X, y = htad.data[::4], np.unique(htad.target[::4], return_inverse=True)[1]
+    np.savez(tmp_path / "htad.npz", a=X[:, :36], b=X[:, 36:], y=y)
+    arguments = ["--data", tmp_path, "--output", tmp_path / "out", "--models", "logistic,logistic [B]", "--splits", "2"]
+    first = run("benchmarks/accuracy.py", *arguments)
+    assert run("benchmarks/accuracy.py", *arguments).strip() in first
+    rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert len(rows) == 4
+    for row in rows:
+        data = X[:, 36:] if row["model"].endswith("[B]") else X
+        train, test, y_train, y_test = train_test_split(
+            data, y, test_size=0.2, stratify=y, random_state=int(row["split"])
+        )
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(train, y_train)
+        assert row["accuracy"] == pytest.approx(model.score(test, y_test))
+        counts, confidence, correct = np.array(row["bins"])
+        assert counts.sum() == len(y_test)
+        assert confidence.sum() == pytest.approx(model.predict_proba(test).max(axis=1).sum())
+        assert correct.sum() / counts.sum() == pytest.approx(row["accuracy"])

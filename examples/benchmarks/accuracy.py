@@ -1,0 +1,276 @@
+"""Accuracy and calibration of the default estimator beside its peers, on real two-block sets.
+
+Run: python examples/benchmarks/accuracy.py --data FOLDER [--sets a,b] [--models c,d] [--splits 20] [--ablate]
+
+FOLDER holds npz files with the arrays a and b (or the CSR parts a_data, a_indices, a_indptr, a_shape, ...), y, and
+train and test where there is a published split. Every (set, model, split) is one line of results.jsonl in --output;
+what is there already is not run again. The tables are printed and written to results.md there (with --ablate:
+ablation.jsonl and ablation.md).
+
+Splits are stratified 80/20, random_state 0, 1, ...: 20 for sets under 300 rows and 5 for the rest, after the published
+one. Test rows choose nothing: no model here is tuned. Log loss and calibration use predict_proba; a support vector
+machine is scored by its own labels, and by Platt scaling for its probabilities.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from skdual import DualBranchClassifier
+
+N_BINS = 15
+
+ABLATIONS = {
+    "fusion=concat": {"fusion": "concat"},
+    "head=linear": {"head": "linear"},
+    "contrastive=None": {"contrastive": None},
+    "contrastive=self_supervised": {"contrastive": "self_supervised"},
+    "contrastive_weight=0.1": {"contrastive_weight": 0.1},
+    "contrastive_weight=1": {"contrastive_weight": 1.0},
+    "memory_bank_size=1024": {"memory_bank_size": 1024},
+    "sampling=class_aware": {"sampling": "class_aware"},
+    "normalization=batch": {"normalization": "batch"},
+    "dropout=0.5": {"dropout": 0.5},
+    "dropout=0": {"dropout": 0.0},
+    "standardize=False": {"standardize": False},
+    "subspace_dim=2": {"subspace_dim": 2},
+    "subspace_dim=8": {"subspace_dim": 8},
+    "full widths": {"hidden_layer_sizes": ((2048, 1024, 512, 256), (512, 256))},
+    "label_smoothing=0.1": {"label_smoothing": 0.1},
+}
+
+
+class LabelsAndPlatt(ClassifierMixin, BaseEstimator):
+    """A classifier without probabilities: its own labels, and Platt-scaled probabilities beside them."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, y):
+        self.labels_ = clone(self.estimator).fit(X, y)
+        folds = int(min(5, np.unique(y, return_counts=True)[1].min()))
+        self.classes_ = self.labels_.classes_
+        self.platt_ = None
+        if folds > 1:
+            self.platt_ = CalibratedClassifierCV(self.estimator, cv=folds, ensemble=False).fit(X, y)
+        return self
+
+    def predict(self, X):
+        return self.labels_.predict(X)
+
+    def predict_proba(self, X):
+        if self.platt_ is None:  # a class of one row leaves nothing to calibrate on
+            return np.eye(len(self.classes_))[np.searchsorted(self.classes_, self.predict(X))]
+        return self.platt_.predict_proba(X)
+
+
+def peers(sparse):
+    """Usual forms of the usual models, by name; each scales its own input."""
+
+    def scaled(model):
+        return make_pipeline(MaxAbsScaler() if sparse else StandardScaler(), model)
+
+    models = {
+        "logistic": scaled(LogisticRegression(C=10 if sparse else 0.1, max_iter=2000)),
+        "svm": scaled(LabelsAndPlatt(LinearSVC() if sparse else SVC(C=10))),
+        "random forest": RandomForestClassifier(500, random_state=0, n_jobs=-1),
+        "extra trees": ExtraTreesClassifier(500, random_state=0, n_jobs=-1),
+        "mlp": scaled(MLPClassifier(max_iter=500, random_state=0)),
+    }
+    try:
+        from lightgbm import LGBMClassifier
+
+        models["lightgbm"] = LGBMClassifier(n_estimators=200, learning_rate=0.05, random_state=0, verbose=-1)
+    except ImportError:
+        pass
+    try:
+        from pytabkit import RealMLP_TD_Classifier
+
+        if not sparse:
+            models["realmlp"] = RealMLP_TD_Classifier(random_state=0, device="cpu")
+    except ImportError:
+        pass
+    return models
+
+
+def read(path):
+    """X (block A, then block B), width of block A, class codes and the published split or None."""
+
+    def block(name):
+        if name in archive:
+            return archive[name]
+        parts = tuple(archive[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
+        return sp.csr_matrix(parts, shape=tuple(archive[f"{name}_shape"]))
+
+    with np.load(path) as archive:
+        a, b, y = block("a"), block("b"), archive["y"]
+        split = (archive["train"], archive["test"]) if "train" in archive else None
+    if path.stem.startswith("citeseq"):  # raw counts: log-normalised expression, centred log protein
+        a = np.log1p(1e4 * a / a.sum(axis=1, keepdims=True).clip(min=1))
+        b = np.log1p(b) - np.log1p(b).mean(axis=1, keepdims=True)
+    if sp.issparse(a) or sp.issparse(b):
+        X = sp.hstack([sp.csr_matrix(a), sp.csr_matrix(b)]).tocsr()
+    else:
+        X = np.hstack([a, b])
+    return X, a.shape[1], y, split
+
+
+def splits_of(y, published, n_splits):
+    """(name, train rows, test rows): the published split where there is one, then stratified 80/20 splits."""
+    if published is not None:
+        yield "published", *published
+    n_splits = n_splits or (20 if len(y) < 300 else 5)
+    for seed in range(n_splits):
+        train, test = next(StratifiedShuffleSplit(1, test_size=0.2, random_state=seed).split(np.zeros(len(y)), y))
+        yield str(seed), train, test
+
+
+def candidates(X, n_a, ablate):
+    """(name, model, columns) of everything that is run on a set."""
+    everything, a, b = slice(None), slice(0, n_a), slice(n_a, None)
+    yield "skdual", DualBranchClassifier(n_a, random_state=0), everything
+    if ablate:
+        for name, params in ABLATIONS.items():
+            yield name, DualBranchClassifier(n_a, random_state=0, **params), everything
+        return
+    yield "skdual [A]", DualBranchClassifier(random_state=0), a
+    yield "skdual [B]", DualBranchClassifier(random_state=0), b
+    for name, model in peers(sp.issparse(X)).items():
+        for suffix, columns in (("", everything), (" [A]", a), (" [B]", b)):
+            yield name + suffix, model, columns
+
+
+def evaluate(model, X, y, train, test):
+    """Scores of one fit, with the bins that a pooled calibration error needs."""
+    start = time.perf_counter()
+    model = clone(model).fit(X[train], y[train])
+    seconds = time.perf_counter() - start
+    proba = np.clip(np.asarray(model.predict_proba(X[test]), dtype=np.float64), 1e-15, None)
+    proba /= proba.sum(axis=1, keepdims=True)
+    predicted = np.asarray(model.predict(X[test])).ravel()
+    confidence, correct = proba.max(axis=1), model.classes_[proba.argmax(axis=1)] == y[test]
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    pooled = [np.bincount(bins, weights, N_BINS).tolist() for weights in (None, confidence, correct)]
+    return {
+        "accuracy": accuracy_score(y[test], predicted),
+        "macro_f1": f1_score(y[test], predicted, average="macro"),
+        "log_loss": log_loss(y[test], proba, labels=model.classes_),
+        "seconds": seconds,
+        "bins": pooled,
+    }
+
+
+def calibration_error(rows):
+    """Expected calibration error over 15 equal bins, predictions pooled over splits (Guo et al., 2017)."""
+    counts, confidence, correct = np.sum([row["bins"] for row in rows], axis=0)
+    return np.abs(confidence - correct).sum() / counts.sum()
+
+
+def tables(results):
+    """Markdown: a table per set, then mean ranks over sets."""
+    repeats = [row for row in results if row["split"] != "published"]
+    sets = sorted({row["set"] for row in results})
+    lines, scores = [], {}
+    for name in sets:
+        lines += [
+            f"\n### {name}\n",
+            "| model | accuracy | macro F1 | skdual - model, macro F1 | log loss | ECE | s / fit |",
+        ]
+        lines += ["|---|---|---|---|---|---|---|"]
+        by_model = {}
+        for row in repeats:
+            if row["set"] == name:
+                by_model.setdefault(row["model"], {})[row["split"]] = row
+        means = {model: np.mean([row["macro_f1"] for row in rows.values()]) for model, rows in by_model.items()}
+        for model in sorted(means, key=means.get, reverse=True):
+            rows = by_model[model]
+            shared = sorted(rows.keys() & by_model.get("skdual", {}).keys())
+            paired = "" if model == "skdual" or not shared else _paired(by_model["skdual"], rows, shared)
+            accuracy, loss, seconds = (
+                np.mean([row[key] for row in rows.values()]) for key in ("accuracy", "log_loss", "seconds")
+            )
+            lines.append(
+                f"| {model} | {accuracy:.4f} | {means[model]:.4f} | {paired} | {loss:.3f} | "
+                f"{calibration_error(list(rows.values())):.3f} | {seconds:.1f} |"
+            )
+            scores.setdefault(model, {})[name] = means[model]
+        for row in results:
+            if row["set"] == name and row["split"] == "published" and not row["model"].endswith("]"):
+                lines.append(f"\npublished split, {row['model']}: accuracy {row['accuracy']:.4f}")
+    complete = {
+        model: by_set for model, by_set in scores.items() if len(by_set) == len(sets) and not model.endswith("]")
+    }
+    lines += [f"\n### Mean rank by macro F1 over {len(sets)} sets\n", "| model | mean rank |", "|---|---|"]
+    ranks = {
+        model: np.mean([1 + sum(other[name] > by_set[name] for other in complete.values()) for name in sets])
+        for model, by_set in complete.items()
+    }
+    lines += [f"| {model} | {rank:.2f} |" for model, rank in sorted(ranks.items(), key=lambda item: item[1])]
+    return "\n".join(lines) + "\n"
+
+
+def _paired(ours, theirs, shared):
+    """Mean difference over the shared splits and its standard error."""
+    differences = np.array([ours[split]["macro_f1"] - theirs[split]["macro_f1"] for split in shared])
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else float("nan")
+    return f"{100 * differences.mean():+.2f} ± {100 * error:.2f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of npz files")
+    parser.add_argument("--output", type=Path, default=Path("accuracy_results"))
+    parser.add_argument("--sets", help="names, separated by commas; all by default")
+    parser.add_argument("--models", help="names, separated by commas; all by default")
+    parser.add_argument("--splits", type=int, help="random splits of every set, instead of 20 or 5")
+    parser.add_argument("--ablate", action="store_true", help="variants of the estimator instead of peers")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    log = arguments.output / ("ablation.jsonl" if arguments.ablate else "results.jsonl")
+    results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(row["set"], row["model"], row["split"]) for row in results}
+    wanted = arguments.models.split(",") if arguments.models else None
+    for path in sorted(arguments.data.glob("*.npz")):
+        if arguments.sets and path.stem not in arguments.sets.split(","):
+            continue
+        X, n_a, y, published = read(path)
+        for name, model, columns in candidates(X, n_a, arguments.ablate):
+            if wanted and name not in wanted:
+                continue
+            for split, train, test in splits_of(y, published, arguments.splits):
+                if (path.stem, name, split) in done:
+                    continue
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of convergence: peers run as they are usually run
+                    scores = evaluate(model, X[:, columns], y, train, test)
+                row = {"set": path.stem, "model": name, "split": split, **scores}
+                with log.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                results.append(row)
+                print(
+                    f"{path.stem:20s} {name:28s} {split:>9s}  accuracy {row['accuracy']:.4f}  macro F1 "
+                    f"{row['macro_f1']:.4f}  log loss {row['log_loss']:.3f}  {row['seconds']:.1f} s",
+                    flush=True,
+                )
+    text = tables(results)
+    log.with_suffix(".md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
