@@ -345,21 +345,27 @@ def test_a_bad_parameter_is_named_and_changes_nothing(two_blocks, quick, name):
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("params", "named"),
     [
-        {"memory_bank_size": 5, "contrastive": None},
-        {"memory_bank_size": 5, "contrastive_weight": 0.0},
-        {"classes_per_batch": 2, "samples_per_class": 4, "batch_size": 32, "sampling": "class_aware"},
-        {"classes_per_batch": 4, "sampling": "class_aware"},
-        {"samples_per_class": 40, "batch_size": 32, "sampling": "class_aware"},
-        {"attention_heads": 3, "token_dim": 4},
-        {"net_params": {"iterator_train__num_workers": 2}},
+        ({"memory_bank_size": 5, "contrastive": None}, ["memory_bank_size=5", "contrastive=None"]),
+        ({"memory_bank_size": 5, "contrastive_weight": 0.0}, ["memory_bank_size=5", "contrastive_weight=0.0"]),
+        (
+            {"classes_per_batch": 2, "samples_per_class": 4, "batch_size": 32, "sampling": "class_aware"},
+            ["classes_per_batch=2", "samples_per_class=4", "batch_size=32"],
+        ),
+        ({"classes_per_batch": 4, "sampling": "class_aware"}, ["classes_per_batch=4", "3 classes"]),
+        (
+            {"samples_per_class": 40, "batch_size": 32, "sampling": "class_aware"},
+            ["samples_per_class=40", "batch_size=32"],
+        ),
+        ({"classes_per_batch": 2}, ["classes_per_batch=2", "sampling='shuffle'"]),
+        ({"attention_heads": 3, "token_dim": 4}, ["attention_heads=3", "token_dim=4"]),
+        ({"net_params": {"iterator_train__num_workers": 2}}, ["net_params", "iterator_train__num_workers"]),
     ],
 )
-def test_contradictions_are_errors_that_name_both(two_blocks, quick, params):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are looked for below
+def test_contradictions_are_errors_that_name_both_sides(two_blocks, quick, params, named):
+    with pytest.raises(ValueError, match=".*".join(named)):
         model_of(quick, **params).fit(*two_blocks)
-    assert any(name in str(caught.value) for name in params)
 
 
 def test_a_fit_that_fails_on_the_way_changes_nothing(two_blocks, quick):
@@ -529,8 +535,6 @@ def test_an_interrupt_keeps_the_last_finished_epoch_and_warns(two_blocks, quick,
     with pytest.warns(UserWarning, match=f"interrupted after {finished} of 4 epochs"):
         interrupted.fit(X, y)
     assert interrupted.n_epochs_ == len(interrupted.history_) == finished
-    kept = model_of(quick, callbacks=[EarlyStopping("train_loss", patience=1, threshold=1e9)])
-    # the same epochs, stopped by a callback that skorch has for it
     kept = model_of(quick, callbacks=[RaiseAt(finished, "on_epoch_end")])
     with pytest.warns(UserWarning, match="interrupted"):
         kept.fit(X, y)

@@ -51,8 +51,8 @@ class ClassAwareBatches:
 
     An epoch has ceil(n / batch size) batches of ``classes_per_batch`` slots; a slot holds
     ``samples_per_class`` rows of one class. The slots of an epoch are shared out evenly among the classes,
-    but a class gets no more than one, or than draw each of its rows ``MAX_REPEATS`` times; what the rare
-    classes cannot fill goes to the common ones. The slots of a class lie in different batches as long as
+    but a class gets no more of them than draw each of its rows ``MAX_REPEATS`` times (and always up to one); what
+    the rare classes cannot fill goes to the common ones. The slots of a class lie in different batches as long as
     it has no more of them than there are batches.
 
     Rows of a class are taken from a shuffled queue that is refilled when it runs out and carried over from
