@@ -64,7 +64,7 @@ def main():
     start = time.perf_counter()
     model.fit(X_train, y_train)
     widths = [
-        [layer.out_features for layer in branch if hasattr(layer, "out_features")]
+        [weight.shape[1] for weight in branch.layers.parameters() if weight.ndim == 3]
         for branch in (model.network_.branch_a, model.network_.branch_b)
     ]
     print(f"branches {widths[0]} and {widths[1]}, fitted in {time.perf_counter() - start:.0f} s")

@@ -28,8 +28,8 @@ def _has_subspaces(estimator):
 class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
     """Classifier for samples measured twice.
 
-    Each block of columns has an encoder of its own size; the two are fused by attention over feature tokens,
-    shaped by a contrastive loss, and classified by the distance to one small linear subspace per class.
+    Each block of columns has an encoder of its own; the two are fused, shaped by a contrastive loss, and classified
+    by the distance to one small linear subspace per class. Several such networks are trained side by side and averaged.
 
     Parameters
     ----------
@@ -43,20 +43,19 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         deviations.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
-        ``((2048, 1024, 512, 256), (512, 256))`` for blocks of at least 8,192 and 2,048 columns. For narrower blocks
-        a branch's widths are halved until its first layer has no more units than a quarter of the columns, but at most
-        twice; layers of more than 8 units a column are left out, except the last two.
+        ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns, ``(512, 256)`` for a block B of at least
+        2,048, and ``(256, 128)`` for narrower blocks.
     dropout : "auto", float or pair of float, default="auto"
-        Dropout rate of both branches or of each. "auto" is ``(0.5, 0.2)``; with widths halved once the first is 0.35,
-        then 0.2.
+        Dropout rate of both branches or of each. "auto" is 0.5 for a block A of at least 8,192 columns, and 0.2
+        otherwise.
     activation : {"gelu", "gelu_tanh"}, default="gelu"
         Exact GELU or its tanh approximation.
     normalization : {"layer", "batch"}, default="layer"
         Normalisation after each linear layer of the branches.
     initialization : {"he", "xavier", "orthogonal"}, default="he"
         Random weights of the branches.
-    fusion : {"attention", "concat"}, default="attention"
-        Attention over feature tokens in both directions, or plain concatenation.
+    fusion : {"concat", "attention"}, default="concat"
+        Plain concatenation, or attention over feature tokens in both directions.
     token_dim : int, default=8
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -65,7 +64,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Width of the projections that the contrastive loss compares.
     contrastive : {"supervised", "self_supervised"} or None, default="supervised"
         Positives are all views of the class, or the other view of the row. None: no contrastive loss.
-    contrastive_weight : float, default=0.5
+    contrastive_weight : float, default=1.0
         Weight of the contrastive loss; 0 removes it.
     temperature : float, default=0.1
         Temperature of the contrastive loss.
@@ -78,10 +77,20 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     orthogonality_weight : float, default=1.0
         Weight of the penalty that keeps the basis vectors orthonormal; 0 removes it. With ``head="subspace"``
         only.
+    n_members : "auto" or int, default="auto"
+        Independent networks of one form that are trained side by side and whose scores are averaged. Where there are
+        several, each leaves an eighth of the rows out of its training (one part in ``n_members`` if that is less), and
+        the temperature of the probabilities is fitted on these (batch normalisation lets their columns, not their
+        labels, into its statistics). "auto" is 8, halved until the members have no more than 32 million weights in the
+        hidden layers of their branches, and no more than 100,000 rows to see an epoch, together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy, as in scikit-learn.
     label_smoothing : float, default=0.0
         Share of the target that is spread evenly over the classes, in [0, 1).
+    mixup_alpha : "auto" or float, default="auto"
+        Half of the rows of a batch are mixed with another row of it, in all columns and in the target, with weights
+        drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0 mixes none. "auto" is 0.4, and 0 where
+        more than half of the cells of X are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2. "auto" is the power of two nearest to a sixteenth of the training rows, between
         32 and 256.
@@ -96,14 +105,14 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 400 steps (200 where one batch holds all rows).
-    learning_rate : float, default=0.001
+    learning_rate : float, default=0.002
         Peak learning rate of AdamW.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1
         Share of the steps over which the learning rate rises; it falls along half a cosine afterwards.
     gradient_clip : float or None, default=1.0
-        Largest norm of the gradient.
+        Largest norm of a member's gradient.
     early_stopping : bool, default=False
         Stop when the validation rows' classification loss has not improved for ``patience`` epochs, and
         keep the best epoch's weights. The rows are ``X_val`` of :meth:`fit`, or else a stratified part of X.
@@ -142,6 +151,9 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Names of the blocks; "a" and "b" where none were given.
     block_indices_ : tuple of two ndarray of int
         Positions of the columns of each block.
+    probability_temperature_ : float
+        What the scores were divided by to give honest probabilities: above 1 where they were too sure of themselves.
+        Fitted on the rows that members hold out; with one member on the validation rows, and 1 where there are none.
     network_ : skdual.network.DualBranchNetwork
         The trained torch module, in evaluation mode.
     net_ : skdual.training.net.DualBranchNet
@@ -165,7 +177,8 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     ----------
     Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020. Chen et al., "A Simple Framework for Contrastive
     Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS
-    2017. Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. Holzmueller et al., "Better by
+    2017 (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
+    Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. Holzmueller et al., "Better by
     Default", NeurIPS 2024 (smooth limit of standardised columns).
 
     Examples
@@ -175,7 +188,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     >>> htad = load_htad()
     >>> model = DualBranchClassifier(blocks=36, max_epochs=5, random_state=0)
     >>> model.fit(htad.data, htad.target).transform(htad.data).shape
-    (1386, 128)
+    (1386, 256)
     """
 
     _parameter_constraints = CONSTRAINTS
@@ -190,25 +203,27 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         activation="gelu",
         normalization="layer",
         initialization="he",
-        fusion="attention",
+        fusion="concat",
         token_dim=8,
         attention_heads=1,
         projection_dim=128,
         contrastive="supervised",
-        contrastive_weight=0.5,
+        contrastive_weight=1.0,
         temperature=0.1,
         memory_bank_size=0,
         head="subspace",
         subspace_dim=4,
         orthogonality_weight=1.0,
+        n_members="auto",
         class_weight=None,
         label_smoothing=0.0,
+        mixup_alpha="auto",
         batch_size="auto",
         sampling="shuffle",
         classes_per_batch=None,
         samples_per_class=None,
         max_epochs="auto",
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         weight_decay=1e-2,
         warmup=0.1,
         gradient_clip=1.0,
@@ -242,8 +257,10 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         self.head = head
         self.subspace_dim = subspace_dim
         self.orthogonality_weight = orthogonality_weight
+        self.n_members = n_members
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
+        self.mixup_alpha = mixup_alpha
         self.batch_size = batch_size
         self.sampling = sampling
         self.classes_per_batch = classes_per_batch
@@ -316,6 +333,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         self.net_ = net
         self.network_ = net.module_
         self.device_ = device
+        self.probability_temperature_ = float(net.module_.temperature)
         self.history_ = earlier_history + net.epochs()
         self.n_epochs_ = len(self.history_)
         self._settings = settings
@@ -392,7 +410,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         return log_softmax(self._run("scores", X), axis=1)
 
     def transform(self, X):
-        """The fused embedding.
+        """The fused embedding, that of the first member where there are several.
 
         Parameters
         ----------
@@ -406,7 +424,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         return self._run("embed", X)
 
     def transform_branches(self, X):
-        """The outputs of both branches, before they are fused.
+        """The outputs of both branches, before they are fused; those of the first member where there are several.
 
         Parameters
         ----------
@@ -430,7 +448,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         -------
         errors : ndarray of shape (n_samples, n_classes)
             At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
-            errors times a learnt scale.
+            errors times a learnt scale. Of several members it is the mean, weighted by their scales.
         """
         return self._run("projection_error", X)
 

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,22 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
 
-SEED_WIDTHS = ((2048, 1024, 512, 256), (512, 256))
+WIDE_SIZES = ((2048, 1024, 512, 256), (512, 256))
 """Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns."""
 
-SEED_DROPOUT = (0.5, 0.2)
+WIDE_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""
 
-_MAX_HALVINGS = 2
-_MAX_UNITS_PER_COLUMN = 8
-_NARROW_DROPOUT = 0.2
+NARROW_SIZES = (256, 128)
+"""Widths of a branch whose block has fewer than 4 columns for each unit of the first wide layer."""
+
+NARROW_DROPOUT = 0.2
+
+MAX_MEMBERS = 8
+_MAX_WEIGHTS = 32_000_000
+_MAX_MEMBER_ROWS = 100_000
+_MIXUP_ALPHA = 0.4
+_MAX_ZERO_SHARE = 0.5
 _MIN_EPOCHS = 40
 _MIN_STEPS = 400
 _MIN_FULL_BATCH_STEPS = 200
@@ -50,8 +58,10 @@ CONSTRAINTS = {
     "head": [StrOptions({"subspace", "linear"})],
     "subspace_dim": [_positive_int],
     "orthogonality_weight": [_not_negative],
+    "n_members": [_auto, _positive_int],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "label_smoothing": [_fraction],
+    "mixup_alpha": [_auto, _not_negative],
     "batch_size": [_auto, Interval(numbers.Integral, 2, None, closed="left")],
     "sampling": [StrOptions({"shuffle", "class_aware"})],
     "classes_per_batch": [_positive_int, None],
@@ -75,7 +85,7 @@ CONSTRAINTS = {
 }
 
 
-def settle(params, widths, codes, classes, n_train):
+def settle(params, widths, codes, classes, n_train, zero_share):
     """Replace "auto" by values, check what depends on the data, and sort the parameters by their users.
 
     Parameters
@@ -89,6 +99,8 @@ def settle(params, widths, codes, classes, n_train):
     classes : ndarray
     n_train : int
         Rows to train on, validation rows left out.
+    zero_share : float
+        Share of their cells that are 0.
 
     Returns
     -------
@@ -114,6 +126,7 @@ def settle(params, widths, codes, classes, n_train):
     return {
         "net_params": dict(params["net_params"] or {}),
         "module": {
+            "n_members": _n_members(params["n_members"], widths, hidden_layer_sizes, n_train),
             "in_features": tuple(widths),
             "n_classes": len(classes),
             "hidden_layer_sizes": hidden_layer_sizes,
@@ -149,6 +162,7 @@ def settle(params, widths, codes, classes, n_train):
             "lr": params["learning_rate"],
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,
+            "mixup_alpha": _mixup_alpha(params["mixup_alpha"], zero_share),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }
@@ -158,18 +172,17 @@ def _is_number(value: Any, kind) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def n_halvings(n_columns, first_width):
-    """How often "auto" halves the widths of a branch.
-
-    As often as brings the first layer's width to a quarter of the block's columns or under (2048 units need 8,192
-    columns, 512 need 2,048), at most twice.
-    """
-    return int(np.clip(math.ceil(math.log2(4 * first_width / n_columns)), 0, _MAX_HALVINGS))
+def is_wide(n_columns, sizes):
+    """Whether "auto" gives a block the widths of wide blocks: with at least 4 columns for each unit they start with."""
+    return n_columns >= 4 * sizes[0]
 
 
 def _hidden_layer_sizes(value, widths):
     if isinstance(value, str):
-        return tuple(_auto_sizes(p, seed) for seed, p in zip(SEED_WIDTHS, widths, strict=True))
+        return tuple(
+            wide if is_wide(n_columns, wide) else NARROW_SIZES
+            for wide, n_columns in zip(WIDE_SIZES, widths, strict=True)
+        )
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
@@ -179,24 +192,39 @@ def _hidden_layer_sizes(value, widths):
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
 
 
-def _auto_sizes(n_columns, seed):
-    """The seed's widths, halved; of these the last two and those of at most 8 units a column."""
-    sizes = [size >> n_halvings(n_columns, seed[0]) for size in seed]
-    wide = [size for size in sizes[:-2] if size <= _MAX_UNITS_PER_COLUMN * n_columns]
-    return tuple(wide + sizes[-2:])
-
-
 def _dropout(value, widths):
-    """A rate for each branch; "auto" goes from the seed's rate down to 0.2 as the widths are halved."""
+    """A rate for each branch; "auto" goes with the "auto" widths."""
     if isinstance(value, str):
         return tuple(
-            rate + (_NARROW_DROPOUT - rate) * n_halvings(p, sizes[0]) / _MAX_HALVINGS
-            for rate, sizes, p in zip(SEED_DROPOUT, SEED_WIDTHS, widths, strict=True)
+            rate if is_wide(n_columns, sizes) else NARROW_DROPOUT
+            for rate, sizes, n_columns in zip(WIDE_DROPOUT, WIDE_SIZES, widths, strict=True)
         )
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
     if len(pair) != 2 or not all(_is_number(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
         raise ValueError(f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}.")
     return tuple(float(rate) for rate in pair)
+
+
+def _n_members(value, widths, hidden_layer_sizes, n_train):
+    """As given; "auto" is 8, halved until the members have few enough weights in their encoders and rows to see."""
+    if value != "auto":
+        return int(value)
+    n_weights = sum(
+        n_in * n_out
+        for n_columns, sizes in zip(widths, hidden_layer_sizes, strict=True)
+        for n_in, n_out in pairwise([n_columns, *sizes])
+    )
+    n_members = MAX_MEMBERS
+    while n_members > 1 and (n_members * n_weights > _MAX_WEIGHTS or n_members * n_train > _MAX_MEMBER_ROWS):
+        n_members //= 2
+    return n_members
+
+
+def _mixup_alpha(value, zero_share):
+    """As given; "auto" mixes no rows that are mostly zeros, of which the mean of two is not a likely third."""
+    if value != "auto":
+        return value
+    return _MIXUP_ALPHA if zero_share <= _MAX_ZERO_SHARE else 0.0
 
 
 def _check_dims(params, embedding_dim):

@@ -22,6 +22,7 @@ def quick():
     return {
         "blocks": 7,
         "hidden_layer_sizes": ((16, 8), (8,)),
+        "n_members": 2,
         "token_dim": 4,
         "projection_dim": 8,
         "batch_size": 32,

@@ -23,8 +23,15 @@ VARIANTS = {
         "early_stopping": True,
         "validation_fraction": 0.2,
     },
+    "one member": {"n_members": 1, "fusion": "attention", "attention_heads": 2},
+    "no mixing": {"mixup_alpha": 0},
     "self-supervised": {"contrastive": "self_supervised", "memory_bank_size": 20, "gradient_clip": None},
-    "concat, linear, batch": {"fusion": "concat", "head": "linear", "normalization": "batch", "standardize": False},
+    "attention, linear, batch": {
+        "fusion": "attention",
+        "head": "linear",
+        "normalization": "batch",
+        "standardize": False,
+    },
 }
 
 
@@ -32,9 +39,12 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, quick, variant, to_matrix):
     X, y = to_matrix(two_blocks[0]), two_blocks[1]
-    there, here = (DualBranchClassifier(device=d, **quick, **variant).fit(X, y) for d in ("standin", "cpu"))
+    there, here = (DualBranchClassifier(device=d, **(quick | variant)).fit(X, y) for d in ("standin", "cpu"))
     assert there.device_.type == "standin"
     assert {parameter.device.type for parameter in there.network_.parameters()} == {"standin"}
+    assert there.network_.temperature.device.type == "standin"
+    assert there.probability_temperature_ == pytest.approx(here.probability_temperature_, rel=1e-3)
+    assert (there.probability_temperature_ == 1) == (there.network_.n_members == 1)
     for method in ("predict_proba", "transform", "decision_function"):
         assert_allclose(getattr(there, method)(X), getattr(here, method)(X), rtol=1e-3, atol=1e-4)
     assert_allclose(
@@ -54,17 +64,20 @@ def test_warm_start_goes_on_on_the_device(two_blocks, quick):
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-4)
 
 
-def test_a_step_waits_for_nothing(two_blocks, quick):
+@pytest.mark.parametrize(("n_members", "once"), [(1, 0), (2, 2)])
+def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once):
     """Host synchronisations and read-backs do not grow with the number of steps."""
     X, y = two_blocks
     counts = []
     for batch_size in (10, 50):
-        model = DualBranchClassifier(device="standin", memory_bank_size=16, **(quick | {"batch_size": batch_size}))
+        params = quick | {"batch_size": batch_size, "n_members": n_members}
+        model = DualBranchClassifier(device="standin", memory_bank_size=16, **params)
         with standin_device.traffic() as seen:
             model.fit(X, y)
         counts.append((seen["sync"], seen["to_host"]))
     assert counts[0] == counts[1]
-    assert counts[0][1] <= quick["max_epochs"]
+    # an epoch's losses are read at its end; scores of held-out rows and class weights once after the last
+    assert counts[0][1] <= quick["max_epochs"] + once
 
 
 def test_a_model_of_an_absent_device_loads_and_predicts_the_same(two_blocks, quick, tmp_path):

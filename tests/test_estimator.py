@@ -1,6 +1,7 @@
 """What fit promises: labels, refusals, reproducibility, continuation, interruption."""
 
 import copy
+import math
 import random
 
 import numpy as np
@@ -18,11 +19,43 @@ from sklearn.metrics import log_loss
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 
 from skdual import DualBranchClassifier, from_prefix
+from skdual.network import DualBranchNetwork
+from skdual.training.calibration import fit_temperature, held_out_folds
 from skdual.training.net import DualBranchNet
 
 
 def model_of(quick, **params):
     return DualBranchClassifier(**(quick | params))
+
+
+def member_scores(model, X):
+    """Scores of each member, (n_members, n, n_classes), by a network of its own that has its weights alone."""
+    blocks = [torch.from_numpy(np.asarray(X)[:, index]) for index in model.block_indices_]
+    parameters = dict(model.network_.named_parameters())
+    scores = []
+    for member in range(model.network_.n_members):
+        alone = one_member(model, member)
+        with torch.no_grad():
+            scores.append(alone.scores(*blocks).numpy())
+    assert len(parameters) == len(dict(alone.named_parameters()))
+    return np.stack(scores)
+
+
+def one_member(model, member):
+    """A network with the weights of one member, at temperature 1."""
+    alone = DualBranchNetwork(**(model._settings["module"] | {"n_members": 1}))
+    parameters = {name for name, _ in alone.named_parameters()}
+    state = {
+        name: tensor[[member]] if name in parameters else tensor for name, tensor in model.network_.state_dict().items()
+    }
+    state["temperature"] = torch.tensor(1.0)
+    alone.to(model.network_.temperature.dtype).load_state_dict(state)
+    return alone.eval()
+
+
+def mean_log_loss(model, X, y):
+    """Mean of the members' log losses: what is watched on validation rows."""
+    return np.mean([log_loss(y, softmax(scores, axis=1), labels=model.classes_) for scores in member_scores(model, X)])
 
 
 class RaiseAt(Callback):
@@ -52,26 +85,65 @@ def test_outputs_agree_with_each_other(two_blocks, quick):
     assert model.score(X, y) == np.mean(model.predict(X) == y)
 
 
-def test_two_classes_give_one_score_and_both_errors(two_blocks, quick):
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"fusion": "attention", "head": "linear"}, {"contrastive": None, "initialization": "orthogonal"}],
+    ids=str,
+)
+def test_probabilities_are_the_softmax_of_the_mean_score_over_the_temperature(two_blocks, quick, n_members, params):
+    X, y = two_blocks
+    model = model_of(quick, n_members=n_members, **params).fit(X, y, X_val=X[::3], y_val=y[::3])
+    scores = member_scores(model, X)
+    assert scores.shape == (n_members, 150, 3)
+    if n_members > 1:
+        assert np.abs(scores - scores.mean(axis=0)).max() > 0.1  # members differ
+    assert model.probability_temperature_ == pytest.approx(model.network_.temperature.item())
+    assert abs(math.log(model.probability_temperature_)) > 0.05
+    expected = softmax(scores.mean(axis=0) / model.probability_temperature_, axis=1)
+    assert_allclose(model.predict_proba(X), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_embeddings_are_those_of_the_first_member(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, n_members=3).fit(X, y)
+    blocks = [torch.from_numpy(X[:, :7]), torch.from_numpy(X[:, 7:])]
+    first = one_member(model, 0)
+    with torch.no_grad():
+        assert_allclose(model.transform(X), first.embed(*blocks).numpy(), rtol=1e-4, atol=1e-5)
+        for got, expected in zip(model.transform_branches(X), first.encode(*blocks), strict=True):
+            assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_two_classes_give_one_score_and_both_errors(two_blocks, quick, n_members):
     X, y = two_blocks
     y = y == "left"
-    model = model_of(quick).fit(X, y)
+    model = model_of(quick, n_members=n_members).fit(X, y)
     score = model.decision_function(X)
     assert score.shape == (150,)
     assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-score)), rtol=1e-5)
     errors = model.projection_error(X)
     assert errors.shape == (150, 2)
-    scale = model.network_.head.log_scale.exp().item()
-    assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]), rtol=1e-4, atol=1e-4)
+    scale = np.mean([math.exp(log_scale) for log_scale in model.network_.head.log_scale.tolist()])
+    by_hand = scale * (errors[:, 0] - errors[:, 1]) / model.probability_temperature_
+    assert_allclose(score, by_hand, rtol=1e-4, atol=1e-4)
 
 
-def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces(two_blocks, quick):
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces(two_blocks, quick, n_members):
     X, y = (np.asarray(two_blocks[0], np.float64), two_blocks[1])
-    model = model_of(quick).fit(X, y)
-    z = model.transform(X)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    bases = model.network_.head.bases.detach().numpy()
-    naive = np.stack([((z - z @ U.T @ U) ** 2).sum(axis=1) for U in bases], axis=1)
+    model = model_of(quick, n_members=n_members).fit(X, y)
+    head = model.network_.head
+    scales = np.exp(head.log_scale.detach().numpy())
+    errors = []
+    for member in range(n_members):
+        with torch.no_grad():
+            z = one_member(model, member).embed(torch.from_numpy(X[:, :7]), torch.from_numpy(X[:, 7:])).numpy()
+        z /= np.linalg.norm(z, axis=1, keepdims=True)
+        bases = head.bases[member].detach().numpy()
+        errors.append(np.stack([((z - z @ U.T @ U) ** 2).sum(axis=1) for U in bases], axis=1))
+    naive = np.average(errors, axis=0, weights=scales)
     assert_allclose(model.projection_error(X), naive, rtol=1e-9, atol=1e-12)
     assert (model.projection_error(X) >= 0).all()
 
@@ -84,13 +156,14 @@ def test_a_linear_head_has_no_projection_error(two_blocks, quick):
     assert "needs head='subspace'; got head='linear'" in str(caught.value.__cause__)
 
 
-def test_transform_is_the_fusion_of_transform_branches(two_blocks, quick):
+@pytest.mark.parametrize("fusion", ["concat", "attention"])
+def test_transform_is_the_fusion_of_transform_branches(two_blocks, quick, fusion):
     X, y = two_blocks
-    model = model_of(quick).fit(X, y)
+    model = model_of(quick, fusion=fusion, n_members=1).fit(X, y)
     h_a, h_b = model.transform_branches(X)
     assert (h_a.shape, h_b.shape) == ((150, 8), (150, 8))
     with torch.no_grad():
-        z = model.network_.fusion(torch.from_numpy(h_a), torch.from_numpy(h_b)).numpy()
+        z = model.network_.fusion(torch.from_numpy(h_a[None]), torch.from_numpy(h_b[None]))[0].numpy()
     assert_allclose(model.transform(X), z, rtol=1e-5, atol=1e-6)
     assert len(model.get_feature_names_out()) == z.shape[1] == 16
 
@@ -158,8 +231,8 @@ def test_a_thousand_classes(quick):
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(1000), 2)
     X = (rng.normal(size=(1000, 12))[y] + 0.01 * rng.normal(size=(2000, 12))).astype(np.float32)
-    wide = {"hidden_layer_sizes": ((64,), (64,)), "batch_size": 250, "max_epochs": 60, "learning_rate": 1e-2}
-    model = model_of(quick, **wide, dropout=0.0, fusion="concat").fit(X, y)
+    wide = {"hidden_layer_sizes": ((64,), (64,)), "batch_size": 250, "max_epochs": 15, "learning_rate": 1e-2}
+    model = model_of(quick, **wide, dropout=0.0, n_members=1).fit(X, y)
     assert model.predict_proba(X).shape == (2000, 1000)
     assert model.score(X, y) > 0.9
 
@@ -168,14 +241,22 @@ def test_classes_with_one_row(two_blocks, quick):
     X, y = two_blocks[0], two_blocks[1].astype("U10")
     y[0], y[1] = "once", "only"
     for sampling in ("shuffle", "class_aware"):
-        model = model_of(quick, sampling=sampling, max_epochs=60, dropout=0.0).fit(X, y)
+        model = model_of(quick, sampling=sampling, max_epochs=60, dropout=0.0, learning_rate=1e-2).fit(X, y)
         assert model.predict(X[:2]).tolist() == ["once", "only"]
+        for scores in member_scores(model, X[:2]):  # every member has seen the only row of a class
+            assert model.classes_[scores.argmax(axis=1)].tolist() == ["once", "only"]
+
+
+def test_two_rows_of_two_classes_leave_nothing_to_hold_out(quick):
+    model = model_of(quick, blocks=1).fit([[0.0, 1.0], [1.0, 0.0]], ["a", "b"])
+    assert model.probability_temperature_ == 1.0
 
 
 def test_class_weight_is_the_same_as_repeating_rows(two_blocks, quick):
     """On the full batch, weight 3 for a class is the gradient of its rows three times."""
     X, y = two_blocks
     plain = {"dropout": 0.0, "contrastive": None, "standardize": False, "gradient_clip": None}
+    plain |= {"n_members": 1, "mixup_alpha": 0}
     left = np.flatnonzero(y == "left")
     repeated = np.concatenate([np.arange(150), left, left])
     weighted = model_of(quick, class_weight={"left": 3}, batch_size=150, **plain).fit(X, y)
@@ -214,6 +295,124 @@ def test_probabilities_are_the_posteriors_of_overlapping_gaussians(sampling):
     proba = model.fit(X.astype(np.float32), y).predict_proba(X_test.astype(np.float32))
     assert np.abs(proba - posterior).mean() < 0.05  # 0.12 without the correction
     assert_allclose(proba.mean(axis=0), posterior.mean(axis=0), atol=0.02)
+
+
+# members and the rows they hold out
+
+
+def codes_of(y):
+    return np.searchsorted(["left", "middle", "right"], y)
+
+
+def members_weights(model):
+    """Of each member, all its parameters in a row."""
+    return np.concatenate([p.detach().flatten(1).numpy() for p in model.network_.parameters() if p.ndim > 1], axis=1)
+
+
+OF_HELD_OUT_ROWS = {
+    "default": {},
+    "no mixing": {"mixup_alpha": 0},
+    "always mixing": {"mixup_alpha": 1.0, "batch_size": 150},
+    "self-supervised": {"contrastive": "self_supervised"},
+    "bank": {"memory_bank_size": 60, "mixup_alpha": 0},
+    "bank, mixing": {"memory_bank_size": 60},
+    "attention, linear": {"fusion": "attention", "head": "linear"},
+    "small batches": {"batch_size": 4, "max_epochs": 2},
+}
+
+
+@pytest.mark.parametrize("changed", ["features", "labels"])
+@pytest.mark.parametrize("params", OF_HELD_OUT_ROWS.values(), ids=OF_HELD_OUT_ROWS.keys())
+def test_a_member_does_not_depend_on_the_rows_that_it_holds_out(two_blocks, quick, params, changed, monkeypatch):
+    X, y = two_blocks
+    params = {"standardize": False, "n_members": 3, "dropout": 0.1} | params
+    folds = held_out_folds(codes_of(y), 3)
+    for module in ("net", "fitting"):  # the same, though labels change
+        monkeypatch.setattr(f"skdual.training.{module}.held_out_folds", lambda codes, n_members: folds)
+    X = X / 10
+    expected = members_weights(model_of(quick, **params).fit(X, y))
+    for member in range(3):
+        other_X, other_y = X.copy(), y.copy()
+        if changed == "features":
+            other_X[folds == member] = np.random.default_rng(0).normal(size=X.shape)[folds == member]
+        else:
+            other_y[folds == member] = np.roll(y[folds == member], 5)
+        assert np.any(other_X != X) or np.any(other_y != y)
+        weights = members_weights(model_of(quick, **params).fit(other_X, other_y))
+        for same in range(3):
+            if same == member:
+                assert_array_equal(weights[same], expected[same])
+            else:
+                assert np.abs(weights[same] - expected[same]).max() > 1e-3
+
+
+def test_the_temperature_is_fitted_on_held_out_rows(two_blocks, quick):
+    X, y = two_blocks
+    params = {"n_members": 3, "class_weight": {"left": 3}}
+    model = model_of(quick, **params).fit(X, y)
+    folds, scores = held_out_folds(codes_of(y), 3), member_scores(model, X)
+    rows = [row for row in range(150) if folds[row] in (0, 1, 2)]
+    held_out = np.array([scores[folds[row], row] for row in rows])
+    weight = np.array([3.0, 1.0, 1.0])
+    weight /= weight[codes_of(y)].mean()
+    expected = fit_temperature(held_out, codes_of(y)[rows], weight)
+    assert model.probability_temperature_ == pytest.approx(expected, rel=1e-4)
+    # and on no other rows, though there be some
+    watched = model_of(quick, **params).fit(X, y, X_val=X, y_val=np.roll(y, 1))
+    assert watched.probability_temperature_ == model.probability_temperature_
+
+
+def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, monkeypatch):
+    X, y = two_blocks
+    seen = {}
+    original = DualBranchNet.partial_fit
+
+    def spy(net, rows, validation=None):
+        seen.update(train=rows.subset, valid=validation.subset)
+        return original(net, rows, validation=validation)
+
+    monkeypatch.setattr(DualBranchNet, "partial_fit", spy)
+    for n_members in (1, 3):
+        model = model_of(quick, early_stopping=True, validation_fraction=0.3, n_members=n_members).fit(X, y)
+        scores = member_scores(model, X)
+        if n_members == 1:
+            chosen, fitted_on = scores[0][seen["valid"]], seen["valid"]
+        else:
+            folds = np.full(150, -1)
+            folds[seen["train"]] = held_out_folds(codes_of(y[seen["train"]]), 3)
+            fitted_on = np.flatnonzero((folds >= 0) & (folds < 3))
+            chosen = scores[folds[fitted_on], fitted_on]
+        expected = fit_temperature(chosen, codes_of(y[fitted_on]), np.ones(3))
+        assert model.probability_temperature_ == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_member_has_a_temperature_from_validation_rows_only(two_blocks, quick):
+    X, y = two_blocks
+    without = model_of(quick, n_members=1).fit(X, y)
+    assert without.probability_temperature_ == 1.0
+    assert isinstance(without.probability_temperature_, float)
+    given = model_of(quick, n_members=1).fit(X, y, X_val=X[:40], y_val=y[:40])
+    expected = fit_temperature(member_scores(given, X[:40])[0], codes_of(y[:40]), np.ones(3))
+    assert given.probability_temperature_ == pytest.approx(expected, rel=1e-4)
+    assert abs(math.log(expected)) > 0.05
+    assert_allclose(given.decision_function(X), without.decision_function(X) / expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
+    """A network that has learnt the noise by heart is sure of itself; its probabilities on new rows aren't."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1200, 6)).astype(np.float32)
+    y = (X[:, 0] + X[:, 3] > 0) ^ (rng.random(1200) < 0.25)
+    params = quick | {"blocks": 3, "max_epochs": 60, "learning_rate": 1e-2, "dropout": 0.0, "mixup_alpha": 0}
+    params["hidden_layer_sizes"] = ((64, 32), (64, 32))
+    model = DualBranchClassifier(**(params | {"n_members": 4})).fit(X[:300], y[:300])
+    assert model.probability_temperature_ > 1.5
+    scores = model.decision_function(X[300:])
+    cool = log_loss(y[300:], model.predict_proba(X[300:]))
+    hot = log_loss(y[300:], 1 / (1 + np.exp(-scores * model.probability_temperature_)))
+    assert cool < hot - 0.05
+    sure = np.maximum(*model.predict_proba(X[300:]).T).mean()
+    assert sure == pytest.approx(model.score(X[300:], y[300:]), abs=0.08)
 
 
 # kinds of input
@@ -301,6 +500,8 @@ BAD_PARAMS = {
     "head": "svm",
     "subspace_dim": 999,
     "orthogonality_weight": -0.1,
+    "n_members": 0,
+    "mixup_alpha": -1,
     "class_weight": {"nobody": 1},
     "label_smoothing": 1.0,
     "batch_size": 1,
@@ -333,7 +534,7 @@ def test_every_parameter_has_a_bad_value_here():
 @pytest.mark.parametrize("name", BAD_PARAMS)
 def test_a_bad_parameter_is_named_and_changes_nothing(two_blocks, quick, name):
     X, y = two_blocks
-    model = model_of(quick, max_epochs=1).fit(X, y)
+    model = model_of(quick, max_epochs=1, fusion="attention").fit(X, y)
     before, proba = fitted_state(model), model.predict_proba(X)
     model.set_params(**{name: BAD_PARAMS[name]})
     with pytest.raises((ValueError, TypeError), match=name):
@@ -342,6 +543,12 @@ def test_a_bad_parameter_is_named_and_changes_nothing(two_blocks, quick, name):
     assert before.keys() == after.keys()
     assert model.n_features_in_ == 12
     assert_array_equal(model.predict_proba(X), proba)
+
+
+@pytest.mark.parametrize("n_members", [0, -1, 1.5, "many", None, (2, 3)])
+def test_n_members_is_auto_or_a_positive_int(two_blocks, quick, n_members):
+    with pytest.raises(ValueError, match=r"'n_members' parameter .* must be a str among {'auto'} or an int in"):
+        model_of(quick, n_members=n_members).fit(*two_blocks)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +566,7 @@ def test_a_bad_parameter_is_named_and_changes_nothing(two_blocks, quick, name):
             ["samples_per_class=40", "batch_size=32"],
         ),
         ({"classes_per_batch": 2}, ["classes_per_batch=2", "sampling='shuffle'"]),
-        ({"attention_heads": 3, "token_dim": 4}, ["attention_heads=3", "token_dim=4"]),
+        ({"attention_heads": 3, "token_dim": 4, "fusion": "attention"}, ["attention_heads=3", "token_dim=4"]),
         ({"net_params": {"iterator_train__num_workers": 2}}, ["net_params", "iterator_train__num_workers"]),
     ],
 )
@@ -462,9 +669,10 @@ def test_history_has_every_term_of_every_epoch(two_blocks, quick):
 
 def test_validation_loss_is_the_log_loss(two_blocks, quick):
     X, y = two_blocks
-    model = model_of(quick).fit(X, y, X_val=X[:40], y_val=y[:40])
-    expected = log_loss(y[:40], model.predict_proba(X[:40]), labels=model.classes_)
-    assert_allclose(model.history_[-1]["valid_classification_loss"], expected, rtol=1e-5)
+    for n_members in (1, 3):
+        model = model_of(quick, n_members=n_members).fit(X, y, X_val=X[:40], y_val=y[:40])
+        expected = mean_log_loss(model, X[:40], y[:40])
+        assert_allclose(model.history_[-1]["valid_classification_loss"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -500,8 +708,7 @@ def test_early_stopping_restores_the_best_weights(two_blocks, quick):
     losses = [epoch["valid_classification_loss"] for epoch in model.history_]
     assert model.n_epochs_ < 200
     assert np.argmin(losses) == model.n_epochs_ - 1 - 3
-    restored = log_loss(noisy[::-1][:50], model.predict_proba(X[:50]), labels=model.classes_)
-    assert_allclose(restored, min(losses), rtol=1e-5)
+    assert_allclose(mean_log_loss(model, X[:50], noisy[::-1][:50]), min(losses), rtol=1e-5)
 
 
 def test_early_stopping_sets_a_stratified_part_aside(two_blocks, quick, monkeypatch):
@@ -549,7 +756,7 @@ def test_an_interrupt_with_early_stopping_keeps_the_best_epoch(two_blocks, quick
     with pytest.warns(UserWarning, match="interrupted after 24 of 30"):
         model.fit(X, y, X_val=X[:40], y_val=y[::-1][:40])
     losses = [epoch["valid_classification_loss"] for epoch in model.history_]
-    assert_allclose(log_loss(y[::-1][:40], model.predict_proba(X[:40]), labels=model.classes_), min(losses), rtol=1e-4)
+    assert_allclose(mean_log_loss(model, X[:40], y[::-1][:40]), min(losses), rtol=1e-4)
 
 
 def test_an_interrupt_before_the_first_epoch_is_finished_leaves_the_model_as_it_was(two_blocks, quick):
@@ -580,6 +787,31 @@ def test_warm_start_goes_on_from_the_fitted_weights(two_blocks, quick):
     assert network is not model.network_
 
 
+def test_warm_start_keeps_its_members_however_many_rows_come(two_blocks, quick):
+    X, y = two_blocks
+    many = np.tile(np.arange(150), 90)
+    params = {"n_members": "auto", "max_epochs": 1, "batch_size": 1024, "contrastive": None}
+    assert model_of(quick, **params).fit(X[many], y[many]).network_.n_members == 4
+    model = model_of(quick, warm_start=True, **params).fit(X, y)
+    assert model.network_.n_members == 8
+    assert model.fit(X[many], y[many]).network_.n_members == 8
+    assert model.n_epochs_ == 2
+    few = model_of(quick, warm_start=True, **(params | {"n_members": 3})).fit(X, y)
+    assert few.set_params(n_members="auto").fit(X, y).network_.n_members == 3
+
+
+def test_a_temperature_is_fitted_anew_by_every_warm_start(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, n_members=1, warm_start=True).fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert model.probability_temperature_ != 1
+    again = copy.deepcopy(model).fit(X, y)
+    assert again.probability_temperature_ == again.network_.temperature == 1
+    model.fit(X, y, X_val=X[:40], y_val=y[:40])
+    expected = fit_temperature(member_scores(model, X[:40])[0], codes_of(y[:40]), np.ones(3))
+    assert model.probability_temperature_ == pytest.approx(expected, rel=1e-4)
+    assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
+
+
 def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
     X, y = two_blocks
     model = model_of(quick, warm_start=True, memory_bank_size=200).fit(X, y)
@@ -595,6 +827,7 @@ def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
     [
         ({}, slice(None), "fitted classes"),
         ({"token_dim": 8}, slice(None), "token_dim"),
+        ({"n_members": 3}, slice(None), "n_members is 2, but now it would be 3"),
         ({"blocks": 6}, slice(None), "blocks"),
     ],
 )
@@ -611,10 +844,11 @@ def test_warm_start_with_something_else_is_refused(two_blocks, quick, params, ro
 # skorch
 
 
-def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick):
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick, n_members):
     X, y = two_blocks
     scoring = EpochScoring("accuracy", lower_is_better=False, name="valid_acc")
-    model = model_of(quick, callbacks=[scoring]).fit(X, y, X_val=X[:40], y_val=y[:40])
+    model = model_of(quick, n_members=n_members, callbacks=[scoring]).fit(X, y, X_val=X[:40], y_val=y[:40])
     assert not hasattr(scoring, "best_score_")
     assert model.history_[-1]["valid_acc"] == pytest.approx(np.mean(model.predict(X[:40]) == y[:40]))
 

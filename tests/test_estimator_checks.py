@@ -25,8 +25,8 @@ def test_no_tag_waives_a_check():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "params",
-    [{"blocks": 1}, {"fusion": "concat", "head": "linear"}, {"memory_bank_size": 64}],
-    ids=["blocks", "concat-linear", "bank"],
+    [{"blocks": 1}, {"fusion": "attention", "head": "linear"}, {"memory_bank_size": 64}, {"n_members": 1}],
+    ids=["blocks", "attention-linear", "bank", "one-member"],
 )
 def test_variants(params):
     assert_all_pass(DualBranchClassifier(max_epochs=5, **params))

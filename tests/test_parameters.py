@@ -11,14 +11,14 @@ from torch import nn
 from skdual import DualBranchClassifier, parameters
 from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
 from skdual.network import DualBranchNetwork
-from skdual.parameters import SEED_DROPOUT, SEED_WIDTHS, settle
+from skdual.parameters import settle
 
 CLASSES = np.array(["ant", "bee", "cat", "dog"])
 CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
 
 
-def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, **changed):
-    return settle(DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train)
+def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_share=0.0, **changed):
+    return settle(DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share)
 
 
 # widths and dropout
@@ -40,35 +40,84 @@ def test_network_of_wide_blocks():
         (network.branch_a, [10_000, 2048, 1024, 512, 256], 0.5),
         (network.branch_b, [3_000, 512, 256], 0.2),
     ):
-        linear = [(m.in_features, m.out_features) for m in branch if isinstance(m, nn.Linear)]
-        assert linear == list(pairwise(widths))
-        assert [m.p for m in branch if isinstance(m, nn.Dropout)] == [rate] * len(linear)
-        assert [m.approximate for m in branch if isinstance(m, nn.GELU)] == ["none"] * len(linear)
+        weights = [tuple(p.shape) for p in branch.layers.parameters() if p.ndim == 3]
+        assert weights == [(1, n_out, n_in) for n_in, n_out in pairwise(widths)]
+        assert [m.p for m in branch.modules() if isinstance(m, nn.Dropout)] == [rate] * len(weights)
+        assert [m.approximate for m in branch.modules() if isinstance(m, nn.GELU)] == ["none"] * len(weights)
+        assert branch.shortcut.weight.shape == (1, widths[-1], widths[0])
 
 
 @pytest.mark.parametrize(
-    "n_columns",
-    [1, 2, 15, 16, 31, 32, 36, 63, 64, 511, 512, 1024, 2047, 2048, 2049, 4095, 4096, 4097, 8191, 8192, 10**6],
+    ("side", "n_columns", "sizes", "rate"),
+    [
+        *((0, n, (256, 128), 0.2) for n in (1, 2, 36, 512, 2047, 2048, 4096, 8191)),
+        *((0, n, (2048, 1024, 512, 256), 0.5) for n in (8192, 8193, 10**6)),
+        *((1, n, (256, 128), 0.2) for n in (1, 2, 14, 512, 2047)),
+        *((1, n, (512, 256), 0.2) for n in (2048, 2049, 8191, 8192, 10**6)),
+    ],
 )
-def test_narrow_blocks_shrink_widths_and_dropout(n_columns):
-    module = settled(widths=(n_columns, n_columns), subspace_dim=1)["module"]
-    for side, (seed_widths, seed_rate) in enumerate(zip(SEED_WIDTHS, SEED_DROPOUT, strict=True)):
-        halvings = 0
-        while 4 * seed_widths[0] / 2**halvings > n_columns and halvings < parameters._MAX_HALVINGS:
-            halvings += 1
-        halved = [width // 2**halvings for width in seed_widths]
-        while len(halved) > 2 and halved[0] > parameters._MAX_UNITS_PER_COLUMN * n_columns:
-            halved.pop(0)
-        assert module["hidden_layer_sizes"][side] == tuple(halved)
-        rate = np.interp(halvings, [0, parameters._MAX_HALVINGS], [seed_rate, parameters._NARROW_DROPOUT])
-        assert module["dropout"][side] == pytest.approx(rate, abs=1e-12)
+@pytest.mark.parametrize("n_other", [3, 10_000])
+def test_automatic_widths_and_rate_of_a_branch_go_by_its_own_block(side, n_columns, sizes, rate, n_other):
+    widths = (n_columns, n_other) if side == 0 else (n_other, n_columns)
+    module = settled(widths=widths)["module"]
+    assert module["hidden_layer_sizes"][side] == sizes
+    assert module["dropout"][side] == rate
 
 
-def test_each_branch_shrinks_by_its_own_block():
-    narrow_b = settled(widths=(10_000, 14))["module"]
-    assert narrow_b["hidden_layer_sizes"][0] == SEED_WIDTHS[0]
-    assert narrow_b["hidden_layer_sizes"][1] < SEED_WIDTHS[1]
-    assert narrow_b["dropout"][0] == SEED_DROPOUT[0]
+def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
+    assert settled(widths=(10_000, 5), hidden_layer_sizes=((8,), (8,)))["module"]["dropout"] == (0.5, 0.2)
+    assert settled(widths=(50, 3_000), hidden_layer_sizes=((2048, 8), (8,)))["module"]["dropout"] == (0.2, 0.2)
+
+
+# members
+
+
+def weights_of_encoders(n_members, **changed):
+    """Of all members, counted in the network."""
+    with torch.device("meta"):
+        network = DualBranchNetwork(**settled(n_members=n_members, **changed)["module"])
+    layers = [*network.branch_a.layers.parameters(), *network.branch_b.layers.parameters()]
+    return sum(weight.numel() for weight in layers if weight.ndim == 3)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "expected"),
+    [(10, 8), (12_500, 8), (12_501, 4), (25_000, 4), (25_001, 2), (50_000, 2), (50_001, 1), (10**6, 1)],
+)
+def test_automatic_members_by_rows(n_train, expected):
+    assert settled(n_train=n_train)["module"]["n_members"] == expected
+
+
+@pytest.mark.parametrize(
+    ("widths", "sizes", "expected"),
+    [
+        ((2000, 2000), ((1000,), (1000,)), 8),  # 8 x 4 million is not above 32 million
+        ((2000, 2001), ((1000,), (1000,)), 4),
+        ((4000, 4000), ((1000,), (1000,)), 4),
+        ((4000, 4001), ((1000,), (1000,)), 2),
+        ((8000, 8000), ((1000,), (1000,)), 2),
+        ((8000, 8001), ((1000,), (1000,)), 1),
+        ((10**6, 10**6), ((1000,), (1000,)), 1),
+        ((10, 10), ((2000, 1989, 1), (1,)), 8),  # inner layers count too: 2,000 x (10 + 1,989) + 1,989 + 10
+        ((10, 10), ((2000, 1990, 1), (1,)), 4),
+        ((10_000, 3_000), "auto", 1),
+        ((3, 2), "auto", 8),
+    ],
+)
+def test_automatic_members_by_weights(widths, sizes, expected):
+    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1}
+    n_members = settled(**changed)["module"]["n_members"]
+    assert n_members == expected
+    if n_members > 1:
+        assert weights_of_encoders(n_members, **changed) <= 32_000_000
+    if n_members < 8:
+        assert weights_of_encoders(2 * n_members, **changed) > 32_000_000
+
+
+@pytest.mark.parametrize("n_members", [1, 2, 7, np.int64(13)])
+def test_explicit_members_are_taken_as_given(n_members):
+    for changed in ({}, {"n_train": 10**6}, {"widths": (10_000, 3_000)}):
+        assert settled(n_members=n_members, **changed)["module"]["n_members"] == n_members
 
 
 @pytest.mark.parametrize("widths", [(3, 2), (10_000, 3_000)])
@@ -81,6 +130,16 @@ def test_explicit_widths_and_dropout_are_taken_as_given(widths):
     assert network.scores(torch.randn(5, 3), torch.randn(5, 2)).shape == (5, 4)
 
 
+# mixing
+
+
+@pytest.mark.parametrize(("zero_share", "expected"), [(0.0, 0.4), (0.5, 0.4), (0.501, 0.0), (1.0, 0.0)])
+def test_automatic_mixing_spares_rows_that_are_mostly_zeros(zero_share, expected):
+    assert settled(zero_share=zero_share)["net"]["mixup_alpha"] == expected
+    for alpha in (0, 0.2, 3):
+        assert settled(zero_share=zero_share, mixup_alpha=alpha)["net"]["mixup_alpha"] == alpha
+
+
 # contradictions
 
 
@@ -89,8 +148,8 @@ def test_explicit_widths_and_dropout_are_taken_as_given(widths):
     [
         ({"memory_bank_size": 8, "contrastive": None}, ["memory_bank_size=8", "contrastive=None"]),
         ({"memory_bank_size": 8, "contrastive_weight": 0}, ["memory_bank_size=8", "contrastive_weight=0"]),
-        ({"token_dim": 8, "attention_heads": 3}, ["attention_heads=3", "token_dim=8"]),
-        ({"token_dim": 2, "attention_heads": 4}, ["attention_heads=4", "token_dim=2"]),
+        ({"fusion": "attention", "token_dim": 8, "attention_heads": 3}, ["attention_heads=3", "token_dim=8"]),
+        ({"fusion": "attention", "token_dim": 2, "attention_heads": 4}, ["attention_heads=4", "token_dim=2"]),
         (
             {"subspace_dim": 9, "hidden_layer_sizes": ((9, 5), (9, 3))},
             ["subspace_dim=9", "embedding, 8", "hidden_layer_sizes"],

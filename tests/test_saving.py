@@ -13,7 +13,7 @@ from skdual.saving import FORMAT
 
 @pytest.fixture(scope="module")
 def fitted(two_blocks, quick):
-    return DualBranchClassifier(memory_bank_size=100, **quick).fit(*two_blocks)
+    return DualBranchClassifier(memory_bank_size=100, **(quick | {"n_members": 3})).fit(*two_blocks)
 
 
 def leaves(value):
@@ -71,6 +71,14 @@ def test_everything_comes_back(fitted, two_blocks):
         assert_array_equal(getattr(again, method)(X), getattr(fitted, method)(X))
     assert again.history_ == fitted.history_
     assert again.device_ == fitted.device_
+    assert again.probability_temperature_ == fitted.probability_temperature_ != 1
+    assert again.network_.temperature == fitted.network_.temperature
+    assert again.network_.n_members == 3
+    blocks = [torch.from_numpy(X[:, index]) for index in fitted.block_indices_]
+    with torch.no_grad():
+        members = fitted.network_.member_scores(*blocks)
+        assert torch.equal(again.network_.member_scores(*blocks), members)
+    assert not torch.allclose(members[0], members[1], atol=0.1)
     assert not again.network_.training
     assert {p.dtype for p in again.network_.parameters()} == {torch.float32}
 
@@ -89,7 +97,10 @@ def test_an_unfitted_estimator_pickles_as_it_is(quick):
 
 def test_parameters_set_after_the_fit_do_not_spoil_the_file(two_blocks, quick):
     X, y = two_blocks
-    fitted = DualBranchClassifier(**quick, net_params={"module__token_dim": 6}).fit(X, y)
+    changed = {"module__token_dim": 6, "module__n_members": 4}
+    fitted = DualBranchClassifier(**quick, fusion="attention", net_params=changed).fit(X, y)
     expected = fitted.predict_proba(X)
+    assert fitted.network_.n_members == 4
     fitted.set_params(net_params={"nonsense": 1}, callbacks=[1], hidden_layer_sizes=((3,), (3,)), head="linear")
+    fitted.set_params(n_members=1)
     assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)

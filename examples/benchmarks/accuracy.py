@@ -1,11 +1,12 @@
 """Accuracy and calibration of the default estimator beside its peers, on real two-block sets.
 
-Run: python examples/benchmarks/accuracy.py --data FOLDER [--sets a,b] [--models c,d] [--splits 20] [--ablate]
+Run: python examples/benchmarks/accuracy.py --data FOLDER [--sets a,b] [--models c,d] [--splits 20] [--ablate | --noise]
 
 FOLDER holds npz files with the arrays a and b (or the CSR parts a_data, a_indices, a_indptr, a_shape, ...), y, and
 train and test where there is a published split. Every (set, model, split) is one line of results.jsonl in --output;
-what is there already is not run again. The tables are printed and written to results.md there (with --ablate:
-ablation.jsonl and ablation.md).
+what is there already is not run again. The tables are printed and written to results.md there. --ablate compares the
+default with its own variants (ablation.jsonl and .md), --noise the default on one block with the default on that block
+beside pure noise in place of the other (noise.jsonl and .md).
 
 Splits are stratified 80/20, random_state 0, 1, ...: 20 for sets under 300 rows and 5 for the rest, after the published
 one. Test rows choose nothing: no model here is tuned. Log loss and calibration use predict_proba; a support vector
@@ -24,7 +25,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -35,23 +36,31 @@ from skdual import DualBranchClassifier
 
 N_BINS = 15
 
+# every variant has two members, and so has the default that it is compared with: four times faster than eight
+ABLATION_MEMBERS = 2
 ABLATIONS = {
-    "fusion=concat": {"fusion": "concat"},
+    "default": {},
+    "fusion=attention": {"fusion": "attention"},
     "head=linear": {"head": "linear"},
     "contrastive=None": {"contrastive": None},
     "contrastive=self_supervised": {"contrastive": "self_supervised"},
-    "contrastive_weight=0.1": {"contrastive_weight": 0.1},
-    "contrastive_weight=1": {"contrastive_weight": 1.0},
+    "contrastive_weight=0.5": {"contrastive_weight": 0.5},
+    "contrastive_weight=2": {"contrastive_weight": 2.0},
     "memory_bank_size=1024": {"memory_bank_size": 1024},
     "sampling=class_aware": {"sampling": "class_aware"},
+    "mixup_alpha=0": {"mixup_alpha": 0.0},
+    "mixup_alpha=0.4": {"mixup_alpha": 0.4},
     "normalization=batch": {"normalization": "batch"},
     "dropout=0.5": {"dropout": 0.5},
     "dropout=0": {"dropout": 0.0},
     "standardize=False": {"standardize": False},
     "subspace_dim=2": {"subspace_dim": 2},
     "subspace_dim=8": {"subspace_dim": 8},
-    "full widths": {"hidden_layer_sizes": ((2048, 1024, 512, 256), (512, 256))},
+    "learning_rate=1e-3": {"learning_rate": 1e-3},
+    "widths of wide blocks": {"hidden_layer_sizes": ((2048, 1024, 512, 256), (512, 256)), "dropout": (0.5, 0.2)},
     "label_smoothing=0.1": {"label_smoothing": 0.1},
+    "n_members=1": {"n_members": 1},
+    "n_members=8": {"n_members": 8},
 }
 
 
@@ -130,29 +139,37 @@ def read(path):
     return X, a.shape[1], y, split
 
 
-def splits_of(y, published, n_splits):
-    """(name, train rows, test rows): the published split where there is one, then stratified 80/20 splits."""
+def splits_of(y, published, n_splits, test_size):
+    """(name, train rows, test rows): the published split where there is one, then stratified random ones."""
     if published is not None:
         yield "published", *published
     n_splits = n_splits or (20 if len(y) < 300 else 5)
     for seed in range(n_splits):
-        train, test = next(StratifiedShuffleSplit(1, test_size=0.2, random_state=seed).split(np.zeros(len(y)), y))
+        train, test = next(StratifiedShuffleSplit(1, test_size=test_size, random_state=seed).split(np.zeros(len(y)), y))
         yield str(seed), train, test
 
 
-def candidates(X, n_a, ablate):
-    """(name, model, columns) of everything that is run on a set."""
-    everything, a, b = slice(None), slice(0, n_a), slice(n_a, None)
-    yield "skdual", DualBranchClassifier(n_a, random_state=0), everything
-    if ablate:
+def candidates(X, n_a, kind):
+    """(name, model, data) of everything that is run on a set."""
+    blocks = {"A": X[:, :n_a], "B": X[:, n_a:]}
+    if kind == "ablation":
         for name, params in ABLATIONS.items():
-            yield name, DualBranchClassifier(n_a, random_state=0, **params), everything
+            yield name, DualBranchClassifier(n_a, random_state=0, **{"n_members": ABLATION_MEMBERS, **params}), X
         return
-    yield "skdual [A]", DualBranchClassifier(random_state=0), a
-    yield "skdual [B]", DualBranchClassifier(random_state=0), b
+    yield "skdual", DualBranchClassifier(n_a, random_state=0), X
+    for name, block in blocks.items():
+        yield f"skdual [{name}]", DualBranchClassifier(random_state=0), block
+    if kind == "noise":
+        noise = {name: np.random.default_rng(0).standard_normal(block.shape) for name, block in blocks.items()}
+        noise = {name: values.astype(np.float32) for name, values in noise.items()}
+        stack = (lambda pair: sp.hstack(pair).tocsr()) if sp.issparse(X) else np.hstack
+        yield "skdual [A | noise]", DualBranchClassifier(n_a, random_state=0), stack([blocks["A"], noise["B"]])
+        yield "skdual [noise | B]", DualBranchClassifier(n_a, random_state=0), stack([noise["A"], blocks["B"]])
+        return
     for name, model in peers(sp.issparse(X)).items():
-        for suffix, columns in (("", everything), (" [A]", a), (" [B]", b)):
-            yield name + suffix, model, columns
+        yield name, model, X
+        for side, block in blocks.items():
+            yield f"{name} [{side}]", model, block
 
 
 def evaluate(model, X, y, train, test):
@@ -169,6 +186,8 @@ def evaluate(model, X, y, train, test):
     return {
         "accuracy": accuracy_score(y[test], predicted),
         "macro_f1": f1_score(y[test], predicted, average="macro"),
+        "balanced_accuracy": balanced_accuracy_score(y[test], predicted),
+        "auc": roc_auc_score(y[test], proba[:, 1]) if proba.shape[1] == 2 else None,
         "log_loss": log_loss(y[test], proba, labels=model.classes_),
         "seconds": seconds,
         "bins": pooled,
@@ -181,17 +200,17 @@ def calibration_error(rows):
     return np.abs(confidence - correct).sum() / counts.sum()
 
 
-def tables(results):
-    """Markdown: a table per set, then mean ranks over sets."""
+def tables(results, reference):
+    """Markdown: a table per set, each model paired with ``reference``, then mean ranks and differences over sets."""
     repeats = [row for row in results if row["split"] != "published"]
     sets = sorted({row["set"] for row in results})
-    lines, scores = [], {}
+    lines, scores, losses, differences = [], {}, {}, {}
     for name in sets:
         lines += [
             f"\n### {name}\n",
-            "| model | accuracy | macro F1 | skdual - model, macro F1 | log loss | ECE | s / fit |",
+            f"| model | accuracy | macro F1 | {reference} - model, macro F1 | log loss | ECE | AUC | s / fit |",
         ]
-        lines += ["|---|---|---|---|---|---|---|"]
+        lines += ["|---|---|---|---|---|---|---|---|"]
         by_model = {}
         for row in repeats:
             if row["set"] == name:
@@ -199,36 +218,47 @@ def tables(results):
         means = {model: np.mean([row["macro_f1"] for row in rows.values()]) for model, rows in by_model.items()}
         for model in sorted(means, key=means.get, reverse=True):
             rows = by_model[model]
-            shared = sorted(rows.keys() & by_model.get("skdual", {}).keys())
-            paired = "" if model == "skdual" or not shared else _paired(by_model["skdual"], rows, shared)
+            shared = sorted(rows.keys() & by_model.get(reference, {}).keys())
+            paired = ""
+            if model != reference and shared:
+                difference = [by_model[reference][split]["macro_f1"] - rows[split]["macro_f1"] for split in shared]
+                paired = _percent(difference)
+                differences.setdefault(model, []).append(np.mean(difference))
             accuracy, loss, seconds = (
                 np.mean([row[key] for row in rows.values()]) for key in ("accuracy", "log_loss", "seconds")
             )
+            aucs = [row["auc"] for row in rows.values() if row.get("auc") is not None]
+            auc = f"{np.mean(aucs):.3f}" if aucs else ""
             lines.append(
                 f"| {model} | {accuracy:.4f} | {means[model]:.4f} | {paired} | {loss:.3f} | "
-                f"{calibration_error(list(rows.values())):.3f} | {seconds:.1f} |"
+                f"{calibration_error(list(rows.values())):.3f} | {auc} | {seconds:.1f} |"
             )
             scores.setdefault(model, {})[name] = means[model]
+            losses.setdefault(model, {})[name] = loss
         for row in results:
             if row["set"] == name and row["split"] == "published" and not row["model"].endswith("]"):
                 lines.append(f"\npublished split, {row['model']}: accuracy {row['accuracy']:.4f}")
     complete = {
         model: by_set for model, by_set in scores.items() if len(by_set) == len(sets) and not model.endswith("]")
     }
-    lines += [f"\n### Mean rank by macro F1 over {len(sets)} sets\n", "| model | mean rank |", "|---|---|"]
+    lines += [f"\n### Over {len(sets)} sets\n"]
+    lines += [f"| model | mean rank, macro F1 | {reference} - model | sets where {reference} has no worse log loss |"]
+    lines += ["|---|---|---|---|"]
     ranks = {
         model: np.mean([1 + sum(other[name] > by_set[name] for other in complete.values()) for name in sets])
         for model, by_set in complete.items()
     }
-    lines += [f"| {model} | {rank:.2f} |" for model, rank in sorted(ranks.items(), key=lambda item: item[1])]
+    for model, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        wins = sum(losses[reference][name] <= losses[model][name] for name in sets) if reference in losses else ""
+        paired = _percent(differences[model]) if model in differences else ""
+        lines.append(f"| {model} | {rank:.2f} | {paired} | {'' if model == reference else wins} |")
     return "\n".join(lines) + "\n"
 
 
-def _paired(ours, theirs, shared):
-    """Mean difference over the shared splits and its standard error."""
-    differences = np.array([ours[split]["macro_f1"] - theirs[split]["macro_f1"] for split in shared])
-    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else float("nan")
-    return f"{100 * differences.mean():+.2f} ± {100 * error:.2f}"
+def _percent(differences):
+    """Mean of paired differences in points, and its standard error."""
+    error = np.std(differences, ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else float("nan")
+    return f"{100 * np.mean(differences):+.2f} ± {100 * error:.2f}"
 
 
 def main():
@@ -238,10 +268,14 @@ def main():
     parser.add_argument("--sets", help="names, separated by commas; all by default")
     parser.add_argument("--models", help="names, separated by commas; all by default")
     parser.add_argument("--splits", type=int, help="random splits of every set, instead of 20 or 5")
-    parser.add_argument("--ablate", action="store_true", help="variants of the estimator instead of peers")
+    parser.add_argument("--test-size", type=float, default=0.2, help="share of the test rows")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--ablate", action="store_true", help="variants of the estimator instead of peers")
+    mode.add_argument("--noise", action="store_true", help="one block replaced by noise instead of peers")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    log = arguments.output / ("ablation.jsonl" if arguments.ablate else "results.jsonl")
+    kind = "ablation" if arguments.ablate else "noise" if arguments.noise else "results"
+    log = arguments.output / f"{kind}.jsonl"
     results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(row["set"], row["model"], row["split"]) for row in results}
     wanted = arguments.models.split(",") if arguments.models else None
@@ -249,15 +283,15 @@ def main():
         if arguments.sets and path.stem not in arguments.sets.split(","):
             continue
         X, n_a, y, published = read(path)
-        for name, model, columns in candidates(X, n_a, arguments.ablate):
+        for name, model, data in candidates(X, n_a, kind):
             if wanted and name not in wanted:
                 continue
-            for split, train, test in splits_of(y, published, arguments.splits):
+            for split, train, test in splits_of(y, published, arguments.splits, arguments.test_size):
                 if (path.stem, name, split) in done:
                     continue
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of convergence: peers run as they are usually run
-                    scores = evaluate(model, X[:, columns], y, train, test)
+                    scores = evaluate(model, data, y, train, test)
                 row = {"set": path.stem, "model": name, "split": split, **scores}
                 with log.open("a") as file:
                     file.write(json.dumps(row) + "\n")
@@ -267,7 +301,7 @@ def main():
                     f"{row['macro_f1']:.4f}  log loss {row['log_loss']:.3f}  {row['seconds']:.1f} s",
                     flush=True,
                 )
-    text = tables(results)
+    text = tables(results, "default" if arguments.ablate else "skdual")
     log.with_suffix(".md").write_text(text)
     print(text)
 

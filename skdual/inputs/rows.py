@@ -70,10 +70,13 @@ class Rows(torch.utils.data.Dataset):
         target = None if self.y is None else self._send(torch.from_numpy(self.y[rows]))
         return Batch(self.columns.split(x), target, rows)
 
-    def chunks(self):
-        """Consecutive rows as arrays of int64, few enough to be dense at one time."""
+    def chunks(self, rows=None):
+        """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
         size = int(np.clip(_CHUNK_CELLS // max(self.X.shape[1], 1), 16, 1024))
-        return (np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size))
+        n_rows = len(self) if rows is None else len(rows)
+        for start in range(0, n_rows, size):
+            stop = min(start + size, n_rows)
+            yield np.arange(start, stop) if rows is None else rows[start:stop]
 
     def _dense(self, at):
         return self._send(torch.from_numpy(np.ascontiguousarray(self.X[at])), self.dtype)
@@ -92,6 +95,17 @@ class Rows(torch.utils.data.Dataset):
     def _send(self, tensor, dtype=None):
         # cast first: fewer bytes travel, and MPS has no float64
         return tensor.to(dtype or tensor.dtype).to(self.device, non_blocking=True)
+
+
+def zero_share(rows):
+    """Share of the cells of a data set that are 0."""
+    n_zeros = 0
+    for chunk in rows.chunks():
+        part = rows.X[chunk if rows.subset is None else rows.subset[chunk]]
+        n_zeros += part.shape[0] * part.shape[1] - (
+            part.count_nonzero() if sp.issparse(part) else np.count_nonzero(part)
+        )
+    return n_zeros / (len(rows) * rows.X.shape[1])
 
 
 def column_statistics(rows):

@@ -42,19 +42,25 @@ class CompositeLoss(nn.Module):
         """What makes two views positives of each other: class codes or row numbers."""
         return target if self.contrastive == "supervised" else rows
 
-    def forward(self, scores, target, class_weight, projections=None, ids=None, bank=None, bases=None):
-        """Loss terms of a batch.
+    def forward(
+        self, scores, target, class_weight, mixing=None, trained=None, projections=None, ids=None, bank=None, bases=None
+    ):
+        """Loss terms of a batch, means over the members.
 
         Parameters
         ----------
-        scores : tensor of shape (batch, n_classes)
+        scores : tensor of shape (n_members, batch, n_classes)
         target : tensor of int64 of shape (batch,)
         class_weight : tensor of shape (n_classes,)
-        projections : pair of tensors of shape (batch, projection_dim), optional
+        mixing : Mixing, optional
+            How the rows, and with them the targets, are mixed; they aren't by default.
+        trained : tensor of bool of shape (n_members, batch), optional
+            Which rows count for each member; all do by default.
+        projections : pair of tensors of shape (n_members, batch, projection_dim), optional
         ids : tensor of int64 of shape (batch,), optional
-        bank : pair of tensors, optional
-            See :func:`~skdual.losses.contrastive.contrastive_loss`.
-        bases : tensor of shape (n_classes, subspace_dim, d), optional
+        bank : triple of tensors, optional
+            Of :meth:`~skdual.losses.memory_bank.MemoryBank.draw`.
+        bases : tensor of shape (n_members, n_classes, subspace_dim, d), optional
 
         Returns
         -------
@@ -62,14 +68,24 @@ class CompositeLoss(nn.Module):
             ``loss``, their weighted sum, ``classification_loss`` and where they apply ``contrastive_loss`` and
             ``orthogonality_loss``, unweighted.
         """
-        per_row = F.cross_entropy(scores, target, reduction="none", label_smoothing=self.label_smoothing)
+        per_row = self._cross_entropy(scores, target, class_weight)
+        if mixing is not None:
+            others = self._cross_entropy(scores, target[mixing.partner], class_weight)
+            per_row = torch.lerp(others, per_row, mixing.weight[:, 0])
         # divided by the rows and not by their weights, whose mean over the data is 1: else a batch of
         # heavy rows would count as much as a batch of light ones
-        total = classification = (per_row * class_weight[target]).mean()
+        total = classification = _mean(per_row, trained)
         terms = {"classification_loss": classification}
         if projections is not None and self.contrastive_weight:
-            views = torch.cat(projections)
-            contrastive = contrastive_loss(views, ids.repeat(2), self.temperature, bank).mean()
+            anchors = candidates = None
+            if trained is not None:
+                anchors = candidates = torch.cat([trained, trained], dim=1)
+                if bank is not None:
+                    candidates = torch.cat([anchors, bank[2]], dim=1)
+            views = torch.cat(projections, dim=1)
+            pair = None if bank is None else bank[:2]
+            per_view = contrastive_loss(views, ids.repeat(2), self.temperature, pair, candidates)
+            contrastive = _mean(per_view, anchors)
             terms["contrastive_loss"] = contrastive
             total = total + self.contrastive_weight * contrastive
         if bases is not None and self.orthogonality_weight:
@@ -77,3 +93,18 @@ class CompositeLoss(nn.Module):
             terms["orthogonality_loss"] = orthogonality
             total = total + self.orthogonality_weight * orthogonality
         return {"loss": total, **terms}
+
+    def _cross_entropy(self, scores, target, class_weight):
+        """Weighted cross-entropy of every member and row, (n_members, batch)."""
+        n_members, n_rows, _ = scores.shape
+        per_row = F.cross_entropy(
+            scores.flatten(0, 1), target.repeat(n_members), reduction="none", label_smoothing=self.label_smoothing
+        )
+        return per_row.view(n_members, n_rows) * class_weight[target]
+
+
+def _mean(values, counted):
+    """Mean over the members of the mean over what counts for each; of shapes (n_members, n)."""
+    if counted is None:
+        return values.mean()
+    return ((values * counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)).mean()

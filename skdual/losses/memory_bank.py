@@ -17,6 +17,7 @@ class MemoryBank:
     ----------
     ids : ndarray of int64 of shape (n_rows,)
         Id of every training row: its class code, or its number in the self-supervised form.
+    n_members : int
     size : int
         Slots to draw for a batch; fewer come where fewer are filled.
     projection_dim : int
@@ -25,28 +26,30 @@ class MemoryBank:
     random_generator : numpy.random.Generator
     """
 
-    def __init__(self, ids, size, projection_dim, device, dtype, random_generator):
+    def __init__(self, ids, n_members, size, projection_dim, device, dtype, random_generator):
         self.n_rows = len(ids)
         self.size = size
         self.random_generator = random_generator
-        self._projections = torch.zeros(2 * self.n_rows, projection_dim, dtype=dtype, device=device)
+        self._projections = torch.zeros(n_members, 2 * self.n_rows, projection_dim, dtype=dtype, device=device)
+        self._trained = torch.ones(n_members, 2 * self.n_rows, dtype=torch.bool, device=device)
         self._ids = torch.from_numpy(ids).to(device).repeat(2)
         self._filled = np.zeros(self.n_rows, dtype=bool)
         self._filled_rows = np.zeros(0, dtype=np.int64)
 
     def draw(self, rows):
-        """Projections and ids of up to ``size`` filled slots, without replacement, none of them of ``rows``.
+        """Up to ``size`` filled slots, without replacement, none of them of ``rows``.
 
         Returns
         -------
-        (projections, ids) or None
-            Tensors of shape (n_drawn, projection_dim) and (n_drawn,); None where nothing can be drawn.
+        (projections, ids, trained) or None
+            Tensors of shape (n_members, n_drawn, projection_dim), (n_drawn,) and, of bool, (n_members, n_drawn); None
+            where nothing can be drawn.
         """
         slots = self._draw_slots(rows)
         if not len(slots):
             return None
         at = torch.from_numpy(slots).to(self._projections.device, non_blocking=True)
-        return self._projections[at], self._ids[at]
+        return self._projections[:, at], self._ids[at], self._trained[:, at]
 
     def _draw_slots(self, rows):
         n_filled = len(self._filled_rows)
@@ -57,15 +60,26 @@ class MemoryBank:
         row = self._filled_rows[number]
         return (branch * self.n_rows + row)[~np.isin(row, rows)][: self.size]
 
-    def store(self, rows, projections):
-        """Keep the projections of a batch, a pair of (batch, projection_dim); of a row twice the later stays."""
+    def store(self, rows, projections, trained=None):
+        """Keep the projections of a batch; of a row twice the later stays.
+
+        Parameters
+        ----------
+        rows : ndarray of int64 of shape (batch,)
+        projections : pair of tensors of shape (n_members, batch, projection_dim)
+        trained : tensor of bool of shape (n_members, batch), optional
+            What each member may be shown again; all by default.
+        """
         last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]
         kept = rows[last]
         device = self._projections.device
         position = torch.from_numpy(last).to(device, non_blocking=True)
         slot = torch.from_numpy(kept).to(device, non_blocking=True)
         for branch, projection in enumerate(projections):
-            self._projections.index_copy_(0, slot + branch * self.n_rows, projection.detach()[position])
+            at = slot + branch * self.n_rows
+            self._projections.index_copy_(1, at, projection.detach()[:, position])
+            if trained is not None:
+                self._trained.index_copy_(1, at, trained[:, position])
         new = kept[~self._filled[kept]]
         self._filled[new] = True
         self._filled_rows = np.concatenate([self._filled_rows, new])

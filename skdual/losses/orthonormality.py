@@ -4,7 +4,7 @@ import torch
 
 
 def orthonormality_penalty(bases):
-    """mean_c MSE(U_c U_c', I) of bases of shape (n_classes, subspace_dim, d): a scalar, 0 if all are orthonormal."""
-    gram = bases @ bases.transpose(1, 2)
-    identity = torch.eye(bases.shape[1], dtype=bases.dtype, device=bases.device)
+    """mean_c MSE(U_c U_c', I) of bases (..., n_classes, subspace_dim, d): a scalar, 0 if all are orthonormal."""
+    gram = bases @ bases.mT
+    identity = torch.eye(bases.shape[-2], dtype=bases.dtype, device=bases.device)
     return (gram - identity).square().mean()

@@ -1,35 +1,43 @@
-"""Branch encoders: one MLP per block, each layer linear, normalisation, GELU, dropout."""
+"""Branch encoders: one MLP per block, each layer linear, normalisation, GELU, dropout; and a linear shortcut."""
 
+import math
 from itertools import pairwise
 
 from torch import nn
 
+from .members import MemberBatchNorm, MemberLayerNorm, MemberLinear
+
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
-NORMALIZATIONS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+NORMALIZATIONS = {"batch": MemberBatchNorm, "layer": MemberLayerNorm}
 INITIALIZATIONS = ("he", "xavier", "orthogonal")
 
 
 def initialize_linear(layer, initialization):
-    """Weights by name, biases at 0.
+    """Weights of every member by name, biases at 0.
 
     ``"he"`` (He et al., 2015) fits rectifiers and GELU, ``"xavier"`` is Glorot & Bengio, 2010, ``"orthogonal"``
     is Saxe et al., 2014, with the rectifiers' gain.
     """
-    if initialization == "he":
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    elif initialization == "xavier":
-        nn.init.xavier_normal_(layer.weight)
-    else:
-        nn.init.orthogonal_(layer.weight, gain=nn.init.calculate_gain("relu"))
+    for weight in layer.weight.unbind(0):
+        if initialization == "he":
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        elif initialization == "xavier":
+            nn.init.xavier_normal_(weight)
+        else:
+            nn.init.orthogonal_(weight, gain=nn.init.calculate_gain("relu"))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
-class BranchEncoder(nn.Sequential):
-    """MLP from the columns of a block to its features: (batch, p) -> (batch, d).
+class BranchEncoder(nn.Module):
+    """MLP from the columns of a block to its features plus a linear map of them: (batch, p) -> (n_members, batch, d).
+
+    The linear map is the shortcut of a residual block (He et al., 2016) around the whole MLP: where classes
+    are all but linear in the columns, as where columns outnumber rows, it need not be learnt through the layers.
 
     Parameters
     ----------
+    n_members : int
     in_features : int
         Columns of the block, p.
     hidden_layer_sizes : sequence of int
@@ -39,19 +47,25 @@ class BranchEncoder(nn.Sequential):
     activation : {"gelu", "gelu_tanh"}
     normalization : {"batch", "layer"}
     initialization : {"he", "xavier", "orthogonal"}
+        Of the layers; the shortcut keeps the variance of its input.
     """
 
-    def __init__(self, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
-        widths = [in_features, *hidden_layer_sizes]
+    def __init__(self, n_members, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
+        super().__init__()
         layers = []
-        for n_in, n_out in pairwise(widths):
+        for n_in, n_out in pairwise([in_features, *hidden_layer_sizes]):
             # batch normalisation takes out any constant: a bias before it would only gather rounding noise
-            linear = nn.Linear(n_in, n_out, bias=normalization != "batch")
+            linear = MemberLinear(n_members, n_in, n_out, bias=normalization != "batch")
             initialize_linear(linear, initialization)
             layers += [
                 linear,
-                NORMALIZATIONS[normalization](n_out),
+                NORMALIZATIONS[normalization](n_members, n_out),
                 nn.GELU(approximate=ACTIVATIONS[activation]),
                 nn.Dropout(dropout),
             ]
-        super().__init__(*layers)
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = MemberLinear(n_members, in_features, hidden_layer_sizes[-1], bias=False)
+        nn.init.normal_(self.shortcut.weight, std=1 / math.sqrt(in_features))
+
+    def forward(self, x):
+        return self.layers(x) + self.shortcut(x)

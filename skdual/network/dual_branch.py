@@ -14,7 +14,11 @@ from .scaling import ColumnScaler
 
 
 class NetworkOutput(NamedTuple):
-    """Scores, (batch, n_classes), and the unit-length projections of both branches, (batch, P) each, or None."""
+    """What the members' losses need.
+
+    ``scores`` have the shape (n_members, batch, n_classes); ``projections`` are those of both branches, of unit length,
+    (n_members, batch, projection_dim) each, or None.
+    """
 
     scores: torch.Tensor
     projections: tuple | None
@@ -23,8 +27,13 @@ class NetworkOutput(NamedTuple):
 class DualBranchNetwork(nn.Module):
     """Two branch encoders, their fusion and the classifier; the arguments are settled, none is "auto".
 
+    The network has ``n_members`` independent members of one form, computed side by side (Lakshminarayanan et al.,
+    2017, deep ensembles; Laurent et al., 2023, packed). Scores are the mean over members; embeddings, whose axes
+    differ from member to member, are those of the first.
+
     Parameters
     ----------
+    n_members : int
     in_features : pair of int
         Columns of block A and of block B.
     n_classes : int
@@ -43,8 +52,11 @@ class DualBranchNetwork(nn.Module):
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
 
+    temperature: torch.Tensor
+
     def __init__(
         self,
+        n_members,
         in_features,
         n_classes,
         hidden_layer_sizes,
@@ -64,46 +76,65 @@ class DualBranchNetwork(nn.Module):
         super().__init__()
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim = d_a + d_b
+        self.n_members = n_members
         self._bfloat16 = bfloat16
+        self.register_buffer("temperature", torch.ones(()))
         self.scaler_a, self.scaler_b = (ColumnScaler(p) if standardize else nn.Identity() for p in in_features)
         self.branch_a, self.branch_b = (
-            BranchEncoder(p, widths, rate, activation, normalization, initialization)
+            BranchEncoder(n_members, p, widths, rate, activation, normalization, initialization)
             for p, widths, rate in zip(in_features, hidden_layer_sizes, dropout, strict=True)
         )
         if fusion == "attention":
-            self.fusion: nn.Module = AttentionFusion(d_a, d_b, token_dim, attention_heads)
+            self.fusion: nn.Module = AttentionFusion(n_members, d_a, d_b, token_dim, attention_heads)
         else:
-            self.fusion = ConcatFusion(d_a, d_b)
+            self.fusion = ConcatFusion(n_members, d_a, d_b)
         if head == "subspace":
-            self.head: SubspaceHead | LinearHead = SubspaceHead(d_a + d_b, n_classes, subspace_dim)
+            self.head: SubspaceHead | LinearHead = SubspaceHead(n_members, d_a + d_b, n_classes, subspace_dim)
         else:
-            self.head = LinearHead(d_a + d_b, n_classes)
-        self.projections = nn.ModuleList(ProjectionHead(d, projection_dim) for d in (d_a, d_b) if projection_dim)
+            self.head = LinearHead(n_members, d_a + d_b, n_classes)
+        self.projections = nn.ModuleList(
+            ProjectionHead(n_members, d, projection_dim) for d in (d_a, d_b) if projection_dim
+        )
+
+    def encode_members(self, x_a, x_b, mixing=None):
+        """Every member's branch outputs, (n_members, batch, d_a) and (n_members, batch, d_b)."""
+        x_a, x_b = self.scaler_a(x_a), self.scaler_b(x_b)
+        if mixing is not None:
+            x_a, x_b = mixing(x_a), mixing(x_b)
+        return self.branch_a(x_a), self.branch_b(x_b)
+
+    def member_scores(self, x_a, x_b):
+        """Every member's class scores, (n_members, batch, n_classes), before the temperature."""
+        return self.head(self.fusion(*self.encode_members(x_a, x_b)))
 
     def encode(self, x_a, x_b):
-        """The branches' outputs h_a (batch, d_a) and h_b (batch, d_b)."""
-        return self.branch_a(self.scaler_a(x_a)), self.branch_b(self.scaler_b(x_b))
+        """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
+        h_a, h_b = self.encode_members(x_a, x_b)
+        return h_a[0], h_b[0]
 
     def embed(self, x_a, x_b):
-        """The fused embedding z, (batch, d_a + d_b)."""
-        return self.fusion(*self.encode(x_a, x_b))
+        """The first member's fused embedding z, (batch, d_a + d_b)."""
+        return self.fusion(*self.encode_members(x_a, x_b))[0]
 
     def scores(self, x_a, x_b):
         """Class scores, (batch, n_classes); their softmax is the probability."""
-        return self.head(self.embed(x_a, x_b))
+        return self.member_scores(x_a, x_b).mean(dim=0) / self.temperature
 
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only."""
         assert isinstance(self.head, SubspaceHead)
-        return self.head.projection_error(self.embed(x_a, x_b))
+        return self.head.projection_error(self.fusion(*self.encode_members(x_a, x_b)))
 
-    def forward(self, x_a, x_b):
-        """What a training or validation step needs: scores, and the projections where there are heads for them."""
+    def forward(self, x_a, x_b, mixing=None):
+        """What a training or validation step needs: scores, and the projections where there are heads for them.
+
+        ``mixing`` is a function that mixes the scaled rows of a block.
+        """
         autocast = self.training and self._bfloat16
         with torch.autocast(x_a.device.type, dtype=torch.bfloat16) if autocast else nullcontext():
-            h_a, h_b = self.encode(x_a, x_b)
+            h_a, h_b = self.encode_members(x_a, x_b, mixing)
             z = self.fusion(h_a, h_b)
             projected = [head(h) for head, h in zip(self.projections, (h_a, h_b), strict=False)]
         # scores and similarities are differences of close numbers: never below float32
-        projections = tuple(F.normalize(p.to(x_a.dtype), dim=1) for p in projected) or None
+        projections = tuple(F.normalize(p.to(x_a.dtype), dim=-1) for p in projected) or None
         return NetworkOutput(self.head(z.to(x_a.dtype)), projections)

@@ -4,17 +4,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .members import MemberLayerNorm, MemberLinear
+
 
 class Tokenizer(nn.Module):
-    """A (batch, d) vector as d tokens: Linear(d, d * token_dim), viewed as (batch, d, token_dim)."""
+    """A vector as d tokens: Linear(d, d * token_dim), (n_members, batch, d) -> (n_members, batch, d, token_dim)."""
 
-    def __init__(self, n_features, token_dim):
+    def __init__(self, n_members, n_features, token_dim):
         super().__init__()
         self.shape = (n_features, token_dim)
-        self.linear = nn.Linear(n_features, n_features * token_dim)
+        self.linear = MemberLinear(n_members, n_features, n_features * token_dim)
 
     def forward(self, h):
-        return self.linear(h).view(-1, *self.shape)
+        return self.linear(h).unflatten(-1, self.shape)
 
 
 class CrossAttention(nn.Module):
@@ -24,30 +26,31 @@ class CrossAttention(nn.Module):
     attention weights: it would turn the fused kernels off.
     """
 
-    def __init__(self, token_dim, attention_heads):
+    def __init__(self, n_members, token_dim, attention_heads):
         super().__init__()
         self.attention_heads = attention_heads
-        self.query_norm = nn.LayerNorm(token_dim)
-        self.key_norm = nn.LayerNorm(token_dim)
-        self.query = nn.Linear(token_dim, token_dim)
-        self.key_value = nn.Linear(token_dim, 2 * token_dim)
-        self.output = nn.Linear(token_dim, token_dim)
+        self.query_norm = MemberLayerNorm(n_members, token_dim)
+        self.key_norm = MemberLayerNorm(n_members, token_dim)
+        self.query = MemberLinear(n_members, token_dim, token_dim)
+        self.key_value = MemberLinear(n_members, token_dim, 2 * token_dim)
+        self.output = MemberLinear(n_members, token_dim, token_dim)
         self.feed_forward = nn.Sequential(
-            nn.LayerNorm(token_dim),
-            nn.Linear(token_dim, 2 * token_dim),
+            MemberLayerNorm(n_members, token_dim),
+            MemberLinear(n_members, token_dim, 2 * token_dim),
             nn.GELU(),
-            nn.Linear(2 * token_dim, token_dim),
+            MemberLinear(n_members, 2 * token_dim, token_dim),
         )
 
     def _heads(self, x):
-        """(batch, d, token_dim) -> (batch, heads, d, token_dim / heads)"""
-        return x.unflatten(-1, (self.attention_heads, -1)).transpose(1, 2)
+        """(n_members, batch, d, token_dim) -> (n_members * batch, heads, d, token_dim / heads)"""
+        # the fused kernels take no more than four axes
+        return x.flatten(0, 1).unflatten(-1, (self.attention_heads, -1)).transpose(1, 2)
 
     def forward(self, tokens, others):
         query = self._heads(self.query(self.query_norm(tokens)))
         key, value = (self._heads(x) for x in self.key_value(self.key_norm(others)).chunk(2, dim=-1))
         attended = F.scaled_dot_product_attention(query, key, value)
-        tokens = tokens + self.output(attended.transpose(1, 2).flatten(2))
+        tokens = tokens + self.output(attended.transpose(1, 2).reshape(tokens.shape))
         return tokens + self.feed_forward(tokens)
 
 
@@ -56,6 +59,7 @@ class AttentionFusion(nn.Module):
 
     Parameters
     ----------
+    n_members : int
     n_features_a, n_features_b : int
         Widths d_a and d_b of the branches' outputs.
     token_dim : int
@@ -64,29 +68,29 @@ class AttentionFusion(nn.Module):
         Must divide ``token_dim``.
     """
 
-    def __init__(self, n_features_a, n_features_b, token_dim, attention_heads):
+    def __init__(self, n_members, n_features_a, n_features_b, token_dim, attention_heads):
         super().__init__()
-        self.tokens_a = Tokenizer(n_features_a, token_dim)
-        self.tokens_b = Tokenizer(n_features_b, token_dim)
-        self.a_to_b = CrossAttention(token_dim, attention_heads)
-        self.b_to_a = CrossAttention(token_dim, attention_heads)
-        self.readout_a = nn.Linear(token_dim, 1)
-        self.readout_b = nn.Linear(token_dim, 1)
-        self.norm = nn.LayerNorm(n_features_a + n_features_b)
+        self.tokens_a = Tokenizer(n_members, n_features_a, token_dim)
+        self.tokens_b = Tokenizer(n_members, n_features_b, token_dim)
+        self.a_to_b = CrossAttention(n_members, token_dim, attention_heads)
+        self.b_to_a = CrossAttention(n_members, token_dim, attention_heads)
+        self.readout_a = MemberLinear(n_members, token_dim, 1)
+        self.readout_b = MemberLinear(n_members, token_dim, 1)
+        self.norm = MemberLayerNorm(n_members, n_features_a + n_features_b)
 
     def forward(self, h_a, h_b):
         tokens_a, tokens_b = self.tokens_a(h_a), self.tokens_b(h_b)
         from_a = self.readout_a(self.a_to_b(tokens_a, tokens_b)).squeeze(-1)
         from_b = self.readout_b(self.b_to_a(tokens_b, tokens_a)).squeeze(-1)
-        return self.norm(torch.cat([h_a + from_a, h_b + from_b], dim=1))
+        return self.norm(torch.cat([h_a + from_a, h_b + from_b], dim=-1))
 
 
 class ConcatFusion(nn.Module):
     """The two vectors side by side, layer-normalised: what attention is compared with."""
 
-    def __init__(self, n_features_a, n_features_b):
+    def __init__(self, n_members, n_features_a, n_features_b):
         super().__init__()
-        self.norm = nn.LayerNorm(n_features_a + n_features_b)
+        self.norm = MemberLayerNorm(n_members, n_features_a + n_features_b)
 
     def forward(self, h_a, h_b):
-        return self.norm(torch.cat([h_a, h_b], dim=1))
+        return self.norm(torch.cat([h_a, h_b], dim=-1))

@@ -6,28 +6,30 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .members import MemberLinear
+
 
 def subspace_error(z, bases):
-    """Squared distance of every row to its projection z U' U, for every class.
+    """Squared distance of every row to its projection z U' U, for every class, and where there are any, member.
 
     Written as |z|^2 - 2 |U z|^2 + (U z)' (U U') (U z), which never builds the (d, d) projection matrix and holds
     for bases that are not orthonormal. Not clamped: rounding can leave it below 0 by about 1e-7 |z|^2 in float32.
 
     Parameters
     ----------
-    z : tensor of shape (batch, d)
-    bases : tensor of shape (n_classes, subspace_dim, d)
+    z : tensor of shape (..., batch, d)
+    bases : tensor of shape (..., n_classes, subspace_dim, d)
 
     Returns
     -------
-    error : tensor of shape (batch, n_classes)
+    error : tensor of shape (..., batch, n_classes)
     """
-    n_classes, subspace_dim, d = bases.shape
-    coordinates = (z @ bases.reshape(n_classes * subspace_dim, d).T).unflatten(1, (n_classes, subspace_dim))
-    gram = bases @ bases.transpose(1, 2)
+    n_classes, subspace_dim, _ = bases.shape[-3:]
+    coordinates = (z @ bases.flatten(-3, -2).mT).unflatten(-1, (n_classes, subspace_dim))
+    gram = bases @ bases.mT
     twice_minus_gram = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - gram
-    explained = torch.einsum("bci,cij,bcj->bc", coordinates, twice_minus_gram, coordinates)
-    return z.square().sum(dim=1, keepdim=True) - explained
+    explained = torch.einsum("...bci,...cij,...bcj->...bc", coordinates, twice_minus_gram, coordinates)
+    return z.square().sum(dim=-1, keepdim=True) - explained
 
 
 class SubspaceHead(nn.Module):
@@ -38,6 +40,7 @@ class SubspaceHead(nn.Module):
 
     Parameters
     ----------
+    n_members : int
     n_features : int
         Width d of the embedding.
     n_classes : int
@@ -45,17 +48,26 @@ class SubspaceHead(nn.Module):
         Basis vectors D per class, at most d.
     """
 
-    def __init__(self, n_features, n_classes, subspace_dim):
+    def __init__(self, n_members, n_features, n_classes, subspace_dim):
         super().__init__()
-        self.bases = nn.Parameter(_orthonormal_bases(n_features, n_classes, subspace_dim))
-        self.log_scale = nn.Parameter(torch.tensor(3.0))  # scale e^3: at scale 1 the scores start all but alike
+        bases = [_orthonormal_bases(n_features, n_classes, subspace_dim) for _ in range(n_members)]
+        self.bases = nn.Parameter(torch.stack(bases))
+        # at scale 1 the scores start all but alike; much sharper ones are fitted before the embedding is shaped
+        self.log_scale = nn.Parameter(torch.full((n_members,), 2.0))
 
     def projection_error(self, z):
-        """Squared error of the unit-length rows, (batch, n_classes), never negative."""
-        return subspace_error(F.normalize(z, dim=1), self.bases).clamp_min(0)
+        """Squared error of the unit-length rows, (batch, n_classes), never negative.
+
+        The members' errors are averaged with their scales as weights, so that they rank classes as the scores do.
+        """
+        error = subspace_error(F.normalize(z, dim=-1), self.bases).clamp_min(0)
+        weight = torch.softmax(self.log_scale, dim=0)
+        return torch.einsum("m,mbc->bc", weight, error)
 
     def forward(self, z):
-        return -self.log_scale.exp() * subspace_error(F.normalize(z, dim=1), self.bases)
+        """Scores of every member, (n_members, batch, n_classes)."""
+        scale = self.log_scale.exp()[:, None, None]
+        return -scale * subspace_error(F.normalize(z, dim=-1), self.bases)
 
 
 def _orthonormal_bases(n_features, n_classes, subspace_dim):
@@ -73,11 +85,11 @@ def _orthonormal_bases(n_features, n_classes, subspace_dim):
     return torch.cat(bases)
 
 
-class LinearHead(nn.Linear):
+class LinearHead(MemberLinear):
     """Scores by a linear layer: what the subspaces are compared with."""
 
-    def __init__(self, n_features, n_classes):
-        super().__init__(n_features, n_classes)
+    def __init__(self, n_members, n_features, n_classes):
+        super().__init__(n_members, n_features, n_classes)
         nn.init.normal_(self.weight, std=1 / math.sqrt(n_features))
         nn.init.zeros_(self.bias)
 
@@ -85,10 +97,10 @@ class LinearHead(nn.Linear):
 class ProjectionHead(nn.Module):
     """MLP to the space of the contrastive loss, not yet of unit length; used in training only (Chen et al., 2020)."""
 
-    def __init__(self, n_features, projection_dim):
+    def __init__(self, n_members, n_features, projection_dim):
         super().__init__()
-        self.hidden = nn.Linear(n_features, n_features)
-        self.output = nn.Linear(n_features, projection_dim)
+        self.hidden = MemberLinear(n_members, n_features, n_features)
+        self.output = MemberLinear(n_members, n_features, projection_dim)
 
     def forward(self, h):
         return self.output(F.gelu(self.hidden(h)))

@@ -10,11 +10,13 @@ from skorch.callbacks import Callback
 
 from ..devices import isolated_random_state, resolve_dtype
 from ..inputs.columns import ColumnBlocks
-from ..inputs.rows import Rows, column_statistics
+from ..inputs.rows import Rows, column_statistics, zero_share
 from ..inputs.validation import check_range
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
 from ..parameters import settle
+from .calibration import fit_temperature, held_out_folds, held_out_scores
+from .inference import run_in_chunks
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
@@ -63,16 +65,21 @@ def fit_network(params, data, device, seed, before=None):
         validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
     elif valid_rows is not None:
         validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows)
-    settings = settle(params, data.columns.widths, data.y, data.classes, len(training))
+    if before is not None and params["n_members"] == "auto":
+        params = {**params, "n_members": before.settings["module"]["n_members"]}
+    settings = settle(params, data.columns.widths, data.y, data.classes, len(training), zero_share(training))
     if before is not None:
         _check_continuation(before, data, settings)
     with isolated_random_state(device, seed):
         net = build_net(settings, {**params, "callbacks": copy.deepcopy(params["callbacks"])}, device, dtype, seed)
         if before is not None:
             net.module_.load_state_dict(before.weights)
+            net.module_.temperature.fill_(1.0)
         else:
             _set_statistics(net.module_, training)
-        return net.partial_fit(training, validation=validation), settings
+        net.partial_fit(training, validation=validation)
+    _set_temperature(net, training, validation)
+    return net, settings
 
 
 def _check_continuation(before, data, settings):
@@ -169,6 +176,24 @@ def split_rows(codes, validation_fraction, seed):
             f"X_val and y_val to fit."
         ) from error
     return train, np.sort(valid)
+
+
+def _set_temperature(net, training, validation):
+    """Fit the temperature of the probabilities on rows that the scores were not trained on, where there are any.
+
+    These are the rows that members hold out, or else the validation rows; without either it stays 1.
+    """
+    network = net.module_
+    folds = held_out_folds(training.y, network.n_members)
+    if np.isin(folds, np.arange(network.n_members)).any():
+        scores, held_out = held_out_scores(network, training, folds)
+        codes = training.y[held_out]
+    elif validation is not None:
+        scores, codes = run_in_chunks(network, "scores", validation), validation.y
+    else:
+        return
+    weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
+    network.temperature.fill_(fit_temperature(scores, codes, weight))
 
 
 def _set_statistics(network, rows):

@@ -12,7 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
+from .calibration import held_out_folds
+from .gradients import clip_gradients
 from .means import TermMeans
+from .mixup import Mixup
 from .schedule import WarmupCosine
 from .weights import KeptWeights
 
@@ -48,12 +51,13 @@ class DualBranchNet(NeuralNetClassifier):
     classes_per_batch, samples_per_class : int or None
         Of class-aware batches.
     memory_bank_size : int
+    mixup_alpha : float
     warmup : float
     gradient_clip : float or None
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     seed : int
-        Of the order of rows and of the draws from the bank.
+        Of the order of rows, of the draws from the bank and of the mixing.
     **kwargs
         As for skorch.NeuralNetClassifier.
 
@@ -72,6 +76,7 @@ class DualBranchNet(NeuralNetClassifier):
         classes_per_batch=None,
         samples_per_class=None,
         memory_bank_size=0,
+        mixup_alpha=0.0,
         warmup=0.0,
         gradient_clip=None,
         patience=None,
@@ -84,6 +89,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.classes_per_batch = classes_per_batch
         self.samples_per_class = samples_per_class
         self.memory_bank_size = memory_bank_size
+        self.mixup_alpha = mixup_alpha
         self.warmup = warmup
         self.gradient_clip = gradient_clip
         self.patience = patience
@@ -108,12 +114,15 @@ class DualBranchNet(NeuralNetClassifier):
         return self
 
     def initialize_optimizer(self):
-        """Weight decay shrinks matrices only: not biases, norms, the scale, or bases that the penalty holds."""
+        """Weight decay shrinks matrices only: not biases, norms, the scale, or bases that the penalty holds.
+
+        Matrices are the parameters of three axes, the first of which is the member.
+        """
         args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
         if not getattr(self, "optimizer__param_groups", None):
             parameters = [parameter for _, parameter in self.get_all_learnable_params()]
-            matrices = [parameter for parameter in parameters if parameter.ndim == 2]
-            others = [parameter for parameter in parameters if parameter.ndim != 2]
+            matrices = [parameter for parameter in parameters if parameter.ndim == 3]
+            others = [parameter for parameter in parameters if parameter.ndim != 3]
             args = ([{"params": matrices}, {"params": others, "weight_decay": 0.0}],)
         self.optimizer_ = self.optimizer(*args, **kwargs)
         return self
@@ -142,12 +151,14 @@ class DualBranchNet(NeuralNetClassifier):
 
     def fit_loop(self, X, y=None, epochs=None, *, validation=None):
         epochs = self.max_epochs if epochs is None else epochs
-        order, draws = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(2))
+        order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(3))
         loader = BatchLoader(X, self._sampler(X, order))
         watched = None if validation is None else BatchLoader(validation, OrderedBatches(len(validation), 1024))
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
+        self._trained = self._rows_of_members(X)
         self._bank = self._new_bank(X, draws)
+        self._mixup = Mixup(self.mixup_alpha, mixes) if self.mixup_alpha else None
         self._kept = KeptWeights(self.module_)
         best = math.inf
         data_sets = {"dataset_train": X, "dataset_valid": validation}
@@ -191,7 +202,7 @@ class DualBranchNet(NeuralNetClassifier):
                 f"the weights are not finite after epoch {self._kept.epoch}; {_REMEDY['classification_loss']}."
             )
         self.best_epoch_ = self._kept.epoch
-        del self._kept, self._bank, self._schedule
+        del self._kept, self._bank, self._mixup, self._schedule, self._trained
         self.optimizer_.zero_grad(set_to_none=True)
 
     def _sampler(self, rows, random_generator):
@@ -208,14 +219,21 @@ class DualBranchNet(NeuralNetClassifier):
         correction = torch.from_numpy(priors / sampler.frequencies).to(weight.dtype)
         return weight * correction.to(weight.device)
 
+    def _rows_of_members(self, rows):
+        """Which rows each member trains on, a tensor of bool of shape (n_members, n)."""
+        n_members = self.module_.n_members
+        trained = held_out_folds(rows.y, n_members) != np.arange(n_members)[:, None]
+        return torch.from_numpy(trained).to(rows.device)
+
     def _new_bank(self, rows, random_generator):
         """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
         if not self.memory_bank_size or not self.criterion_.contrastive:
             return None
         return MemoryBank(
             self.criterion_.ids(rows.y, np.arange(len(rows))),
+            self.module_.n_members,
             self.memory_bank_size,
-            self.module_.projections[0].output.out_features,
+            self.module_.projections[0].output.weight.shape[1],
             rows.device,
             self.dtype,
             random_generator,
@@ -254,8 +272,10 @@ class DualBranchNet(NeuralNetClassifier):
         if not self.module_.training:  # a callback may have predicted in between
             self._set_training(True)
         self.optimizer_.zero_grad(set_to_none=True)
-        terms, output = self._loss_terms(batch, self._class_weight, self._bank)
-        terms["loss"].backward()
+        mixing = self._draw_mixing(batch)
+        trained = self._trained_rows(batch, mixing)
+        terms, output = self._loss_terms(batch, self._class_weight, mixing, trained, self._bank)
+        (terms["loss"] * self.module_.n_members).backward()  # each member's own loss, as if it were alone
         self.notify(
             "on_grad_computed",
             named_parameters=self.module_.named_parameters(),
@@ -265,29 +285,44 @@ class DualBranchNet(NeuralNetClassifier):
             training=True,
         )
         if self.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.module_.parameters(), self.gradient_clip)
+            clip_gradients(self.module_.parameters(), self.gradient_clip)
         self.optimizer_.step()
         self._schedule.step()
         if self._bank is not None:
-            self._bank.store(batch.rows, output.projections)
-        return {"loss": terms["loss"].detach(), "y_pred": output.scores.detach(), "terms": terms}
+            self._bank.store(batch.rows, output.projections, trained)
+        return {"loss": terms["loss"].detach(), "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
     def validation_step(self, batch, **fit_params):
         """Loss terms of validation rows, drawn at their natural frequency and without the bank."""
         with torch.no_grad():
-            terms, output = self._loss_terms(batch, self.criterion_.class_weight, None)
-        return {"loss": terms["loss"], "y_pred": output.scores, "terms": terms}
+            terms, output = self._loss_terms(batch, self.criterion_.class_weight)
+        return {"loss": terms["loss"], "y_pred": output.scores.mean(dim=0), "terms": terms}
 
-    def _loss_terms(self, batch, class_weight, bank):
-        output = self.module_(*batch.blocks)
-        ids = None
-        if output.projections is not None:
-            number = torch.from_numpy(batch.rows).to(batch.target.device, non_blocking=True)
-            ids = self.criterion_.ids(batch.target, number)
+    def _draw_mixing(self, batch):
+        if self._mixup is None:
+            return None
+        return self._mixup.draw(len(batch.rows), batch.target.device, self.dtype)
+
+    def _trained_rows(self, batch, mixing):
+        """Which rows of a batch each member trains on, (n_members, batch); None where all train on all."""
+        if self.module_.n_members == 1:
+            return None
+        trained = self._trained[:, self._numbers(batch)]
+        # nothing of a held-out row may reach its member
+        return trained if mixing is None else trained & trained[:, mixing.partner]
+
+    def _numbers(self, batch):
+        return torch.from_numpy(batch.rows).to(batch.target.device, non_blocking=True)
+
+    def _loss_terms(self, batch, class_weight, mixing=None, trained=None, bank=None):
+        output = self.module_(*batch.blocks, mixing)
+        ids = None if output.projections is None else self.criterion_.ids(batch.target, self._numbers(batch))
         terms = self.criterion_(
             output.scores,
             batch.target,
             class_weight,
+            mixing,
+            trained,
             output.projections,
             ids,
             None if bank is None else bank.draw(batch.rows),
@@ -311,7 +346,7 @@ class DualBranchNet(NeuralNetClassifier):
         inputs, _ = unpack_data(batch)
         self._set_training(training)
         with torch.set_grad_enabled(training):
-            return self.module_(*inputs).scores
+            return self.module_.scores(*inputs)
 
     def predict_proba(self, X):
         return torch.softmax(self.forward(X), dim=1).numpy()

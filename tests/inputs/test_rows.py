@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skdual.inputs import rows as module
 from skdual.inputs.columns import ColumnBlocks
-from skdual.inputs.rows import Rows, column_statistics
+from skdual.inputs.rows import Rows, column_statistics, zero_share
 
 N, P = 60, 7
 COLUMNS = ColumnBlocks(("a", "b"), (np.array([1, 4]), np.array([6, 0, 2, 3, 5])))  # scattered: no column in its place
@@ -95,6 +95,7 @@ def test_duplicates_stay_unsummed_in_the_matrix(X, tmp_path):
     doubled = every_cell_twice(X, tmp_path)
     data_set(doubled).fetch(AT)
     column_statistics(data_set(doubled))
+    zero_share(data_set(doubled))
     assert doubled.nnz == 2 * X.size
 
 
@@ -167,6 +168,17 @@ def test_statistics_are_those_of_standard_scaler(X, stored, subset, cells, tmp_p
     assert_allclose(scale, oracle.scale_, rtol=1e-10)
 
 
+@stored_as
+@of_rows
+@pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
+def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    dense, matrix = chosen(X, subset), stored(X, tmp_path)
+    n_zeros = sum(cell == 0 for row in dense.tolist() for cell in row)
+    assert zero_share(data_set(matrix, subset=subset)) == pytest.approx(n_zeros / dense.size, rel=1e-12)
+    assert 0.3 < n_zeros / dense.size < 0.8
+
+
 @pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_constant_columns_have_scale_one(X, cells, monkeypatch):
     monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
@@ -189,6 +201,20 @@ def test_chunks_are_all_rows_once_in_order(n, cells, most, monkeypatch):
     chunks = list(data_set(np.zeros((n, P))).chunks())
     assert_array_equal(np.concatenate(chunks), np.arange(n))
     assert max(map(len, chunks)) == min(n, most)
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 2000])
+@pytest.mark.parametrize(("cells", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
+def test_chunks_of_given_rows_are_these_in_their_order(n, cells, most, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    given = np.random.default_rng(0).permutation(2500)[:n]
+    chunks = list(data_set(np.zeros((2500, P))).chunks(given))
+    assert_array_equal(np.concatenate(chunks), given)
+    assert max(map(len, chunks)) == min(n, most)
+
+
+def test_no_rows_make_no_chunk(X):
+    assert list(data_set(X).chunks(np.zeros(0, dtype=np.int64))) == []
 
 
 def test_chunks_number_the_rows_of_the_subset(X):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -127,3 +129,103 @@ def test_order_of_views_and_bank_does_not_matter():
 def test_ids_are_names_only():
     views, ids, _ = make_batch(IDS["many classes"])
     assert torch.equal(contrastive_loss(views, 1000 - 3 * ids, 0.1), contrastive_loss(views, ids, 0.1))
+
+
+def make_members(ids, n_bank=0, n_members=3):
+    """Batches that have their ids in common, and of every member a random choice of what it trains on."""
+    _, ids, bank = make_batch(ids, n_bank=n_bank)
+    views = F.normalize(torch.randn(n_members, len(ids) + n_bank, 16).double(), dim=2)
+    trained = torch.rand(n_members, len(ids) + n_bank) < 0.6
+    return views[:, : len(ids)], ids, (views[:, len(ids) :], bank[1]) if n_bank else None, trained
+
+
+@pytest.mark.parametrize("n_bank", [0, 7])
+@pytest.mark.parametrize("leading", [(3,), (1,), (2, 3)])
+def test_members_are_batches_of_their_own(leading, n_bank):
+    views, ids, bank, _ = make_members(IDS["many classes"], n_bank, n_members=math.prod(leading))
+    of_members = views.unflatten(0, leading)
+    shaped_bank = (bank[0].unflatten(0, leading), bank[1]) if n_bank else None
+    losses = contrastive_loss(of_members, ids, 0.1, shaped_bank)
+    assert losses.shape == (*leading, len(ids))
+    for m, member_losses in enumerate(losses.flatten(0, -2)):
+        member_bank = (bank[0][m].numpy(), bank[1].numpy()) if n_bank else None
+        expected = contrastive_losses(views[m].numpy(), ids.numpy(), 0.1, member_bank)
+        np.testing.assert_allclose(member_losses, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_bank", [0, 1, 30])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("name", IDS)
+def test_what_is_not_trained_on_might_as_well_not_be_there(name, temperature, n_bank):
+    views, ids, bank, trained = make_members(IDS[name], n_bank)
+    losses = contrastive_loss(views, ids, temperature, bank, trained)
+    single = None if bank is None else (bank[0].float(), bank[1])
+    in_float32 = contrastive_loss(views.float(), ids, temperature, single, trained)
+    assert losses.shape == (3, len(ids))
+    assert not trained.all()
+    for m in range(3):
+        of_views, of_bank = trained[m, : len(ids)], trained[m, len(ids) :]
+        kept_bank = (bank[0][m][of_bank].numpy(), bank[1][of_bank].numpy()) if of_bank.any() else None
+        if of_views.sum() + of_bank.sum() < 2:
+            expected = [0.0] * int(of_views.sum())  # nothing to compare with
+        else:
+            expected = contrastive_losses(views[m][of_views].numpy(), ids[of_views].numpy(), temperature, kept_bank)
+        np.testing.assert_allclose(losses[m][of_views], expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(in_float32[m][of_views], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_known_value_with_what_is_not_trained_on(dtype):
+    # far from the anchor a positive and a negative; right where it is, two that do not count
+    views = torch.tensor([[[1.0, 0], [-1, 0], [-1, 0], [1, 0]]], dtype=dtype)
+    bank = (views[:, :1], torch.tensor([0]))
+    trained = torch.tensor([[True, True, True, False, False]])
+    losses = contrastive_loss(views, torch.tensor([0, 0, 1, 1]), 0.01, bank, trained)
+    assert losses[0, 0].item() == pytest.approx(math.log(2), rel=1e-5)  # 100 in float32 is exact to 4e-6
+
+
+@pytest.mark.parametrize("n_bank", [0, 7])
+def test_all_are_trained_on_by_default(n_bank):
+    views, ids, bank, trained = make_members(IDS["singletons"], n_bank)
+    losses = contrastive_loss(views, ids, 0.1, bank, torch.ones_like(trained))
+    assert torch.equal(losses, contrastive_loss(views, ids, 0.1, bank))
+    assert not torch.equal(losses, contrastive_loss(views, ids, 0.1, bank, trained))
+
+
+@pytest.mark.parametrize("n_bank", [0, 7])
+@pytest.mark.parametrize("temperature", [0.01, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_kept", [0, 1])
+def test_member_that_trains_on_next_to_no_row_of_the_batch(n_kept, dtype, temperature, n_bank):
+    views, ids, bank, trained = make_members([0, 1, 1, 0] * 2, n_bank)
+    views = views.to(dtype).requires_grad_()
+    bank = None if bank is None else (bank[0].to(dtype), bank[1])
+    trained[0] = trained[1, : len(ids)] = False
+    trained[2] = True
+    trained[:2, :n_kept] = True
+    losses = contrastive_loss(views, ids, temperature, bank, trained)
+    assert losses.isfinite().all()
+    assert not losses[0].any()  # the only candidate, if there is one, is as likely as can be
+    with torch.autograd.set_detect_anomaly(True):  # NaN on the way would be an error too
+        contrastive_loss(views, ids, temperature, bank, trained).sum().backward()
+    assert views.grad.isfinite().all()
+    assert views.grad[2].any()
+    assert not views.grad[0].any()
+
+
+@pytest.mark.parametrize("n_bank", [0, 5])
+def test_gradient_of_members(n_bank):
+    views, ids, bank, trained = make_members([0, 1, 1, 0, 2, 1], n_bank)
+    counted = trained[:, : len(ids)]
+    views = views[..., :4].clone().requires_grad_()
+    bank = None if bank is None else (bank[0][..., :4], bank[1])
+
+    def counted_losses(x):
+        return contrastive_loss(F.normalize(x, dim=2), ids, 0.5, bank, trained) * counted
+
+    assert torch.autograd.gradcheck(counted_losses, views, atol=1e-5, rtol=1e-4)
+    for m in range(3):
+        (gradient,) = torch.autograd.grad(counted_losses(views)[m].sum(), views)
+        assert not gradient[m][~counted[m]].any()
+        assert gradient[m].any()
+        assert not gradient[[k for k in range(3) if k != m]].any()

@@ -25,6 +25,12 @@ def test_zero_for_orthonormal_bases_only():
     assert orthonormality_penalty(parallel).item() == pytest.approx(12 / 16)
 
 
+def test_of_members_is_the_mean_over_members():
+    bases = torch.randn(3, 4, 2, 5).double()
+    expected = sum(orthonormality_penalty(of_member).item() for of_member in bases) / 3
+    assert orthonormality_penalty(bases).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_gradient():
     bases = torch.randn(3, 2, 5).double().requires_grad_()
     assert torch.autograd.gradcheck(orthonormality_penalty, bases)

@@ -3,27 +3,29 @@ import pytest
 import torch
 from naive import gelu, layer_norm, softmax
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from skdual.network.fusion import AttentionFusion, ConcatFusion
 
 SIZES = [(5, 3, 4, 1), (5, 3, 4, 2), (2, 6, 6, 2), (4, 4, 1, 1)]  # d_a, d_b, token_dim, heads
 
 
-def make_fusion(d_a=5, d_b=3, token_dim=4, heads=2):
-    fusion = AttentionFusion(d_a, d_b, token_dim, heads).double()
+def make_fusion(d_a=5, d_b=3, token_dim=4, heads=2, n_members=1):
+    fusion = AttentionFusion(n_members, d_a, d_b, token_dim, heads).double()
     for parameter in fusion.parameters():  # norms and biases too
         nn.init.normal_(parameter, std=0.7)
     return fusion
 
 
-def make_inputs(d_a=5, d_b=3, n_rows=4):
-    return torch.randn(n_rows, d_a).double(), torch.randn(n_rows, d_b).double()
+def make_inputs(d_a=5, d_b=3, n_rows=4, n_members=1):
+    return torch.randn(n_members, n_rows, d_a).double(), torch.randn(n_members, n_rows, d_b).double()
 
 
-def naive_fusion(fusion, token_dim, heads, h_a, h_b):
-    """The fusion of one row, token by token, from the weights of ``fusion``."""
-    weights = {name: parameter.detach().numpy() for name, parameter in fusion.named_parameters()}
+def naive_fusion(fusion, member, token_dim, heads, h_a, h_b):
+    """The fusion of one row, token by token, from the weights of one member of ``fusion``."""
+    weights = {name: parameter[member].detach().numpy() for name, parameter in fusion.named_parameters()}
 
     def linear(name, x):
         return weights[f"{name}.weight"] @ x + weights[f"{name}.bias"]
@@ -59,91 +61,116 @@ def naive_fusion(fusion, token_dim, heads, h_a, h_b):
 
 
 @pytest.mark.parametrize(("d_a", "d_b", "token_dim", "heads"), SIZES)
-def test_attention_equals_naive_loops(d_a, d_b, token_dim, heads):
-    fusion, (h_a, h_b) = make_fusion(d_a, d_b, token_dim, heads), make_inputs(d_a, d_b)
-    rows = zip(h_a.numpy(), h_b.numpy(), strict=True)
-    expected = [naive_fusion(fusion, token_dim, heads, a, b) for a, b in rows]
-    np.testing.assert_allclose(fusion(h_a, h_b).detach(), expected, rtol=0, atol=1e-10)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_attention_equals_naive_loops(d_a, d_b, token_dim, heads, n_members):
+    fusion = make_fusion(d_a, d_b, token_dim, heads, n_members)
+    h_a, h_b = make_inputs(d_a, d_b, n_members=n_members)
+    fused = fusion(h_a, h_b).detach()
+    for m in range(n_members):
+        rows = zip(h_a[m].numpy(), h_b[m].numpy(), strict=True)
+        expected = [naive_fusion(fusion, m, token_dim, heads, a, b) for a, b in rows]
+        np.testing.assert_allclose(fused[m], expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_cross_attention_agrees_with_multihead_attention(heads):
-    block = make_fusion(token_dim=8, heads=heads).a_to_b
-    peer = nn.MultiheadAttention(8, heads, batch_first=True, dtype=torch.float64)
-    with torch.no_grad():
-        peer.in_proj_weight.copy_(torch.cat([block.query.weight, block.key_value.weight]))
-        peer.in_proj_bias.copy_(torch.cat([block.query.bias, block.key_value.bias]))
-    peer.out_proj = block.output
-    tokens, others = torch.randn(3, 5, 8).double(), torch.randn(3, 9, 8).double()
-    keys = block.key_norm(others)
-    attended = tokens + peer(block.query_norm(tokens), keys, keys)[0]
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_cross_attention_agrees_with_multihead_attention(heads, n_members):
+    block = make_fusion(token_dim=8, heads=heads, n_members=n_members).a_to_b
+    tokens, others = torch.randn(n_members, 3, 5, 8).double(), torch.randn(n_members, 3, 9, 8).double()
+    queries, keys = block.query_norm(tokens), block.key_norm(others)
+    attended = []
+    for m in range(n_members):
+        peer = nn.MultiheadAttention(8, heads, batch_first=True, dtype=torch.float64)
+        with torch.no_grad():
+            peer.in_proj_weight.copy_(torch.cat([block.query.weight[m], block.key_value.weight[m]]))
+            peer.in_proj_bias.copy_(torch.cat([block.query.bias[m], block.key_value.bias[m]]))
+            peer.out_proj.weight.copy_(block.output.weight[m])
+            peer.out_proj.bias.copy_(block.output.bias[m])
+        attended.append(tokens[m] + peer(queries[m], keys[m], keys[m])[0])
+    attended = torch.stack(attended)
     torch.testing.assert_close(block(tokens, others), attended + block.feed_forward(attended), rtol=0, atol=1e-10)
 
 
 def test_both_directions_exchange_information():
     fusion, inputs = make_fusion(d_a=5, d_b=3), make_inputs(d_a=5, d_b=3, n_rows=1)
     fusion.norm = nn.Identity()  # which mixes the halves by itself
-    by_a, by_b = torch.autograd.functional.jacobian(lambda *h: fusion(*h)[0], inputs)
-    of_a_by_b, of_b_by_a = by_b[:5, 0], by_a[5:, 0]
+    by_a, by_b = torch.autograd.functional.jacobian(lambda *h: fusion(*h)[0, 0], inputs)
+    of_a_by_b, of_b_by_a = by_b[:5, 0, 0], by_a[5:, 0, 0]
     assert of_a_by_b.shape == (5, 3)
     assert of_b_by_a.shape == (3, 5)
     assert of_a_by_b.abs().min() > 1e-6
     assert of_b_by_a.abs().min() > 1e-6
 
 
-def test_rows_do_not_mix():
-    fusion, (h_a, h_b) = make_fusion(), make_inputs()
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_rows_and_members_do_not_mix(n_members):
+    fusion, (h_a, h_b) = make_fusion(n_members=n_members), make_inputs(n_members=n_members)
     before = fusion(h_a, h_b)
-    h_a[0] += 1
-    h_b[0] -= 1
+    h_a[-1, 0] += 1
+    h_b[-1, 0] -= 1
     after = fusion(h_a, h_b)
-    assert not torch.isclose(before[0], after[0]).any()
-    torch.testing.assert_close(before[1:], after[1:], rtol=0, atol=1e-14)
+    same = torch.ones(n_members, 4, dtype=torch.bool)
+    same[-1, 0] = False
+    assert not torch.isclose(before[~same], after[~same]).any()
+    torch.testing.assert_close(before[same], after[same], rtol=0, atol=1e-14)
 
 
-def test_gradient_reaches_every_parameter():
-    fusion = AttentionFusion(5, 3, 4, 2).double()  # as initialised
-    output = fusion(*make_inputs())
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_gradient_reaches_every_parameter_of_the_member(n_members):
+    fusion = AttentionFusion(n_members, 5, 3, 4, 2).double()  # as initialised
+    output = fusion(*make_inputs(n_members=n_members))[-1]
     (output * torch.randn_like(output)).sum().backward()
-    reached = [name for name, p in fusion.named_parameters() if p.grad is not None and p.grad.abs().max() > 1e-8]
+    reached = [name for name, p in fusion.named_parameters() if p.grad is not None and p.grad[-1].abs().max() > 1e-8]
     assert reached == [name for name, _ in fusion.named_parameters()]
+    assert not any(p.grad[:-1].any() for p in fusion.parameters())
 
 
 class _Operators(TorchDispatchMode):
-    """Notes the names of all operators that run."""
+    """Notes the names of all operators that run, and the last two axes of the tensors that they give."""
 
     def __init__(self):
         super().__init__()
-        self.names = set()
+        self.names, self.matrices = set(), set()
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         self.names.add(str(operator))
-        return operator(*args, **(kwargs or {}))
+        result = operator(*args, **(kwargs or {}))
+        self.matrices |= {tuple(leaf.shape[-2:]) for leaf in tree_leaves(result) if torch.is_tensor(leaf)}
+        return result
 
 
 @pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_training_reaches_the_fused_kernel(heads, dtype):
-    fusion = AttentionFusion(24, 16, 8, heads).to(dtype).train()
-    h_a, h_b = (torch.randn(6, d, dtype=dtype, requires_grad=True) for d in (24, 16))
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_training_reaches_the_fused_kernel(heads, dtype, n_members):
+    fusion = AttentionFusion(n_members, 24, 20, 8, heads).to(dtype).train()
+    h_a, h_b = (torch.randn(n_members, 6, d, dtype=dtype, requires_grad=True) for d in (24, 20))
     with _Operators() as operators:
         fusion(h_a, h_b).square().sum().backward()
     assert "aten._scaled_dot_product_flash_attention_for_cpu.default" in operators.names
     assert "aten._scaled_dot_product_flash_attention_for_cpu_backward.default" in operators.names
-    assert not [name for name in operators.names if "softmax" in name or "bmm" in name or "dropout" in name]
+    assert not [name for name in operators.names if "softmax" in name or "dropout" in name]
+    # the members' linear layers are batched products too; what must not be there is a weight per pair of tokens
+    weights = {(24, 20), (20, 24)}
+    assert not operators.matrices & weights
+    with _Operators() as operators, sdpa_kernel(SDPBackend.MATH):
+        fusion(h_a, h_b)
+    assert weights <= operators.matrices  # they would be seen
 
 
-@pytest.mark.parametrize("fusion", [AttentionFusion(5, 3, 4, 2), ConcatFusion(5, 3)])
+@pytest.mark.parametrize("fusion", [AttentionFusion(2, 5, 3, 4, 2), ConcatFusion(2, 5, 3)])
 def test_no_dropout(fusion):
     assert not [module for module in fusion.modules() if "Dropout" in type(module).__name__]
-    h_a, h_b = torch.randn(4, 5), torch.randn(4, 3)
+    h_a, h_b = torch.randn(2, 4, 5), torch.randn(2, 4, 3)
     assert torch.equal(fusion.train()(h_a, h_b), fusion.eval()(h_a, h_b))
 
 
-def test_concat_is_the_layer_norm_of_both():
-    fusion, (h_a, h_b) = ConcatFusion(5, 3).double(), make_inputs()
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_concat_is_the_layer_norm_of_both(n_members):
+    fusion, (h_a, h_b) = ConcatFusion(n_members, 5, 3).double(), make_inputs(n_members=n_members)
     nn.init.normal_(fusion.norm.weight)
     nn.init.normal_(fusion.norm.bias)
-    both = np.hstack([h_a, h_b])
-    expected = layer_norm(both, fusion.norm.weight.detach().numpy(), fusion.norm.bias.detach().numpy())
-    np.testing.assert_allclose(fusion(h_a, h_b).detach(), expected, rtol=0, atol=1e-12)
+    weight, bias = fusion.norm.weight.detach().numpy(), fusion.norm.bias.detach().numpy()
+    for m, fused in enumerate(fusion(h_a, h_b)):
+        expected = layer_norm(np.hstack([h_a[m], h_b[m]]), weight[m], bias[m])
+        np.testing.assert_allclose(fused.detach(), expected, rtol=0, atol=1e-12)

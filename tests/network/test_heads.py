@@ -15,7 +15,7 @@ SHAPES = [(2, 1, 8), (3, 4, 64), (10, 4, 16), (5, 6, 6), (1000, 4, 32), (20, 8, 
 
 
 def make_bases(shape, noise, dtype):
-    bases = SubspaceHead(shape[2], shape[0], shape[1]).bases.detach().to(dtype)
+    bases = SubspaceHead(1, shape[2], shape[0], shape[1]).bases[0].detach().to(dtype)
     return bases + noise * torch.randn_like(bases)
 
 
@@ -40,6 +40,14 @@ def test_error_of_known_vectors():
     assert subspace_error(z, bases).tolist() == [[0, 5], [9, 0], [5, 2]]
 
 
+def test_error_of_members_is_that_of_each():
+    z, bases = torch.randn(2, 3, 6, 8).double(), torch.randn(2, 3, 5, 2, 8).double()
+    error = subspace_error(z, bases)
+    assert error.shape == (2, 3, 6, 5)
+    for at in np.ndindex(2, 3):
+        np.testing.assert_allclose(error[at], naive_subspace_error(z[at].numpy(), bases[at].numpy()), rtol=1e-10)
+
+
 @pytest.mark.parametrize("noise", [0, 0.3])
 def test_error_is_invariant_to_the_choice_of_basis(noise):
     z, bases = torch.randn(6, 20).double(), make_bases((5, 3, 20), noise, torch.float64)
@@ -58,71 +66,99 @@ class _LargestTensor(TorchDispatchMode):
         return result
 
 
-def test_no_projection_matrix_is_ever_built():
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_no_projection_matrix_is_ever_built(n_members):
     n_classes, subspace_dim, d = 7, 3, 64
-    head, z = SubspaceHead(d, n_classes, subspace_dim), torch.randn(5, d, requires_grad=True)
+    head, z = SubspaceHead(n_members, d, n_classes, subspace_dim), torch.randn(n_members, 5, d, requires_grad=True)
     with _LargestTensor() as ours:
         (head(z) + head.projection_error(z)).square().sum().backward()
     with _LargestTensor() as naive:
-        (z - z @ (head.bases.transpose(1, 2) @ head.bases)).square().sum().backward()
-    assert naive.numel == n_classes * d * d  # what is looked for would be seen
-    assert n_classes * subspace_dim * d <= ours.numel < d * d
+        (z[:, None] - z[:, None] @ (head.bases.mT @ head.bases)).square().sum().backward()
+    assert naive.numel == n_members * n_classes * d * d  # what is looked for would be seen
+    assert n_members * n_classes * subspace_dim * d <= ours.numel < n_members * d * d
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_bases_start_orthonormal(shape):
-    bases = SubspaceHead(shape[2], shape[0], shape[1]).bases.detach()
-    assert bases.shape == shape
-    gram = bases @ bases.transpose(1, 2)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_bases_start_orthonormal(shape, n_members):
+    bases = SubspaceHead(n_members, shape[2], shape[0], shape[1]).bases.detach()
+    assert bases.shape == (n_members, *shape)
+    gram = bases @ bases.mT
     assert (gram - torch.eye(shape[1])).abs().max() <= 1e-5
     if shape[0] * shape[1] <= shape[2]:
-        together = bases.flatten(0, 1)
-        assert (together @ together.T - torch.eye(len(together))).abs().max() <= 1e-5
-    assert len(torch.unique(bases.flatten(0, 1), dim=0)) == shape[0] * shape[1]  # no class copies another
+        together = bases.flatten(1, 2)
+        assert (together @ together.mT - torch.eye(together.shape[1])).abs().max() <= 1e-5
+    vectors = bases.flatten(0, 2)
+    assert len(torch.unique(vectors, dim=0)) == len(vectors)  # no class copies another, and no member
 
 
-def test_scores_are_scaled_errors_of_unit_length_rows():
-    head, z = SubspaceHead(16, 5, 3).double(), 4 * torch.randn(6, 16).double()
-    nn.init.constant_(head.log_scale, 1.7)
+def make_head(log_scale):
+    """Head of members with these logarithms of their scales and bases that are not orthonormal."""
+    head = SubspaceHead(len(log_scale), 16, 5, 3).double()
     with torch.no_grad():
+        head.log_scale.copy_(torch.tensor(log_scale, dtype=torch.float64))
         head.bases += 0.1 * torch.randn_like(head.bases)
-    unit = z.numpy() / np.linalg.norm(z.numpy(), axis=1, keepdims=True)
-    error = naive_subspace_error(unit, head.bases.detach().numpy())
-    np.testing.assert_allclose(head(z).detach(), -math.exp(1.7) * error, rtol=1e-10)
-    np.testing.assert_allclose(head.projection_error(z).detach(), error, rtol=1e-10)
+    return head
+
+
+@pytest.mark.parametrize("log_scale", [[1.7], [1.7, -0.3, 0.4]])
+def test_scores_are_scaled_errors_of_unit_length_rows(log_scale):
+    head, z = make_head(log_scale), 4 * torch.randn(len(log_scale), 6, 16).double()
+    unit = z.numpy() / np.linalg.norm(z.numpy(), axis=2, keepdims=True)
+    errors = [naive_subspace_error(*of_member) for of_member in zip(unit, head.bases.detach().numpy(), strict=True)]
+    scales = [math.exp(value) for value in log_scale]
+    expected = [-scale * error for scale, error in zip(scales, errors, strict=True)]
+    np.testing.assert_allclose(head(z).detach(), expected, rtol=1e-10)
+    weighted = sum(scale * error for scale, error in zip(scales, errors, strict=True)) / sum(scales)
+    np.testing.assert_allclose(head.projection_error(z).detach(), weighted, rtol=1e-10)
     torch.testing.assert_close(head(100 * z), head(z), rtol=1e-12, atol=0)
 
 
-def test_both_parameters_of_the_subspace_head_learn():
-    head = SubspaceHead(16, 5, 3)
-    head(torch.randn(6, 16))[:, 0].sum().backward()
-    assert head.bases.grad[0].abs().min() > 0
-    assert not head.bases.grad[1:].any()  # only class 0 was asked for
-    assert head.log_scale.grad != 0
+def test_projection_error_ranks_classes_as_the_mean_scores_do():
+    head, z = make_head([3.0, 0.0, 1.0]), torch.randn(3, 200, 16).double()
+    ranks = (-head(z).mean(dim=0)).argsort(dim=1)
+    assert torch.equal(head.projection_error(z).argsort(dim=1), ranks)
+    unweighted = subspace_error(nn.functional.normalize(z, dim=-1), head.bases).mean(dim=0)
+    assert (unweighted.argmin(dim=1) != ranks[:, 0]).any()  # the scales matter for these rows
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_both_parameters_of_the_subspace_head_learn(n_members):
+    head = SubspaceHead(n_members, 16, 5, 3)
+    head(torch.randn(n_members, 6, 16))[-1, :, 0].sum().backward()
+    assert head.bases.grad[-1, 0].abs().min() > 0
+    assert not head.bases.grad[-1, 1:].any()  # only class 0 was asked for
+    assert head.log_scale.grad[-1] != 0
+    assert not head.bases.grad[:-1].any()  # and only the last member
+    assert not head.log_scale.grad[:-1].any()
 
 
 def test_projection_error_is_never_negative():
-    head = SubspaceHead(64, 50, 8)
-    inside = torch.einsum("bd,cdf->cbf", torch.randn(40, 8), head.bases).flatten(0, 1).detach()
-    assert subspace_error(inside / inside.norm(dim=1, keepdim=True), head.bases).min() < 0  # rounding
+    head = SubspaceHead(1, 64, 50, 8)
+    inside = torch.einsum("bd,cdf->cbf", torch.randn(40, 8), head.bases[0]).flatten(0, 1).detach()[None]
+    assert subspace_error(inside / inside.norm(dim=-1, keepdim=True), head.bases).min() < 0  # rounding
     error = head.projection_error(inside).detach()
     assert error.min() == 0
     own = error.reshape(50, 40, 50).diagonal(dim1=0, dim2=2)
     assert own.max() < 1e-6 < error.median()
 
 
-def test_linear_head():
-    head, z = LinearHead(400, 300), torch.randn(3, 400)
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_linear_head(n_members):
+    head, z = LinearHead(n_members, 400, 300), torch.randn(n_members, 3, 400)
     assert not head.bias.any()
-    assert head.weight.std().item() == pytest.approx(1 / 20, rel=0.02)
+    assert head.weight.std(dim=(1, 2)).tolist() == pytest.approx([1 / 20] * n_members, rel=0.02)
     nn.init.normal_(head.bias)
-    weights, biases = head.weight.detach().numpy(), head.bias.detach().numpy()
-    expected = [[sum(row * weight) + bias for weight, bias in zip(weights, biases, strict=True)] for row in z.numpy()]
-    np.testing.assert_allclose(head(z).detach(), expected, rtol=0, atol=1e-5)
+    for scores, weights, biases, rows in zip(head(z), head.weight, head.bias, z.numpy(), strict=True):
+        numbers = list(zip(weights.detach().numpy(), biases.detach().numpy(), strict=True))
+        expected = [[sum(row * weight) + bias for weight, bias in numbers] for row in rows]
+        np.testing.assert_allclose(scores.detach(), expected, rtol=0, atol=1e-5)
 
 
-def test_projection_head_equals_naive_layers():
-    head, h = ProjectionHead(6, 9).double(), torch.randn(4, 6).double()
-    hidden_weight, hidden_bias, weight, bias = (parameter.detach().numpy() for parameter in head.parameters())
-    expected = [weight @ gelu(hidden_weight @ row + hidden_bias) + bias for row in h.numpy()]
-    np.testing.assert_allclose(head(h).detach(), expected, rtol=0, atol=1e-12)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_projection_head_equals_naive_layers(n_members):
+    head, h = ProjectionHead(n_members, 6, 9).double(), torch.randn(n_members, 4, 6).double()
+    for m in range(n_members):
+        hidden_weight, hidden_bias, weight, bias = (parameter[m].detach().numpy() for parameter in head.parameters())
+        expected = [weight @ gelu(hidden_weight @ row + hidden_bias) + bias for row in h[m].numpy()]
+        np.testing.assert_allclose(head(h)[m].detach(), expected, rtol=0, atol=1e-12)

@@ -1,17 +1,19 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from numpy.testing import assert_array_equal
 from skorch.callbacks import EpochTimer
 
 from skdual import DualBranchClassifier
+from skdual.network.members import MemberLinear
 from skdual.parameters import settle
 from skdual.training.fitting import build_net, split_rows
 
 
 def settings(**params):
     y = np.arange(60) % 3
-    return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), n_train=60)
+    return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), 60, zero_share=0.0)
 
 
 def build(net_params=None, **params):
@@ -35,8 +37,10 @@ def test_a_split_that_leaves_a_class_without_rows_is_refused(counts, fraction):
         split_rows(np.repeat([0, 1, 2], counts), fraction, seed=0)
 
 
-def test_the_net_has_the_type_and_optimiser_asked_for():
-    net = build(learning_rate=0.02, weight_decay=0.3)
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize(("fusion", "head"), [("attention", "subspace"), ("concat", "linear")])
+def test_the_net_has_the_type_and_optimiser_asked_for(n_members, fusion, head):
+    net = build(learning_rate=0.02, weight_decay=0.3, n_members=n_members, fusion=fusion, head=head)
     assert {parameter.dtype for parameter in net.module_.parameters()} == {torch.float64}
     assert net.criterion_.class_weight.dtype == torch.float64
     assert type(net.optimizer_) is torch.optim.AdamW
@@ -44,14 +48,15 @@ def test_the_net_has_the_type_and_optimiser_asked_for():
     assert [group["lr"] for group in groups] == [0.02, 0.02]
     decays = {parameter: group["weight_decay"] for group in groups for parameter in group["params"]}
     assert len(decays) == len(list(net.module_.parameters()))
+    matrices = {layer.weight for layer in net.module_.modules() if isinstance(layer, MemberLinear)}
     for name, parameter in net.module_.named_parameters():
         # matrices shrink; biases, norms, scale and bases do not
-        assert decays[parameter] == (0.3 if parameter.ndim == 2 else 0.0), name
+        assert decays[parameter] == (0.3 if parameter in matrices else 0.0), name
 
 
 def test_param_groups_of_the_user_stand():
     net = build({"optimizer__param_groups": [("head.*", {"lr": 0.5})]})
-    assert [group["lr"] for group in net.optimizer_.param_groups] == [0.5, 1e-3]
+    assert [group["lr"] for group in net.optimizer_.param_groups] == [0.5, 2e-3]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,17 @@ def test_what_is_no_callback_is_refused(callbacks):
 def test_callbacks_may_be_named():
     net = build(callbacks=[("mine", EpochTimer())])
     assert "mine" in dict(net.callbacks_)
+
+
+@pytest.mark.parametrize("to_matrix", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
+def test_rows_are_mixed_by_the_zeros_of_the_training_rows(to_matrix):
+    X = np.random.default_rng(0).normal(size=(60, 12))
+    y = np.arange(60) % 3
+    zeros = X.copy()
+    zeros[:, :7] = 0
+    quick = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 1, "max_epochs": 1, "random_state": 0}
+    assert DualBranchClassifier(7, **quick).fit(to_matrix(X), y, X_val=zeros, y_val=y).net_.mixup_alpha == 0.4
+    assert DualBranchClassifier(7, **quick).fit(to_matrix(zeros), y, X_val=X, y_val=y).net_.mixup_alpha == 0
 
 
 def test_columns_whose_variance_overflows_are_refused():

@@ -1,5 +1,6 @@
 """One fit of the net, watched through its callbacks and against the same arithmetic by hand."""
 
+import naive
 import numpy as np
 import pytest
 import torch
@@ -8,6 +9,8 @@ from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
 from skdual.losses.memory_bank import MemoryBank
+from skdual.training.calibration import held_out_folds
+from skdual.training.mixup import Mixup
 from skdual.training.schedule import WarmupCosine
 
 
@@ -45,43 +48,130 @@ def test_each_epoch_visits_every_row_once(two_blocks, quick):
     assert not np.array_equal(orders[0], orders[1])
 
 
-def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick):
-    """Two steps of float64 on full batches, repeated with plain torch."""
+@pytest.mark.parametrize("mixup_alpha", [0, 0.4])
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, mixup_alpha, monkeypatch):
+    """Two steps of float64 on full batches, repeated with plain torch: each member's loss of the rows it trains on."""
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
-    codes = torch.from_numpy(np.unique(y, return_inverse=True)[1])
-    states = []
+    codes = np.unique(y, return_inverse=True)[1]
+    folds = held_out_folds(codes, n_members)
+    states, orders, mixed = [], [], []
     plain = {"dropout": 0.0, "contrastive": None, "batch_size": 150, "warmup": 0.0, "gradient_clip": 0.05}
-    params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1}
+    params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1, "n_members": n_members}
+    params |= {"mixup_alpha": mixup_alpha}
+    original = Mixup.draw
+
+    def draw(mixup, n_rows, device, dtype):
+        mixed.append(original(mixup, n_rows, device, dtype))
+        return mixed[-1]
+
+    def note(net, kwargs):
+        states.append({name: tensor.clone() for name, tensor in net.module_.state_dict().items()})
+        orders.append(kwargs["batch"].rows)
+
+    monkeypatch.setattr(Mixup, "draw", draw)
+    model = DualBranchClassifier(**params, callbacks=[Watch("on_batch_begin", note)]).fit(X, y)
+    network = model.network_.train()
+    network.load_state_dict(states[0])
+    matrices = [p for p in network.parameters() if p.ndim == 3]
+    others = [p for p in network.parameters() if p.ndim != 3]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], fused=False
+    )
+    assert len(mixed) == (2 if mixup_alpha else 0)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    scaled /= np.sqrt(1 + (scaled / 3) ** 2)
+    for step, rate in enumerate((0.01, 0.005)):  # the cosine at 0 and at 1/2
+        rows = other = orders[step]
+        share = np.ones((150, 1))
+        if mixup_alpha:
+            other, share = rows[mixed[step].partner.numpy()], mixed[step].weight.numpy()
+        x = torch.from_numpy(share * scaled[rows] + (1 - share) * scaled[other])
+        target = share * np.eye(3)[codes[rows]] + (1 - share) * np.eye(3)[codes[other]]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses, gradients = [], [torch.zeros_like(p) for p in network.parameters()]
+        for member in range(n_members):
+            optimizer.zero_grad()
+            seen = np.flatnonzero((folds[rows] != member) & (folds[other] != member))
+            bases = network.head.bases[member]
+            penalty = torch.stack([(U @ U.T - torch.eye(len(U))).square().mean() for U in bases]).mean()
+            h_a, h_b = network.branch_a(x[:, :7]), network.branch_b(x[:, 7:])
+            scores = network.head(network.fusion(h_a, h_b))[member][seen]
+            log_proba = torch.log_softmax(scores, dim=1)
+            loss = -(torch.from_numpy(target[seen]) * log_proba).sum(dim=1).mean() + penalty
+            loss.backward()
+            losses.append(loss.item())
+            norm = torch.sqrt(sum(p.grad[member].square().sum() for p in network.parameters()))
+            for gradient, p in zip(gradients, network.parameters(), strict=True):
+                gradient += p.grad * min(1, 0.05 / norm)
+                assert not p.grad[torch.arange(n_members) != member].any()
+        for gradient, p in zip(gradients, network.parameters(), strict=True):
+            p.grad = gradient
+        optimizer.step()
+    assert_allclose(model.history_[-1]["train_loss"], np.mean(losses), rtol=1e-6)
+    monkeypatch.undo()
+    again = DualBranchClassifier(**params).fit(X, y).network_
+    expected = dict(network.named_parameters())
+    for name, parameter in again.named_parameters():
+        assert_allclose(parameter.detach().numpy(), expected[name].detach().numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_member_learns_from_the_rows_of_its_own_training_only(two_blocks, quick):
+    """In batches of two rows a member has no gradient if, and only if, it holds both out."""
+    y = two_blocks[1]
+    folds = held_out_folds(np.unique(y, return_inverse=True)[1], 8)
+    gradients = []
+
+    def note(net, kwargs):
+        rows = kwargs["batch"].rows
+        named = dict(kwargs["named_parameters"])
+        gradients.append((set(folds[rows].tolist()), named["head.weight"].grad.flatten(1).norm(dim=1).numpy()))
+
+    watch = Watch("on_grad_computed", note)
+    params = {"n_members": 8, "head": "linear", "batch_size": 2, "contrastive": None, "mixup_alpha": 0}
+    fit(two_blocks, quick, max_epochs=3, callbacks=[watch], **params)
+    alone = 0
+    for held_out, norms in gradients:
+        for member in range(8):
+            assert (norms[member] == 0) == (held_out == {member})
+        alone += len(held_out) == 1
+    assert alone > 5
+
+
+@pytest.mark.parametrize("contrastive", ["supervised", "self_supervised"])
+def test_members_pull_and_push_the_rows_of_their_own_training_only(two_blocks, quick, contrastive):
+    """The contrastive loss of an epoch of one batch, from projections that the network gives."""
+    X, y = two_blocks
+    codes = np.unique(y, return_inverse=True)[1]
+    folds = held_out_folds(codes, 2)
+    states = []
 
     def note(net, kwargs):
         states.append({name: tensor.clone() for name, tensor in net.module_.state_dict().items()})
 
-    model = DualBranchClassifier(**params, callbacks=[Watch("on_batch_begin", note)]).fit(X, y)
-    network = model.network_.train()
-    network.load_state_dict(states[0])
-    matrices = [p for p in network.parameters() if p.ndim == 2]
-    others = [p for p in network.parameters() if p.ndim != 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], fused=False
+    model = fit(
+        two_blocks,
+        quick,
+        contrastive=contrastive,
+        batch_size=150,
+        max_epochs=1,
+        dropout=0.0,
+        mixup_alpha=0,
+        callbacks=[Watch("on_batch_begin", note)],
     )
+    network = model.network_
+    network.load_state_dict(states[0])
     x = torch.from_numpy(X)
-    for rate in (0.01, 0.005):  # the cosine at 0 and at 1/2
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad()
-        bases = network.head.bases
-        penalty = torch.stack([(U @ U.T - torch.eye(len(U))).square().mean() for U in bases]).mean()
-        loss = -torch.log_softmax(network.scores(x[:, :7], x[:, 7:]), dim=1)[range(150), codes].mean() + penalty
-        loss.backward()
-        norm = torch.sqrt(sum(p.grad.square().sum() for p in network.parameters()))
-        for p in network.parameters():
-            p.grad *= min(1, 0.05 / norm)
-        optimizer.step()
-    assert_allclose(model.history_[-1]["train_loss"], loss.item(), rtol=1e-6)
-    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    again = DualBranchClassifier(**params).fit(X, y).network_.state_dict()
-    for name, tensor in expected.items():
-        assert_allclose(again[name].numpy(), tensor.numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+    with torch.no_grad():
+        views = [projection.double().numpy() for projection in network(x[:, :7], x[:, 7:]).projections]
+    means = []
+    for member in range(2):
+        seen = np.flatnonzero(folds != member)
+        ids = np.tile(codes[seen] if contrastive == "supervised" else seen, 2)
+        projections = np.concatenate([view[member, seen] for view in views])
+        means.append(naive.contrastive_losses(projections, ids, model.temperature).mean())
+    assert_allclose(model.history_[0]["contrastive_loss"], np.mean(means), rtol=1e-5)
 
 
 def test_the_bank_is_drawn_before_it_is_filled_and_starts_empty_with_every_fit(two_blocks, quick, monkeypatch):
@@ -141,6 +231,6 @@ def test_callbacks_see_the_gradient_before_it_is_clipped(two_blocks, quick):
 
 def test_nothing_of_training_stays_behind(two_blocks, quick):
     net = fit(two_blocks, quick, memory_bank_size=10).net_
-    assert not {"_kept", "_bank", "_schedule"} & set(vars(net))
+    assert not {"_kept", "_bank", "_mixup", "_schedule", "_trained"} & set(vars(net))
     assert all(parameter.grad is None for parameter in net.module_.parameters())
     assert net.best_epoch_ == 4

@@ -1,0 +1,19 @@
+"""Clipping gradients, of each member by itself."""
+
+import torch
+
+
+def clip_gradients(parameters, max_norm):
+    """Scale every member's gradient down to the norm ``max_norm`` where it is longer (Pascanu et al., 2013).
+
+    Parameters
+    ----------
+    parameters : iterable of torch.nn.Parameter
+        The first axis of each is the member.
+    max_norm : float
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
+    factor = (max_norm / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp_max(1)
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *(1 for _ in gradient.shape[1:])))

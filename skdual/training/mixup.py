@@ -1,0 +1,51 @@
+"""Mixing rows of a batch with each other (mixup)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+MIXED_SHARE = 0.5
+"""Share of the rows that are mixed; the others stay as they are, so that the network sees real rows too."""
+
+
+class Mixing(NamedTuple):
+    """How the rows of a batch are mixed.
+
+    Row i becomes ``weight[i] * row i + (1 - weight[i]) * row partner[i]``, and so does its target. ``weight`` has the
+    shape (batch, 1) and is at least 0.5, so that a row stays mostly itself.
+    """
+
+    partner: torch.Tensor
+    weight: torch.Tensor
+
+    def __call__(self, values):
+        """The rows of ``values``, of shape (batch, n), mixed."""
+        return torch.lerp(values[self.partner], values, self.weight)
+
+
+class Mixup:
+    """Draws how to mix a batch (Zhang et al., 2018): weights max(l, 1 - l) with l from Beta(alpha, alpha).
+
+    Drawn on the host, so that all devices mix alike.
+
+    Parameters
+    ----------
+    alpha : float
+    random_generator : numpy.random.Generator
+    """
+
+    def __init__(self, alpha, random_generator):
+        self.alpha = alpha
+        self.random_generator = random_generator
+
+    def draw(self, n_rows, device, dtype):
+        """A :class:`Mixing` for a batch of ``n_rows``."""
+        mixed = self.random_generator.random(n_rows) < MIXED_SHARE
+        share = self.random_generator.beta(self.alpha, self.alpha, n_rows)
+        weight = np.where(mixed, np.maximum(share, 1 - share), 1.0)[:, None]
+        partner = np.where(mixed, self.random_generator.permutation(n_rows), np.arange(n_rows))
+        return Mixing(
+            torch.from_numpy(partner).to(device, non_blocking=True),
+            torch.from_numpy(weight).to(dtype).to(device, non_blocking=True),
+        )

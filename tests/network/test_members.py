@@ -1,0 +1,107 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from skdual.network.members import MemberBatchNorm, MemberLayerNorm, MemberLinear
+
+LAYERS = [lambda: MemberLinear(3, 4, 5), lambda: MemberLayerNorm(3, 4), lambda: MemberBatchNorm(3, 4)]
+
+
+def randomize(layer):
+    for name, value in layer.double().state_dict().items():
+        nn.init.uniform_(value, 0.5 if name == "running_var" else -2, 2)
+    return layer
+
+
+def peer_of(layer, member, peer):
+    """Torch's own layer with the numbers of one member; its further entries stay."""
+    numbers = {name: value[member] for name, value in layer.state_dict().items()}
+    peer.double().load_state_dict({**peer.state_dict(), **numbers})
+    return peer
+
+
+def assert_equal_peers(layer, peers, x):
+    """``x`` is shared, (batch, n), or each member's own."""
+    inputs = [x] * len(peers) if x.ndim == 2 else x
+    expected = torch.stack([peer(own) for peer, own in zip(peers, inputs, strict=True)])
+    torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize(("own", "shape"), [(False, (6,)), (False, (1,)), (True, (6,)), (True, (1,)), (True, (6, 7))])
+def test_linear_equals_torch_member_by_member(n_members, bias, own, shape):
+    layer = randomize(MemberLinear(n_members, 4, 5, bias=bias))
+    peers = [peer_of(layer, m, nn.Linear(4, 5, bias=bias)) for m in range(n_members)]
+    assert_equal_peers(layer, peers, torch.randn((n_members, *shape, 4) if own else (*shape, 4)).double())
+
+
+def test_linear_starts_as_torch_does():
+    layer, peer = MemberLinear(40, 25, 60), nn.Linear(25, 40 * 60)
+    for ours, theirs in ((layer.weight, peer.weight), (layer.bias, peer.bias)):
+        assert ours.abs().max() <= 1 / 5
+        assert ours.std().item() == pytest.approx(theirs.std().item(), rel=0.05)
+        assert ours.mean().item() == pytest.approx(0, abs=0.01)
+        assert len(torch.unique(ours)) > 0.9 * min(ours.numel(), 2**16)  # no member copies another
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("shape", [(6,), (6, 7)])
+def test_layer_norm_equals_torch_member_by_member(n_members, shape):
+    layer = randomize(MemberLayerNorm(n_members, 4))
+    peers = [peer_of(layer, m, nn.LayerNorm(4)) for m in range(n_members)]
+    assert_equal_peers(layer, peers, 1e-2 * torch.randn(n_members, *shape, 4).double() + 3)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_batch_norm_equals_torch_member_by_member(n_members):
+    layer = randomize(MemberBatchNorm(n_members, 4))
+    peers = [peer_of(layer, m, nn.BatchNorm1d(4)) for m in range(n_members)]
+    scale = torch.arange(1, n_members + 1)[:, None, None]
+    for n_rows in (6, 2, 9):
+        assert_equal_peers(layer, peers, 1e-2 * scale * torch.randn(n_members, n_rows, 4).double() + 3 * scale)
+    for name in ("running_mean", "running_var"):
+        expected = torch.stack([getattr(peer, name) for peer in peers])
+        torch.testing.assert_close(getattr(layer, name), expected, rtol=1e-12, atol=1e-12)
+    before = {name: value.clone() for name, value in layer.eval().state_dict().items()}
+    peers = [peer.eval() for peer in peers]
+    for n_rows in (5, 1):
+        assert_equal_peers(layer, peers, torch.randn(n_members, n_rows, 4).double())
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("layer", [MemberLayerNorm(3, 4), MemberBatchNorm(3, 4)])
+def test_norms_start_without_effect(layer):
+    starts = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}
+    assert all(torch.equal(value, torch.full((3, 4), starts[name])) for name, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("make_layer", LAYERS)
+def test_gradient_stays_with_the_member(make_layer):
+    layer, x = randomize(make_layer()), torch.randn(3, 6, 4).double().requires_grad_()
+    for member in range(3):
+        output = layer(x)[member]
+        gradients = torch.autograd.grad((output * torch.randn_like(output)).sum(), [x, *layer.parameters()])
+        for gradient in gradients:
+            assert gradient.flatten(1).any(dim=1).tolist() == [m == member for m in range(3)]
+
+
+def test_gradient_of_what_all_share_stays_with_the_member():
+    layer, x = randomize(MemberLinear(3, 4, 5)), torch.randn(6, 4).double()
+    for gradient in torch.autograd.grad(layer(x)[1].sum(), list(layer.parameters())):
+        assert gradient.flatten(1).any(dim=1).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("make_layer", LAYERS)
+def test_input_and_statistics_stay_with_the_member(make_layer):
+    layer, x = randomize(make_layer()), torch.randn(3, 6, 4).double()
+    other, changed = copy.deepcopy(layer), x.clone()
+    changed[1] = torch.randn(6, 4)
+    before, after = layer(x), other(changed)
+    assert not torch.isclose(before[1], after[1]).any()
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    for name, value in layer.state_dict().items():
+        differs = (value != other.state_dict()[name]).flatten(1).any(dim=1)
+        assert differs.tolist() == [False, name.startswith("running"), False]
