@@ -44,7 +44,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns, ``(512, 256)`` for a block B of at least
-        2,048, and ``(256, 128)`` for narrower blocks.
+        2,048, and ``(256, 128)`` for narrower blocks, halved until they start with at most 16 units a column, or 32.
     dropout : "auto", float or pair of float, default="auto"
         Dropout rate of both branches or of each. "auto" is 0.5 for a block A of at least 8,192 columns, and 0.2
         otherwise.
@@ -56,6 +56,9 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Random weights of the branches.
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions.
+    block_dropout : float, default=0.5
+        Share of the rows that lose one of their blocks while training, each as often as the other, so that the network
+        can score a row by both blocks and by either alone; ``view_weights_`` says what came of it. 0: both only.
     token_dim : int, default=8
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -151,9 +154,13 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Names of the blocks; "a" and "b" where none were given.
     block_indices_ : tuple of two ndarray of int
         Positions of the columns of each block.
+    view_weights_ : ndarray of shape (3,) or (1,)
+        Share of the scores by both blocks, by block A alone and by block B alone in the final scores; by both blocks
+        only with ``block_dropout=0``. Fitted on the rows that members hold out, by log loss; with one member on the
+        validation rows, and (1, 0, 0) where there are none. A block that only adds noise is left out this way.
     probability_temperature_ : float
-        What the scores were divided by to give honest probabilities: above 1 where they were too sure of themselves.
-        Fitted on the rows that members hold out; with one member on the validation rows, and 1 where there are none.
+        What the scores so weighted were divided by to give honest probabilities: above 1 where they were too sure of
+        themselves. Fitted with the weights; 1 where there are no rows for it.
     network_ : skdual.network.DualBranchNetwork
         The trained torch module, in evaluation mode.
     net_ : skdual.training.net.DualBranchNet
@@ -178,8 +185,9 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020. Chen et al., "A Simple Framework for Contrastive
     Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS
     2017 (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
-    Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. Holzmueller et al., "Better by
-    Default", NeurIPS 2024 (smooth limit of standardised columns).
+    Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay
+    Regularization", ICLR 2019. Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised
+    columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout).
 
     Examples
     --------
@@ -204,6 +212,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         normalization="layer",
         initialization="he",
         fusion="concat",
+        block_dropout=0.5,
         token_dim=8,
         attention_heads=1,
         projection_dim=128,
@@ -247,6 +256,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         self.normalization = normalization
         self.initialization = initialization
         self.fusion = fusion
+        self.block_dropout = block_dropout
         self.token_dim = token_dim
         self.attention_heads = attention_heads
         self.projection_dim = projection_dim
@@ -333,7 +343,9 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         self.net_ = net
         self.network_ = net.module_
         self.device_ = device
-        self.probability_temperature_ = float(net.module_.temperature)
+        view_weights = net.module_.view_weights.cpu().numpy().astype(np.float64)
+        self.view_weights_ = view_weights / view_weights.sum()
+        self.probability_temperature_ = float(1 / view_weights.sum())
         self.history_ = earlier_history + net.epochs()
         self.n_epochs_ = len(self.history_)
         self._settings = settings
@@ -448,7 +460,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         -------
         errors : ndarray of shape (n_samples, n_classes)
             At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
-            errors times a learnt scale. Of several members it is the mean, weighted by their scales.
+            errors times a learnt scale, and the errors a mean over members and views, weighted by their scales.
         """
         return self._run("projection_error", X)
 

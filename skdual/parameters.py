@@ -19,7 +19,10 @@ WIDE_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""
 
 NARROW_SIZES = (256, 128)
-"""Widths of a branch whose block has fewer than 4 columns for each unit of the first wide layer."""
+"""Widths of a branch whose block has fewer than 4 columns for each unit of the first wide layer, and at least 16."""
+
+_MIN_WIDTH = 32
+_MAX_UNITS_PER_COLUMN = 16
 
 NARROW_DROPOUT = 0.2
 
@@ -48,6 +51,7 @@ CONSTRAINTS = {
     "normalization": [StrOptions(set(NORMALIZATIONS))],
     "initialization": [StrOptions(set(INITIALIZATIONS))],
     "fusion": [StrOptions({"attention", "concat"})],
+    "block_dropout": [_fraction],
     "token_dim": [_positive_int],
     "attention_heads": [_positive_int],
     "projection_dim": [_positive_int],
@@ -140,6 +144,7 @@ def settle(params, widths, codes, classes, n_train, zero_share):
                     "normalization",
                     "initialization",
                     "fusion",
+                    "block_dropout",
                     "token_dim",
                     "attention_heads",
                     "head",
@@ -179,10 +184,7 @@ def is_wide(n_columns, sizes):
 
 def _hidden_layer_sizes(value, widths):
     if isinstance(value, str):
-        return tuple(
-            wide if is_wide(n_columns, wide) else NARROW_SIZES
-            for wide, n_columns in zip(WIDE_SIZES, widths, strict=True)
-        )
+        return tuple(_auto_sizes(n_columns, wide) for wide, n_columns in zip(WIDE_SIZES, widths, strict=True))
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
@@ -190,6 +192,16 @@ def _hidden_layer_sizes(value, widths):
             f"branch, such as ((256, 128), (64,)); got {value!r}."
         )
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
+
+
+def _auto_sizes(n_columns, wide):
+    """The wide sizes or the narrow ones; these halved until they start with at most 16 units a column, or with 32."""
+    if is_wide(n_columns, wide):
+        return wide
+    sizes: tuple[int, ...] = NARROW_SIZES
+    while sizes[0] > max(_MIN_WIDTH, _MAX_UNITS_PER_COLUMN * n_columns):
+        sizes = tuple(size // 2 for size in sizes)
+    return sizes
 
 
 def _dropout(value, widths):

@@ -25,6 +25,7 @@ VARIANTS = {
     },
     "one member": {"n_members": 1, "fusion": "attention", "attention_heads": 2},
     "no mixing": {"mixup_alpha": 0},
+    "no block dropout": {"block_dropout": 0},
     "self-supervised": {"contrastive": "self_supervised", "memory_bank_size": 20, "gradient_clip": None},
     "attention, linear, batch": {
         "fusion": "attention",
@@ -42,7 +43,8 @@ def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, quick, variant, to_ma
     there, here = (DualBranchClassifier(device=d, **(quick | variant)).fit(X, y) for d in ("standin", "cpu"))
     assert there.device_.type == "standin"
     assert {parameter.device.type for parameter in there.network_.parameters()} == {"standin"}
-    assert there.network_.temperature.device.type == "standin"
+    assert there.network_.view_weights.device.type == "standin"
+    assert_allclose(there.view_weights_, here.view_weights_, rtol=1e-3, atol=1e-3)
     assert there.probability_temperature_ == pytest.approx(here.probability_temperature_, rel=1e-3)
     assert (there.probability_temperature_ == 1) == (there.network_.n_members == 1)
     for method in ("predict_proba", "transform", "decision_function"):
@@ -64,7 +66,7 @@ def test_warm_start_goes_on_on_the_device(two_blocks, quick):
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("n_members", "once"), [(1, 0), (2, 2)])
+@pytest.mark.parametrize(("n_members", "once"), [(1, 1), (2, 3)])
 def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once):
     """Host synchronisations and read-backs do not grow with the number of steps."""
     X, y = two_blocks
@@ -76,7 +78,7 @@ def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once):
             model.fit(X, y)
         counts.append((seen["sync"], seen["to_host"]))
     assert counts[0] == counts[1]
-    # an epoch's losses are read at its end; scores of held-out rows and class weights once after the last
+    # an epoch's losses are read at its end; view weights, scores of held-out rows and class weights once after the last
     assert counts[0][1] <= quick["max_epochs"] + once
 
 

@@ -50,9 +50,12 @@ def test_network_of_wide_blocks():
 @pytest.mark.parametrize(
     ("side", "n_columns", "sizes", "rate"),
     [
-        *((0, n, (256, 128), 0.2) for n in (1, 2, 36, 512, 2047, 2048, 4096, 8191)),
+        *((0, n, (256, 128), 0.2) for n in (16, 36, 512, 2047, 2048, 4096, 8191)),
         *((0, n, (2048, 1024, 512, 256), 0.5) for n in (8192, 8193, 10**6)),
-        *((1, n, (256, 128), 0.2) for n in (1, 2, 14, 512, 2047)),
+        *((1, n, (256, 128), 0.2) for n in (16, 17, 512, 2047)),
+        *((side, n, (32, 16), 0.2) for side in (0, 1) for n in (1, 2, 3)),
+        *((side, n, (64, 32), 0.2) for side in (0, 1) for n in (4, 7)),
+        *((side, n, (128, 64), 0.2) for side in (0, 1) for n in (8, 10, 15)),
         *((1, n, (512, 256), 0.2) for n in (2048, 2049, 8191, 8192, 10**6)),
     ],
 )
@@ -67,6 +70,12 @@ def test_automatic_widths_and_rate_of_a_branch_go_by_its_own_block(side, n_colum
 def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
     assert settled(widths=(10_000, 5), hidden_layer_sizes=((8,), (8,)))["module"]["dropout"] == (0.5, 0.2)
     assert settled(widths=(50, 3_000), hidden_layer_sizes=((2048, 8), (8,)))["module"]["dropout"] == (0.2, 0.2)
+
+
+@pytest.mark.parametrize("block_dropout", [0, 0.3, 0.5])
+def test_block_dropout_reaches_the_network(block_dropout):
+    assert settled(block_dropout=block_dropout)["module"]["block_dropout"] == block_dropout
+    assert settled()["module"]["block_dropout"] == 0.5
 
 
 # members

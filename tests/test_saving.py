@@ -72,12 +72,16 @@ def test_everything_comes_back(fitted, two_blocks):
     assert again.history_ == fitted.history_
     assert again.device_ == fitted.device_
     assert again.probability_temperature_ == fitted.probability_temperature_ != 1
-    assert again.network_.temperature == fitted.network_.temperature
+    assert_array_equal(again.view_weights_, fitted.view_weights_)
+    assert 0 < fitted.view_weights_[0] < 1  # a mixture, not what a new network has
+    assert torch.equal(again.network_.view_weights, fitted.network_.view_weights)
+    assert again.get_params()["block_dropout"] == fitted.get_params()["block_dropout"] == 0.5
     assert again.network_.n_members == 3
     blocks = [torch.from_numpy(X[:, index]) for index in fitted.block_indices_]
     with torch.no_grad():
         members = fitted.network_.member_scores(*blocks)
         assert torch.equal(again.network_.member_scores(*blocks), members)
+    assert members.shape == (3, 3, 150, 3)
     assert not torch.allclose(members[0], members[1], atol=0.1)
     assert not again.network_.training
     assert {p.dtype for p in again.network_.parameters()} == {torch.float32}
@@ -87,6 +91,14 @@ def test_float64_weights_stay_float64(two_blocks, quick):
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     fitted = DualBranchClassifier(**quick).fit(X, y)
     assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_network_of_one_view_comes_back_with_one(two_blocks, quick):
+    fitted = DualBranchClassifier(block_dropout=0, **quick).fit(*two_blocks)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.network_.view_weights.shape == (1,)
+    assert torch.equal(again.network_.view_weights, fitted.network_.view_weights)
+    assert_array_equal(again.predict_proba(two_blocks[0]), fitted.predict_proba(two_blocks[0]))
 
 
 def test_an_unfitted_estimator_pickles_as_it_is(quick):

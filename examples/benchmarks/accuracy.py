@@ -48,6 +48,7 @@ ABLATIONS = {
     "contrastive_weight=2": {"contrastive_weight": 2.0},
     "memory_bank_size=1024": {"memory_bank_size": 1024},
     "sampling=class_aware": {"sampling": "class_aware"},
+    "block_dropout=0": {"block_dropout": 0.0},
     "mixup_alpha=0": {"mixup_alpha": 0.0},
     "mixup_alpha=0.4": {"mixup_alpha": 0.4},
     "normalization=batch": {"normalization": "batch"},

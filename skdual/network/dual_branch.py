@@ -28,8 +28,10 @@ class DualBranchNetwork(nn.Module):
     """Two branch encoders, their fusion and the classifier; the arguments are settled, none is "auto".
 
     The network has ``n_members`` independent members of one form, computed side by side (Lakshminarayanan et al.,
-    2017, deep ensembles; Laurent et al., 2023, packed). Scores are the mean over members; embeddings, whose axes
-    differ from member to member, are those of the first.
+    2017, deep ensembles; Laurent et al., 2023, packed). Each scores a row by both blocks, and where single
+    blocks were trained for (``block_dropout``), by block A alone and by block B alone: the views. Scores are the
+    mean over members of the sum over views times ``view_weights``. Embeddings, whose axes differ from member to member,
+    are those of the first.
 
     Parameters
     ----------
@@ -47,12 +49,15 @@ class DualBranchNetwork(nn.Module):
     subspace_dim : int
     projection_dim : int
         0 builds no projection heads.
+    block_dropout : float
+        Share of the rows that lose one of their blocks, each as often as the other, while training (modality dropout,
+        Neverova et al., 2016).
     standardize : bool
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
 
-    temperature: torch.Tensor
+    view_weights: torch.Tensor
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class DualBranchNetwork(nn.Module):
         head,
         subspace_dim,
         projection_dim,
+        block_dropout,
         standardize,
         bfloat16,
     ):
@@ -77,8 +83,10 @@ class DualBranchNetwork(nn.Module):
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim = d_a + d_b
         self.n_members = n_members
+        self._block_dropout = block_dropout
         self._bfloat16 = bfloat16
-        self.register_buffer("temperature", torch.ones(()))
+        view_weights = [1.0, 0.0, 0.0] if block_dropout else [1.0]
+        self.register_buffer("view_weights", torch.tensor(view_weights))
         self.scaler_a, self.scaler_b = (ColumnScaler(p) if standardize else nn.Identity() for p in in_features)
         self.branch_a, self.branch_b = (
             BranchEncoder(n_members, p, widths, rate, activation, normalization, initialization)
@@ -103,9 +111,18 @@ class DualBranchNetwork(nn.Module):
             x_a, x_b = mixing(x_a), mixing(x_b)
         return self.branch_a(x_a), self.branch_b(x_b)
 
+    def _embed_views(self, x_a, x_b):
+        """Every member's embedding in every view, (n_members, n_views * batch, d_a + d_b)."""
+        h_a, h_b = self.encode_members(x_a, x_b)
+        if len(self.view_weights) == 1:
+            return self.fusion(h_a, h_b)
+        none_a, none_b = torch.zeros_like(h_a), torch.zeros_like(h_b)
+        return self.fusion(torch.cat([h_a, h_a, none_a], dim=1), torch.cat([h_b, none_b, h_b], dim=1))
+
     def member_scores(self, x_a, x_b):
-        """Every member's class scores, (n_members, batch, n_classes), before the temperature."""
-        return self.head(self.fusion(*self.encode_members(x_a, x_b)))
+        """Every member's class scores in every view, (n_members, n_views, batch, n_classes)."""
+        scores = self.head(self._embed_views(x_a, x_b))
+        return scores.unflatten(1, (len(self.view_weights), -1))
 
     def encode(self, x_a, x_b):
         """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
@@ -116,14 +133,26 @@ class DualBranchNetwork(nn.Module):
         """The first member's fused embedding z, (batch, d_a + d_b)."""
         return self.fusion(*self.encode_members(x_a, x_b))[0]
 
+    def view_scores(self, x_a, x_b):
+        """The members' mean scores in every view, (batch, n_views, n_classes)."""
+        return self.member_scores(x_a, x_b).mean(dim=0).transpose(0, 1)
+
+    def set_view_weights(self, view_weights):
+        """Copy the weights of the views, an array of shape (n_views,), into the network."""
+        self.view_weights.copy_(torch.from_numpy(view_weights).to(self.view_weights.dtype))
+
     def scores(self, x_a, x_b):
         """Class scores, (batch, n_classes); their softmax is the probability."""
-        return self.member_scores(x_a, x_b).mean(dim=0) / self.temperature
+        return torch.einsum("v,bvc->bc", self.view_weights, self.view_scores(x_a, x_b))
 
     def projection_error(self, x_a, x_b):
-        """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only."""
+        """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.
+
+        The mean over members and views, weighted as in the scores, so that it ranks classes as they do.
+        """
         assert isinstance(self.head, SubspaceHead)
-        return self.head.projection_error(self.fusion(*self.encode_members(x_a, x_b)))
+        error = self.head.projection_error(self._embed_views(x_a, x_b)).unflatten(0, (len(self.view_weights), -1))
+        return torch.einsum("v,vbc->bc", self.view_weights / self.view_weights.sum(), error)
 
     def forward(self, x_a, x_b, mixing=None):
         """What a training or validation step needs: scores, and the projections where there are heads for them.
@@ -133,8 +162,15 @@ class DualBranchNetwork(nn.Module):
         autocast = self.training and self._bfloat16
         with torch.autocast(x_a.device.type, dtype=torch.bfloat16) if autocast else nullcontext():
             h_a, h_b = self.encode_members(x_a, x_b, mixing)
-            z = self.fusion(h_a, h_b)
+            z = self.fusion(*self._drop_blocks(h_a, h_b))
             projected = [head(h) for head, h in zip(self.projections, (h_a, h_b), strict=False)]
         # scores and similarities are differences of close numbers: never below float32
         projections = tuple(F.normalize(p.to(x_a.dtype), dim=-1) for p in projected) or None
         return NetworkOutput(self.head(z.to(x_a.dtype)), projections)
+
+    def _drop_blocks(self, h_a, h_b):
+        """Set one block's features of some rows to 0, while training."""
+        if not (self.training and self._block_dropout):
+            return h_a, h_b
+        draw = torch.rand_like(h_a[..., :1], dtype=torch.float32)
+        return h_a * (draw >= self._block_dropout / 2), h_b * (draw < 1 - self._block_dropout / 2)

@@ -91,6 +91,7 @@ class LinearHead(MemberLinear):
     def __init__(self, n_members, n_features, n_classes):
         super().__init__(n_members, n_features, n_classes)
         nn.init.normal_(self.weight, std=1 / math.sqrt(n_features))
+        assert self.bias is not None
         nn.init.zeros_(self.bias)
 
 

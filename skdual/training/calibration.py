@@ -1,14 +1,15 @@
-"""Rows that members hold out, and the temperature of the probabilities that is read from them."""
+"""Rows that members hold out, and how much of each view's scores makes the best probabilities of them."""
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 N_FOLDS = 8
 """Each member leaves one of so many folds out of its training."""
 
-_LOG_TEMPERATURES = (np.log(0.05), np.log(50.0))
+_MAX_WEIGHT = 20.0
+_MIN_TOTAL = 0.02
 
 
 def held_out_folds(codes, n_members):
@@ -51,8 +52,7 @@ def held_out_scores(network, rows, folds):
 
     Returns
     -------
-    scores : ndarray of shape (n_held_out, n_classes)
-        Before the temperature.
+    scores : ndarray of shape (n_views, n_held_out, n_classes)
     held_out : ndarray of int64 of shape (n_held_out,)
         Numbers of those rows.
     """
@@ -62,34 +62,42 @@ def held_out_scores(network, rows, folds):
     with torch.no_grad():
         for chunk in rows.chunks(held_out):
             scores = network.member_scores(*rows.fetch(chunk).blocks).cpu().numpy()
-            parts.append(scores[folds[chunk], np.arange(len(chunk))])
-    return np.concatenate(parts), held_out
+            parts.append(scores[folds[chunk], :, np.arange(len(chunk))].swapaxes(0, 1))
+    return np.concatenate(parts, axis=1), held_out
 
 
-def fit_temperature(scores, codes, weight):
-    """Temperature T that makes softmax(scores / T) the best probabilities of the rows (Guo et al., 2017).
+def fit_view_weights(scores, codes, weight):
+    """Weights w >= 0 of the views that make softmax(sum_v w_v scores_v) the best probabilities of the rows.
 
-    The least weighted log loss, counting one further row whose label could be any: without it, n rows that are
-    all scored right would ask for certainty, and not for about n in n + 1.
+    With one view its weight is the inverse of a temperature (Guo et al., 2017). The least weighted log loss,
+    counting one further row whose label could be any: without it, n rows that are all scored right would ask for
+    certainty, and not for about n in n + 1. The problem is convex.
 
     Parameters
     ----------
-    scores : ndarray of shape (n, n_classes)
+    scores : ndarray of shape (n_views, n, n_classes)
     codes : ndarray of int64 of shape (n,)
     weight : ndarray of shape (n_classes,)
         Of the classes, as in training.
 
     Returns
     -------
-    temperature : float
-        Between 0.05 and 50.
+    view_weights : ndarray of shape (n_views,)
+        None above 20; together at least 0.02, on the first view where the rows would have less.
     """
-    scores = scores.astype(np.float64)
-    row_weight = weight[codes]
-    rows = np.arange(len(codes))
+    scale = float(np.abs(scores).max()) or 1.0
+    scores = scores.astype(np.float64) / scale  # else the search would stop at once where scores are tiny
+    n_views, n_rows, n_classes = scores.shape
+    target = np.full((n_rows, n_classes), 1 / (n_rows * n_classes))
+    target[np.arange(n_rows), codes] += weight[codes]
 
-    def loss(log_temperature):
-        log_proba = log_softmax(scores / np.exp(log_temperature), axis=1)
-        return -(row_weight @ log_proba[rows, codes] + log_proba.mean())
+    def loss_and_gradient(view_weights):
+        log_proba = log_softmax(np.tensordot(view_weights, scores, axes=1), axis=1)
+        residual = np.exp(log_proba) * target.sum(axis=1, keepdims=True) - target
+        return -np.vdot(target, log_proba) / n_rows, np.tensordot(scores, residual, axes=2) / n_rows
 
-    return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded").x))
+    both = np.eye(n_views)[0]
+    bounds = [(0, _MAX_WEIGHT * scale)] * n_views
+    found = minimize(loss_and_gradient, scale * both, jac=True, bounds=bounds, options={"ftol": 1e-12})
+    view_weights = found.x / scale
+    return view_weights if view_weights.sum() >= _MIN_TOTAL else _MIN_TOTAL * both

@@ -15,7 +15,7 @@ from ..inputs.validation import check_range
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
 from ..parameters import settle
-from .calibration import fit_temperature, held_out_folds, held_out_scores
+from .calibration import fit_view_weights, held_out_folds, held_out_scores
 from .inference import run_in_chunks
 from .net import DualBranchNet
 
@@ -74,11 +74,11 @@ def fit_network(params, data, device, seed, before=None):
         net = build_net(settings, {**params, "callbacks": copy.deepcopy(params["callbacks"])}, device, dtype, seed)
         if before is not None:
             net.module_.load_state_dict(before.weights)
-            net.module_.temperature.fill_(1.0)
+            net.module_.set_view_weights(np.eye(len(net.module_.view_weights))[0])
         else:
             _set_statistics(net.module_, training)
         net.partial_fit(training, validation=validation)
-    _set_temperature(net, training, validation)
+    _set_view_weights(net, training, validation)
     return net, settings
 
 
@@ -178,10 +178,10 @@ def split_rows(codes, validation_fraction, seed):
     return train, np.sort(valid)
 
 
-def _set_temperature(net, training, validation):
-    """Fit the temperature of the probabilities on rows that the scores were not trained on, where there are any.
+def _set_view_weights(net, training, validation):
+    """Fit the weights of the views on rows that the scores were not trained on, where there are any.
 
-    These are the rows that members hold out, or else the validation rows; without either it stays 1.
+    These are the rows that members hold out, or else the validation rows; without either both blocks count in full.
     """
     network = net.module_
     folds = held_out_folds(training.y, network.n_members)
@@ -189,11 +189,12 @@ def _set_temperature(net, training, validation):
         scores, held_out = held_out_scores(network, training, folds)
         codes = training.y[held_out]
     elif validation is not None:
-        scores, codes = run_in_chunks(network, "scores", validation), validation.y
+        scores = run_in_chunks(network, "view_scores", validation).swapaxes(0, 1)
+        codes = validation.y
     else:
         return
     weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
-    network.temperature.fill_(fit_temperature(scores, codes, weight))
+    network.set_view_weights(fit_view_weights(scores, codes, weight))
 
 
 def _set_statistics(network, rows):

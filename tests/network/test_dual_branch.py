@@ -24,6 +24,7 @@ def make_network(**changed):
         "head": "subspace",
         "subspace_dim": 2,
         "projection_dim": 5,
+        "block_dropout": 0.5,
         "standardize": True,
         "bfloat16": False,
     }
@@ -38,8 +39,10 @@ def make_inputs(n_rows=8):
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_shapes(fusion, head, normalization, n_members):
-    network = make_network(n_members=n_members, fusion=fusion, head=head, normalization=normalization)
+@pytest.mark.parametrize(("block_dropout", "n_views"), [(0.5, 3), (0, 1)])
+def test_shapes(fusion, head, normalization, n_members, block_dropout, n_views):
+    arguments = {"fusion": fusion, "head": head, "normalization": normalization, "block_dropout": block_dropout}
+    network = make_network(n_members=n_members, **arguments)
     inputs = make_inputs()
     scores, projections = network(*inputs)
     assert scores.shape == (n_members, 8, 3)
@@ -50,7 +53,9 @@ def test_shapes(fusion, head, normalization, n_members):
     assert network.embedding_dim == 10
     assert network.n_members == n_members
     assert network.scores(*inputs).shape == (8, 3)
-    assert network.member_scores(*inputs).shape == (n_members, 8, 3)
+    assert network.member_scores(*inputs).shape == (n_members, n_views, 8, 3)
+    assert network.view_scores(*inputs).shape == (8, n_views, 3)
+    assert network.view_weights.shape == (n_views,)
     if head == "subspace":
         assert network.projection_error(*inputs).shape == (8, 3)
 
@@ -66,7 +71,7 @@ def test_branches_have_their_own_widths_and_dropout():
 
 def single_of(network, member, **arguments):
     """A network of one member with the numbers of this one."""
-    shared, single = ("temperature", "scaler"), make_network(**arguments).double()
+    shared, single = ("view_weights", "scaler"), make_network(**arguments).double()
     state = {n: v if n.startswith(shared) else v[member : member + 1] for n, v in network.state_dict().items()}
     single.load_state_dict(state)
     return single.train(network.training)
@@ -78,6 +83,7 @@ def single_of(network, member, **arguments):
 @pytest.mark.parametrize("training", [True, False])
 def test_each_member_is_a_network_of_its_own(fusion, head, normalization, training):
     arguments = {"fusion": fusion, "head": head, "normalization": normalization}
+    arguments["block_dropout"] = 0 if training else 0.5  # rows are drawn for all members at once
     network, inputs = make_network(n_members=3, **arguments).double(), [x.double() for x in make_inputs()]
     network(*[3 * x for x in inputs])  # running statistics are no longer 0 and 1
     network.train(training)
@@ -89,10 +95,12 @@ def test_each_member_is_a_network_of_its_own(fusion, head, normalization, traini
     for ours, theirs in zip(_outputs(output), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     for name, value in network.state_dict().items():  # as left by the step
-        if not name.startswith(("temperature", "scaler")):
+        if not name.startswith(("view_weights", "scaler")):
             theirs = torch.cat([single.state_dict()[name] for single in singles])
             torch.testing.assert_close(value, theirs, rtol=0, atol=1e-12)
     assert (output.scores[0] - output.scores[1]).abs().max() > 0.01
+    in_views = torch.cat([single.member_scores(*inputs) for single in singles])
+    torch.testing.assert_close(network.member_scores(*inputs), in_views, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
@@ -107,8 +115,8 @@ def test_gradient_stays_with_the_member(normalization):
 
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_passes_through_the_parts_in_order(n_members):
-    network, (x_a, x_b) = make_network(n_members=n_members), make_inputs()
-    network.temperature.fill_(1.7)
+    network, (x_a, x_b) = make_network(n_members=n_members, block_dropout=0), make_inputs()
+    network.set_view_weights(np.array([0.6]))
     h_a, h_b = network.branch_a(network.scaler_a(x_a)), network.branch_b(network.scaler_b(x_b))
     z = network.fusion(h_a, h_b)
     for ours, expected in zip(network.encode_members(x_a, x_b), (h_a, h_b), strict=True):
@@ -117,7 +125,7 @@ def test_passes_through_the_parts_in_order(n_members):
         assert torch.equal(ours, expected)
     assert torch.equal(network.embed(x_a, x_b), z[0])
     assert torch.equal(network(x_a, x_b).scores, network.head(z))
-    assert torch.equal(network.member_scores(x_a, x_b), network.head(z))
+    assert torch.equal(network.member_scores(x_a, x_b), network.head(z)[:, None])
     assert torch.equal(network.projection_error(x_a, x_b), network.head.projection_error(z))
 
 
@@ -143,32 +151,179 @@ def test_prediction_leaves_projection_heads_out():
     network, inputs, calls = make_network().eval(), make_inputs(), []
     for head in network.projections:
         head.register_forward_hook(lambda *_: calls.append(1))
-    prediction = (network.scores, network.member_scores, network.embed, network.encode, network.projection_error)
-    for method in prediction:
-        method(*inputs)
+    for method in ("scores", "view_scores", "member_scores", "embed", "encode", "projection_error"):
+        getattr(network, method)(*inputs)
     assert calls == []
     network(*inputs)
     assert calls == [1, 1]
 
 
+# views
+
+
+def scores_without(network, branch, inputs):
+    """Every member's scores where this branch, if any, gives 0 for every row."""
+    handles = [] if branch is None else [branch.register_forward_hook(lambda module, args, h: torch.zeros_like(h))]
+    scores = network(*inputs).scores
+    for handle in handles:
+        handle.remove()
+    return scores.detach()
+
+
+@pytest.mark.parametrize("head", ["subspace", "linear"])
+@pytest.mark.parametrize("fusion", ["attention", "concat"])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_scores_are_the_mean_over_members_by_the_temperature(n_members):
+def test_a_view_is_what_is_left_with_a_branch_at_0(fusion, head, n_members):
+    network = make_network(n_members=n_members, fusion=fusion, head=head, dropout=(0.5, 0.5)).eval()
+    inputs = make_inputs()
+    views = network.member_scores(*inputs)
+    for view, silent in enumerate((None, network.branch_b, network.branch_a)):
+        expected = scores_without(network, silent, inputs)
+        torch.testing.assert_close(views[:, view], expected, rtol=1e-5, atol=1e-5)
+        for other in {0, 1, 2} - {view}:
+            assert (views[:, other] - expected).abs().max() > 0.1
+    without = make_network(n_members=n_members, fusion=fusion, head=head, block_dropout=0).eval()
+    without.load_state_dict(network.state_dict() | {"view_weights": torch.ones(1)})
+    torch.testing.assert_close(without.member_scores(*inputs), views[:, :1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["attention", "concat"])
+@pytest.mark.parametrize(("block", "unmoved"), [(0, 2), (1, 1)])
+def test_a_view_of_one_block_does_not_depend_on_the_other(fusion, block, unmoved):
+    network, inputs = make_network(n_members=2, fusion=fusion).eval(), make_inputs()
+    other = list(inputs)
+    other[block] = make_inputs()[block]
+    difference = (network.member_scores(*inputs) - network.member_scores(*other)).abs().amax(dim=(0, 2, 3))
+    assert [value > 0.1 for value in difference] == [view != unmoved for view in range(3)]
+    assert difference[unmoved] < 1e-6
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_scores_are_the_sum_over_views_of_the_mean_over_members(n_members):
     network = make_network(n_members=n_members, normalization="batch", dropout=(0.5, 0.5)).eval()
     inputs = make_inputs()
+    of_members = network(*inputs).scores
+    if n_members == 1:
+        torch.testing.assert_close(network.scores(*inputs), of_members[0], rtol=1e-6, atol=1e-6)  # before any fit
+    means = []
+    for silent in (None, network.branch_b, network.branch_a):
+        means.append(sum(scores_without(network, silent, inputs).double().numpy()) / n_members)
+    view_scores = network.view_scores(*inputs).detach().numpy()
+    np.testing.assert_allclose(view_scores, np.stack(means, axis=1), rtol=1e-5, atol=1e-5)
+    for weights in ([1.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.1, 0.0, 0.3], [2.0, 0.5, 0.7]):
+        network.set_view_weights(np.array(weights))
+        expected = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
+        np.testing.assert_allclose(network.scores(*inputs).detach(), expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(network(*inputs).scores, of_members)  # losses know no weights
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperature(n_members):
+    network, inputs = make_network(n_members=n_members, normalization="batch", block_dropout=0).eval(), make_inputs()
     of_members = network(*inputs).scores
     if n_members == 1:
         assert torch.equal(network.scores(*inputs), of_members[0])
     mean = sum(of_members.detach().double().numpy()) / n_members
     for temperature in (1.0, 0.25, 3.0):
-        network.temperature.fill_(temperature)
+        network.set_view_weights(np.array([1 / temperature]))
         np.testing.assert_allclose(network.scores(*inputs).detach(), mean / temperature, rtol=1e-5, atol=1e-6)
-        assert torch.equal(network(*inputs).scores, of_members)  # losses know no temperature
+        assert torch.equal(network(*inputs).scores, of_members)
 
 
-def test_temperature_is_saved_but_not_trained():
-    network = make_network()
-    assert network.state_dict()["temperature"] == 1
-    assert "temperature" not in dict(network.named_parameters())
+@pytest.mark.parametrize(("block_dropout", "expected"), [(0.5, [1, 0, 0]), (0, [1])])
+def test_view_weights_are_saved_but_not_trained(block_dropout, expected):
+    network = make_network(block_dropout=block_dropout)
+    assert network.state_dict()["view_weights"].tolist() == expected
+    assert "view_weights" not in dict(network.named_parameters())
+
+
+@pytest.mark.parametrize("weights", [[1.0, 0.0, 0.0], [0.0, 0.4, 0.0], [0.3, 2.0, 0.9]])
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_projection_error_ranks_classes_as_the_weighted_views_do(n_members, weights):
+    network, inputs = make_network(n_members=n_members).double().eval(), [x.double() for x in make_inputs(300)]
+    scales = np.array([0.5, 3.0, 9.0])[:n_members]
+    with torch.no_grad():
+        network.head.log_scale.copy_(torch.from_numpy(np.log(scales)))
+        network.set_view_weights(np.array(weights))
+        error, scores = network.projection_error(*inputs).numpy(), network.scores(*inputs).numpy()
+        unweighted = network.view_scores(*inputs).mean(dim=1).numpy()
+    np.testing.assert_array_equal(error.argmin(axis=1), scores.argmax(axis=1))
+    np.testing.assert_allclose(-scales.mean() * sum(weights) * error, scores, rtol=1e-9)
+    assert error.min() >= 0
+    assert error.max() <= 1 + 1e-9
+    assert np.mean(unweighted.argmax(axis=1) == scores.argmax(axis=1)) < 0.9  # the weights matter here
+
+
+# block dropout
+
+
+def fused_inputs(network, inputs):
+    """What the fusion is given in one pass: both branch outputs, (n_members, batch, d) each."""
+    seen = []
+    handle = network.fusion.register_forward_pre_hook(lambda module, args: seen.append(args))
+    network(*inputs)
+    handle.remove()
+    assert len(seen) == 1
+    return [h.detach() for h in seen[0]]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("fusion", ["attention", "concat"])
+@pytest.mark.parametrize("block_dropout", [0.125, 0.5, 0.9])
+def test_a_share_of_the_rows_loses_one_block_in_training(block_dropout, fusion, bfloat16):
+    network = make_network(n_members=3, fusion=fusion, block_dropout=block_dropout, bfloat16=bfloat16)
+    inputs = make_inputs(4000)
+    kept = network.encode_members(*inputs)
+    passes = [fused_inputs(network, inputs) for _ in range(2)]
+    for fused in passes:
+        lost_a, lost_b = lost = [(h == 0).all(dim=2) for h in fused]
+        assert not (lost_a & lost_b).any()
+        for gone in lost:  # in each member; 4000 rows: 5 standard deviations are below 0.04
+            assert [own.item() for own in gone.float().mean(dim=1)] == pytest.approx([block_dropout / 2] * 3, abs=0.04)
+            assert gone.float().mean().item() == pytest.approx(block_dropout / 2, abs=0.02)
+        for h, expected, gone in zip(fused, kept, lost, strict=True):  # all of the block or nothing, and as it was
+            torch.testing.assert_close(h[~gone].float(), expected[~gone], rtol=0, atol=0.2 if bfloat16 else 0)
+    a_first, a_second = ((fused[0] == 0).all(dim=2) for fused in passes)
+    for masks in ((a_first, a_second), (a_first[0], a_first[1]), (a_first[1], a_first[2])):
+        both = (masks[0] & masks[1]).float().mean().item()  # drawn anew for each member and step
+        assert both == pytest.approx((block_dropout / 2) ** 2, abs=0.04)
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_a_row_of_no_block_a_teaches_branch_a_nothing(rate):
+    network, inputs = make_network(n_members=2, fusion="concat", head="linear", block_dropout=rate), make_inputs(60)
+    h_a, h_b = network.encode_members(*inputs)
+    for h in (h_a, h_b):
+        h.retain_grad()
+    network.encode_members = lambda x_a, x_b, mixing: (h_a, h_b)
+    seen = []
+    network.fusion.register_forward_pre_hook(lambda module, args: seen.extend(args))
+    scores = network(*inputs).scores
+    (scores * torch.randn_like(scores)).sum().backward()
+    for h, given in zip((h_a, h_b), seen, strict=True):
+        gone = (given == 0).all(dim=2)
+        assert gone.any()
+        assert torch.equal(h.grad.any(dim=2), ~gone)
+
+
+@pytest.mark.parametrize(("block_dropout", "training"), [(0.5, False), (0, True), (0, False)])
+def test_no_block_is_lost_otherwise(block_dropout, training):
+    network = make_network(n_members=2, block_dropout=block_dropout).train(training)
+    inputs = make_inputs(300)
+    torch.manual_seed(1)
+    fused = fused_inputs(network, inputs)
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(3))  # nothing was drawn
+    for h, expected in zip(fused, network.encode_members(*inputs), strict=True):
+        assert torch.equal(h, expected)
+
+
+def test_predictions_lose_no_block_even_in_training_mode():
+    network, inputs = make_network(n_members=2).train(), make_inputs(300)
+    expected = network.eval().member_scores(*inputs)
+    assert torch.equal(network.train().member_scores(*inputs), expected)
+    assert torch.equal(network.embed(*inputs), network.eval().embed(*inputs))
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -185,7 +340,7 @@ def test_standardised_inside_or_before_is_the_same(n_members):
 
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_mixes_the_scaled_rows_of_both_blocks(n_members):
-    inside, before = make_network(n_members=n_members), make_network(n_members=n_members, standardize=False)
+    inside, before = (make_network(n_members=n_members, block_dropout=0, standardize=s) for s in (True, False))
     before.load_state_dict({name: value for name, value in inside.state_dict().items() if "scaler" not in name})
     inputs, partner, share = make_inputs(), torch.tensor([1, 2, 3, 0, 4, 7, 5, 6]), torch.rand(8, 1) / 2 + 0.5
     scaled = (inside.scaler_a(inputs[0]), inside.scaler_b(inputs[1]))
@@ -211,7 +366,7 @@ def test_every_parameter_of_every_member_learns(n_members):
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_bfloat16_rounds_in_training_only(n_members, normalization):
-    arguments = {"n_members": n_members, "normalization": normalization}
+    arguments = {"n_members": n_members, "normalization": normalization, "block_dropout": 0}
     inputs, exact, rounded = make_inputs(), make_network(**arguments), make_network(bfloat16=True, **arguments)
     rounded.load_state_dict(exact.state_dict())
     for network in (exact, rounded):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
-from skdual.training.calibration import fit_temperature, held_out_folds, held_out_scores
+from skdual.training.calibration import fit_view_weights, held_out_folds, held_out_scores
 
 # folds
 
@@ -98,13 +98,15 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
     network.eval()
     assert_array_equal(held_out, [row for row in range(150) if 0 <= folds[row] < network.n_members])
     assert len(held_out) == pytest.approx(150 * network.n_members / 8, abs=4)
-    for row, got in zip(held_out, scores, strict=True):
+    assert scores.shape == (3, len(held_out), 3)
+    for row, got in zip(held_out, scores.swapaxes(0, 1), strict=True):
         x = torch.from_numpy(X[row : row + 1])
         with torch.no_grad():
-            every = network.member_scores(x[:, :7], x[:, 7:])[:, 0].numpy()
+            every = network.member_scores(x[:, :7], x[:, 7:])[:, :, 0].numpy()
         assert_allclose(got, every[folds[row]], rtol=1e-4, atol=1e-4)
         others = np.delete(every, folds[row], axis=0)
         assert np.abs(others - every[folds[row]]).max() > 1e-3  # members differ: the test can tell them apart
+        assert np.abs(np.diff(got, axis=0)).max(axis=1).min() > 1e-3  # and so do views
 
 
 def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
@@ -117,20 +119,21 @@ def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
     assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
 
-# temperature
+# weights of the views
 
 
-def log_loss_by_hand(scores, codes, weight, temperature):
+def log_loss_by_hand(scores, codes, weight, view_weights):
     """Weighted log loss of the rows, and that of one more row whose label is drawn evenly and scored like any."""
     total = further = 0.0
-    for row, code in zip(scores.tolist(), codes, strict=True):
-        scaled = [score / temperature for score in row]
-        highest = max(scaled)
-        log_sum = highest + math.log(sum(math.exp(score - highest) for score in scaled))
-        log_proba = [score - log_sum for score in scaled]
+    for row, code in enumerate(codes):
+        scaled = np.zeros(scores.shape[2])
+        for view_weight, of_view in zip(view_weights, scores, strict=True):
+            scaled += view_weight * of_view[row]
+        highest = scaled.max()
+        log_proba = scaled - highest - math.log(sum(math.exp(score - highest) for score in scaled))
         total -= weight[code] * log_proba[code]
-        further -= sum(log_proba) / len(log_proba)
-    return total + further / len(scores)
+        further -= log_proba.mean()
+    return total + further / len(codes)
 
 
 def simulated(n, n_classes, temperature, seed=0):
@@ -141,23 +144,90 @@ def simulated(n, n_classes, temperature, seed=0):
     return temperature * logits, (logits + gumbel).argmax(axis=1)
 
 
+def simulated_views(n, n_classes, view_weights, seed=0):
+    """Independent scores of each view, and labels that are drawn by their sum with these weights."""
+    rng = np.random.default_rng(seed)
+    scores = 2 * rng.normal(size=(len(view_weights), n, n_classes))
+    logits = np.tensordot(view_weights, scores, axes=1)
+    return scores, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+
+
+def fitted_temperature(scores, codes, weight):
+    """Of one view."""
+    view_weights = fit_view_weights(scores[None], codes, weight)
+    assert view_weights.shape == (1,)
+    return 1 / view_weights[0]
+
+
 @pytest.mark.parametrize("truth", [0.2, 1.0, 7.0])
 @pytest.mark.parametrize("weight", [(1.0, 1.0, 1.0), (0.2, 3.0, 0.8), (0.0, 1.0, 2.0)])
-def test_the_temperature_is_the_best_of_a_grid(truth, weight):
+def test_the_temperature_of_one_view_is_the_best_of_a_grid(truth, weight):
     scores, codes = simulated(60, 3, truth)
     weight = np.array(weight)
-    fitted = fit_temperature(scores.astype(np.float32), codes, weight)
+    fitted = fitted_temperature(scores.astype(np.float32), codes, weight)
     grid = np.geomspace(0.05, 50, 1001)  # steps of 0.7 %
-    losses = [log_loss_by_hand(scores, codes, weight, temperature) for temperature in grid]
+    losses = [log_loss_by_hand(scores[None], codes, weight, [1 / temperature]) for temperature in grid]
     assert fitted == pytest.approx(grid[np.argmin(losses)], rel=0.007)
     assert 0.05 < fitted < 50
-    assert log_loss_by_hand(scores, codes, weight, fitted) <= min(losses) + 1e-4
+    assert log_loss_by_hand(scores[None], codes, weight, [1 / fitted]) <= min(losses) + 1e-4
+
+
+@pytest.mark.parametrize("weight", [(1.0, 1.0, 1.0), (0.2, 3.0, 0.8), (0.0, 1.0, 2.0)])
+@pytest.mark.parametrize("truth", [(1.0, 0.5, 0.2), (0.0, 1.5, 0.7), (0.4, 0.0, 0.0)])
+def test_the_weights_of_three_views_are_the_best_there_are(truth, weight):
+    """Against a grid, and against a search without gradients from the best of it."""
+    scores, codes = simulated_views(40, 3, truth)
+    weight = np.array(weight)
+    fitted = fit_view_weights(scores.astype(np.float32), codes, weight)
+    assert fitted.shape == (3,)
+    assert fitted.min() >= 0
+    least = log_loss_by_hand(scores, codes, weight, fitted)
+    steps = np.arange(0, 4, 0.5)
+    grid = [(a, b, c) for a in steps for b in steps for c in steps]
+    losses = [log_loss_by_hand(scores, codes, weight, point) for point in grid]
+    assert least <= min(losses) + 1e-6
+    start = np.sqrt(np.add(grid[np.argmin(losses)], 0.1))
+    found = minimize(
+        lambda roots: log_loss_by_hand(scores, codes, weight, roots**2),  # squares are not negative
+        start,
+        method="Nelder-Mead",
+        options={"xatol": 1e-5, "fatol": 1e-9, "maxiter": 2000},
+    )
+    assert found.success
+    assert least <= found.fun + 1e-6
+    assert_allclose(fitted, found.x**2, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("truth", [0.1, 0.5, 1.0, 3.0, 20.0])
 def test_a_known_temperature_is_found(truth):
     scores, codes = simulated(20_000, 4, truth)
-    assert fit_temperature(scores, codes, np.ones(4)) == pytest.approx(truth, rel=0.04)
+    assert fitted_temperature(scores, codes, np.ones(4)) == pytest.approx(truth, rel=0.04)
+
+
+@pytest.mark.parametrize("truth", [(1.0, 0.5, 0.2), (0.0, 0.3, 0.9), (0.1, 0.0, 0.0), (3.0, 2.0, 1.0)])
+def test_known_weights_are_found(truth):
+    scores, codes = simulated_views(20_000, 4, truth)
+    assert_allclose(fit_view_weights(scores, codes, np.ones(4)), truth, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("informative", [0, 1, 2])
+def test_the_weight_is_on_the_view_that_knows(informative):
+    """The others are noise, as large as what is known."""
+    truth = np.eye(3)[informative]
+    scores, codes = simulated_views(5000, 3, truth)
+    fitted = fit_view_weights(scores, codes, np.ones(3))
+    assert fitted[informative] == pytest.approx(1, rel=0.08)
+    assert fitted[informative] / fitted.sum() > 0.95
+
+
+def test_a_view_that_adds_only_noise_to_another_is_left_out():
+    """Scores by both blocks, of which one is noise: informative, but the other view knows it all without."""
+    (known, noise), codes = simulated_views(5000, 3, (1.0, 0.0))
+    fitted = fit_view_weights(np.stack([known + noise, noise, known]), codes, np.ones(3))
+    assert fitted[2] / fitted.sum() > 0.95
+    assert fitted[2] == pytest.approx(1, rel=0.08)
+    both_only = fit_view_weights((known + noise)[None], codes, np.ones(3))
+    assert 0.1 < both_only[0] < 0.8  # unsure, because it is often wrong
 
 
 @pytest.mark.parametrize("n", [5, 40, 1000])
@@ -167,24 +237,42 @@ def test_rows_that_are_all_right_are_as_sure_as_their_number_allows(n, n_classes
     one: n log p + log(p) / c + (1 - 1 / c) log((1 - p) / (c - 1)) has its maximum there."""
     codes = np.arange(n) % n_classes
     scores = np.eye(n_classes)[codes]
-    temperature = fit_temperature(scores, codes, np.ones(n_classes))
+    temperature = fitted_temperature(scores, codes, np.ones(n_classes))
     proba = math.exp(1 / temperature) / (math.exp(1 / temperature) + n_classes - 1)
     assert proba == pytest.approx((n + 1 / n_classes) / (n + 1), rel=1e-4)
     without = minimize_scalar(lambda t: math.log1p((n_classes - 1) * math.exp(-1 / t)), bounds=(0.05, 50)).x
     assert without < 0.06 < temperature  # certainty, but for the further row
+    three = fit_view_weights(np.stack([scores] * 3), codes, np.ones(n_classes))
+    assert three.sum() == pytest.approx(1 / temperature, rel=0.02)
 
 
-def test_the_temperature_ends_at_its_bounds():
+@pytest.mark.parametrize("scale", [1e-4, 1e-6])
+def test_the_weights_end_at_their_bounds(scale):
     codes = np.arange(10) % 2
     right = np.eye(2)[codes]
-    assert fit_temperature(1e-6 * right, codes, np.ones(2)) == pytest.approx(0.05, rel=1e-3)
-    assert fit_temperature(-100 * right, codes, np.ones(2)) == pytest.approx(50, rel=1e-3)
+    for n_views in (1, 3):
+        slight = fit_view_weights(np.stack([scale * right] * n_views), codes, np.ones(2))
+        assert_allclose(slight, [20] * n_views, rtol=1e-3)
+        wrong = fit_view_weights(np.stack([-100 * right] * n_views), codes, np.ones(2))
+        assert_allclose(wrong, [0.02, 0, 0][:n_views], rtol=1e-3)
+    # a view is heard through the lower bound on the sum only where none has anything to say
+    mixed = fit_view_weights(np.stack([-100 * right, right, -right]), codes, np.ones(2))
+    assert mixed[1] > 1
+    assert_allclose(mixed[[0, 2]], 0, atol=1e-3)
 
 
 def test_the_order_of_classes_does_not_matter_but_their_weight_does():
     scores, codes = simulated(200, 3, 2.0)
     scores[codes == 0] = -scores[codes == 0]  # class 0 is scored wrong throughout
-    expected = fit_temperature(scores, codes, np.array([1.0, 2.0, 3.0]))
-    turned = fit_temperature(scores[:, [2, 0, 1]], (codes + 1) % 3, np.array([3.0, 1.0, 2.0]))
+    expected = fitted_temperature(scores, codes, np.array([1.0, 2.0, 3.0]))
+    turned = fitted_temperature(scores[:, [2, 0, 1]], (codes + 1) % 3, np.array([3.0, 1.0, 2.0]))
     assert turned == pytest.approx(expected, rel=1e-9)
-    assert fit_temperature(scores, codes, np.array([0.1, 1.0, 1.0])) < expected / 1.2
+    assert fitted_temperature(scores, codes, np.array([0.1, 1.0, 1.0])) < expected / 1.2
+
+
+def test_the_order_of_views_does_not_matter():
+    scores, codes = simulated_views(300, 3, (0.6, 0.0, 1.2))
+    expected = fit_view_weights(scores, codes, np.array([1.0, 2.0, 3.0]))
+    for order in ([2, 0, 1], [1, 2, 0]):
+        turned = fit_view_weights(scores[order], codes, np.array([1.0, 2.0, 3.0]))
+        assert_allclose(turned, expected[order], rtol=1e-3, atol=1e-3)
