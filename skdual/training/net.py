@@ -130,7 +130,8 @@ class DualBranchNet(NeuralNetClassifier):
     def torch_compile(self, module, name):
         """Compile the forward pass in place, so that the module stays what it is and can be saved."""
         if self.compile and name == "module":
-            module.compile(**self.get_params_for("compile"))
+            # batches have two sizes, so two static graphs; inductor's dynamic ones trip over member axes' strides
+            module.compile(**{"dynamic": False, **self.get_params_for("compile")})
         return module
 
     # one fit
