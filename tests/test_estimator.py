@@ -64,6 +64,20 @@ def mean_log_loss(model, X, y):
     return np.mean([log_loss(y, softmax(scores, axis=1), labels=model.classes_) for scores in member_scores(model, X)])
 
 
+@pytest.fixture
+def rows_seen(monkeypatch):
+    """A dict with the numbers of the rows that a fit trains on and validates on, as ``train`` and ``valid``."""
+    seen = {}
+    original = DualBranchNet.partial_fit
+
+    def spy(net, rows, validation=None):
+        seen.update(train=rows.subset, valid=validation.subset)
+        return original(net, rows, validation=validation)
+
+    monkeypatch.setattr(DualBranchNet, "partial_fit", spy)
+    return seen
+
+
 class RaiseAt(Callback):
     """Raises an exception in the given epoch, from the given hook."""
 
@@ -396,24 +410,16 @@ def test_the_view_weights_are_fitted_on_held_out_rows(two_blocks, quick, block_d
     assert_array_equal(watched.view_weights_, model.view_weights_)
 
 
-def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, monkeypatch):
+def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, rows_seen):
     X, y = two_blocks
-    seen = {}
-    original = DualBranchNet.partial_fit
-
-    def spy(net, rows, validation=None):
-        seen.update(train=rows.subset, valid=validation.subset)
-        return original(net, rows, validation=validation)
-
-    monkeypatch.setattr(DualBranchNet, "partial_fit", spy)
     for n_members in (1, 3):
         model = model_of(quick, early_stopping=True, validation_fraction=0.3, n_members=n_members).fit(X, y)
         scores = scores_in_views(model, X)
         if n_members == 1:
-            chosen, fitted_on = scores[:, 0, seen["valid"]], seen["valid"]
+            chosen, fitted_on = scores[:, 0, rows_seen["valid"]], rows_seen["valid"]
         else:
             folds = np.full(150, -1)
-            folds[seen["train"]] = held_out_folds(codes_of(y[seen["train"]]), 3)
+            folds[rows_seen["train"]] = held_out_folds(codes_of(y[rows_seen["train"]]), 3)
             fitted_on = np.flatnonzero((folds >= 0) & (folds < 3))
             chosen = scores[:, folds[fitted_on], fitted_on]
         assert_view_weights(model, fit_view_weights(chosen, codes_of(y[fitted_on]), np.ones(3)))
@@ -777,18 +783,10 @@ def test_early_stopping_restores_the_best_weights(two_blocks, quick):
     assert_allclose(mean_log_loss(model, X[:50], noisy[::-1][:50]), min(losses), rtol=1e-5)
 
 
-def test_early_stopping_sets_a_stratified_part_aside(two_blocks, quick, monkeypatch):
+def test_early_stopping_sets_a_stratified_part_aside(two_blocks, quick, rows_seen):
     X, y = two_blocks
-    seen = {}
-    original = DualBranchNet.partial_fit
-
-    def spy(net, rows, validation=None):
-        seen.update(train=rows.subset, valid=validation.subset)
-        return original(net, rows, validation=validation)
-
-    monkeypatch.setattr(DualBranchNet, "partial_fit", spy)
     model_of(quick, early_stopping=True, validation_fraction=0.2).fit(X, y)
-    train, valid = seen["train"], seen["valid"]
+    train, valid = rows_seen["train"], rows_seen["valid"]
     assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(150))
     shares = [[np.mean(y[part] == label) for label in np.unique(y)] for part in (train, valid)]
     assert_allclose(*shares, atol=0.03)
@@ -876,6 +874,19 @@ def test_view_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     model.fit(X, y, X_val=X[:40], y_val=y[:40])
     assert_view_weights(model, fit_view_weights(scores_in_views(model, X[:40])[:, 0], codes_of(y[:40]), np.ones(3)))
     assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
+
+
+def test_a_warm_start_may_drop_blocks_more_or_less_often(two_blocks, quick):
+    X, y = two_blocks
+    fitted = model_of(quick, warm_start=True, n_members=1, dropout=0.0, mixup_alpha=0).fit(X, y)
+    rates = {}
+    for rate in (0.1, 0.9):
+        again = copy.deepcopy(fitted).set_params(block_dropout=rate).fit(X, y)
+        again.network_.train()
+        with torch.no_grad():
+            h_a = torch.ones(1, 4000, 1)
+            rates[rate] = (again.network_._drop_blocks(h_a, h_a)[0] == 0).float().mean().item()
+    assert_allclose([rates[0.1], rates[0.9]], [0.05, 0.45], atol=0.03)
 
 
 def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):

@@ -93,7 +93,8 @@ def _check_continuation(before, data, settings):
         raise ValueError("warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed.")
     for name, value in settings["module"].items():
         fitted = before.settings["module"][name]
-        if value != fitted and name not in _FREE_TO_CHANGE:
+        free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other views
+        if value != fitted and not free:
             raise ValueError(
                 f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
                 f"{value!r}; set warm_start=False to start anew."

@@ -62,7 +62,7 @@ def test_the_same_codes_give_the_same_folds_whatever_the_random_state():
     codes = shuffled_codes(30, 20, 10)
     np.random.seed(0)  # noqa: NPY002 - the global state must not matter
     expected = held_out_folds(codes, 4)
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)  # noqa: NPY002 - nor this one
     assert_array_equal(held_out_folds(codes.copy(), 4), expected)
 
 
