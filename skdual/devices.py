@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 _AUTO_ORDER = ("cuda", "mps", "xpu")
+_PINNING = ("cuda", "xpu")  # devices that copy page-locked memory while the host goes on
 
 
 def _backend(device_type):
@@ -71,6 +72,52 @@ def resolve_dtype(precision, data_dtype, device):
     if precision == "float64" or (precision == "auto" and data_dtype == np.float64 and device.type == "cpu"):
         return torch.float64
     return torch.float32
+
+
+def free_memory(device):
+    """Bytes free on an accelerator; None on the CPU, and where the device can't say."""
+    if device.type == "cpu":
+        return None
+    backend = _backend(device.type)
+    if device.type == "mps":
+        return backend.recommended_max_memory() - backend.driver_allocated_memory()
+    return backend.mem_get_info(device)[0] if hasattr(backend, "mem_get_info") else None
+
+
+def send(tensor, device, dtype=None):
+    """A CPU tensor on a device, pinned first and without waiting for it where the device can."""
+    tensor = tensor.to(dtype or tensor.dtype)  # cast first: fewer bytes travel, and MPS has no float64
+    pinned = device.type in _PINNING
+    if pinned:
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=pinned)  # MPS would read memory that is given back by then
+
+
+def send_together(batches, device):
+    """The arrays of several batches as tensors on a device, each place in a batch in one copy.
+
+    Parameters
+    ----------
+    batches : list of sequences of ndarray
+        Of the same length, and the same dtypes place by place.
+    device : torch.device
+
+    Returns
+    -------
+    sent : list of tuple of tensors
+    """
+    places = []
+    for arrays in zip(*batches, strict=True):
+        whole = send(torch.from_numpy(np.concatenate(arrays)), device)
+        places.append(whole.split([len(array) for array in arrays]))
+    return list(zip(*places, strict=True))
+
+
+def has_bfloat16_units(device):
+    """Whether a device multiplies matrices of bfloat16 much faster than of float32: CPUs with AMX, CUDA from 8.0 on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 def _random_state(device):

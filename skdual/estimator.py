@@ -107,7 +107,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         rows that makes.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
-        fewer than 400 steps (200 where one batch holds all rows).
+        fewer than 250 steps (125 where one batch holds all rows).
     learning_rate : float, default=0.002
         Peak learning rate of AdamW.
     weight_decay : float, default=0.01
@@ -129,7 +129,9 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         "auto" computes float64 data in float64 on the CPU and everything else in float32. "bfloat16" rounds the
-        products of the encoders while training; weights, losses and predictions stay float32.
+        products of the encoders while training; weights, losses and predictions stay float32. "auto" does so too where
+        a branch starts with at least 1,024 units and the device has units for it (CPUs with AMX, CUDA from
+        capability 8.0 on).
     compile : bool, default=False
         Compile the forward pass with torch.compile.
     random_state : int, RandomState instance or None, default=None

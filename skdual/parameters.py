@@ -21,6 +21,7 @@ WIDE_DROPOUT = (0.5, 0.2)
 NARROW_SIZES = (256, 128)
 """Widths of a branch whose block has fewer than 4 columns for each unit of the first wide layer, and at least 16."""
 
+_WIDE_PRODUCT = 1024
 _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
 
@@ -32,8 +33,8 @@ _MAX_MEMBER_ROWS = 100_000
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _MIN_EPOCHS = 40
-_MIN_STEPS = 400
-_MIN_FULL_BATCH_STEPS = 200
+_MIN_STEPS = 250
+_MIN_FULL_BATCH_STEPS = 125
 
 _positive_int = Interval(numbers.Integral, 1, None, closed="left")
 _fraction = Interval(numbers.Real, 0, 1, closed="left")
@@ -89,7 +90,7 @@ CONSTRAINTS = {
 }
 
 
-def settle(params, widths, codes, classes, n_train, zero_share):
+def settle(params, widths, codes, classes, n_train, zero_share, bfloat16_units=False):
     """Replace "auto" by values, check what depends on the data, and sort the parameters by their users.
 
     Parameters
@@ -105,6 +106,8 @@ def settle(params, widths, codes, classes, n_train, zero_share):
         Rows to train on, validation rows left out.
     zero_share : float
         Share of their cells that are 0.
+    bfloat16_units : bool, default=False
+        Whether the device has fast units for bfloat16, and float32 is what is computed in otherwise.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def settle(params, widths, codes, classes, n_train, zero_share):
             "hidden_layer_sizes": hidden_layer_sizes,
             "dropout": _dropout(params["dropout"], widths),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
-            "bfloat16": params["precision"] == "bfloat16",
+            "bfloat16": _bfloat16(params["precision"], hidden_layer_sizes, bfloat16_units),
             **{
                 name: params[name]
                 for name in (
@@ -232,6 +235,12 @@ def _n_members(value, widths, hidden_layer_sizes, n_train):
     return n_members
 
 
+def _bfloat16(precision, hidden_layer_sizes, bfloat16_units):
+    """Whether training rounds products to bfloat16; "auto" does where they are most of the work and it has units."""
+    wide = any(sizes[0] >= _WIDE_PRODUCT for sizes in hidden_layer_sizes)
+    return precision == "bfloat16" or (precision == "auto" and wide and bfloat16_units)
+
+
 def _mixup_alpha(value, zero_share):
     """As given; "auto" mixes no rows that are mostly zeros, of which the mean of two is not a likely third."""
     if value != "auto":
@@ -309,7 +318,7 @@ def _auto_batch_size(n_train):
 
 
 def _max_epochs(max_epochs, n_train, batch):
-    """At least 40 epochs, and as many as make 400 steps, or 200 where one batch holds all rows."""
+    """At least 40 epochs, and as many as make 250 steps, or 125 where one batch holds all rows."""
     if max_epochs != "auto":
         return int(max_epochs)
     joined = batch["classes_per_batch"] is None  # a last row alone joins the batch before it (ShuffledBatches)

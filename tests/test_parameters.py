@@ -21,6 +21,28 @@ def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_sha
     return settle(DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share)
 
 
+# precision
+
+
+@pytest.mark.parametrize("has_units", [False, True])
+@pytest.mark.parametrize(
+    ("precision", "sizes", "expected"),
+    [
+        ("auto", ((2048, 512), (512,)), "with units"),
+        ("auto", ((512,), (1024, 256)), "with units"),
+        ("auto", ((1023, 2048), (512,)), "never"),
+        ("bfloat16", ((64,), (64,)), "always"),
+        ("float32", ((2048, 512), (512,)), "never"),
+        ("float64", ((2048, 512), (512,)), "never"),
+    ],
+)
+def test_auto_rounds_wide_products_to_bfloat16_where_there_are_units_for_it(precision, sizes, expected, has_units):
+    estimator = DualBranchClassifier(precision=precision, hidden_layer_sizes=sizes)
+    params = estimator.get_params(deep=False)
+    module = settle(params, (40, 20), CODES, CLASSES, 100, 0.0, bfloat16_units=has_units)["module"]
+    assert module["bfloat16"] == (expected == "always" or (expected == "with units" and has_units))
+
+
 # widths and dropout
 
 

@@ -8,9 +8,9 @@ what is there already is not run again. The tables are printed and written to re
 default with its own variants (ablation.jsonl and .md), --noise the default on one block with the default on that block
 beside pure noise in place of the other (noise.jsonl and .md).
 
-Splits are stratified 80/20, random_state 0, 1, ...: 20 for sets under 300 rows and 5 for the rest, after the published
-one. Test rows choose nothing: no model here is tuned. Log loss and calibration use predict_proba; a support vector
-machine is scored by its own labels, and by Platt scaling for its probabilities.
+Splits are stratified 80/20, random_state 0, 1, ...: 20 for sets under 300 rows and 5 for the rest, and, beside peers,
+the published one first. Test rows choose nothing: no model here is tuned. Log loss and calibration use predict_proba;
+a support vector machine is scored by its own labels, and by Platt scaling for its probabilities.
 """
 
 import argparse
@@ -284,6 +284,7 @@ def main():
         if arguments.sets and path.stem not in arguments.sets.split(","):
             continue
         X, n_a, y, published = read(path)
+        published = None if kind != "results" else published
         for name, model, data in candidates(X, n_a, kind):
             if wanted and name not in wanted:
                 continue

@@ -1,11 +1,19 @@
 """Which rows go together: shuffled batches, class-aware batches, and the loader that fetches them."""
 
 import math
+from itertools import chain, islice
 
 import numpy as np
 
+from ..devices import send_together
+
 MAX_REPEATS = 4
 """How often class-aware batches may draw a row in one epoch (see :class:`ClassAwareBatches`)."""
+
+RUNS_MIXED = 256
+"""Runs of rows whose rows are shuffled among each other (see :class:`ShuffledBatches`)."""
+
+_SENT_AHEAD = 64
 
 
 class ShuffledBatches:
@@ -13,22 +21,43 @@ class ShuffledBatches:
 
     A last batch of one row joins the one before: it has no other row to be contrasted with, and batch
     normalisation cannot take it.
+
+    Parameters
+    ----------
+    n_rows : int
+    batch_size : int
+    random_generator : numpy.random.Generator
+    run_length : int, default=1
+        Rows that lie side by side and are read together: such runs are shuffled, and then the rows of every
+        ``RUNS_MIXED`` of them. 1 shuffles all rows.
     """
 
-    def __init__(self, n_rows, batch_size, random_generator):
+    def __init__(self, n_rows, batch_size, random_generator, run_length=1):
         self.n_rows = n_rows
         self.batch_size = batch_size
         self.random_generator = random_generator
+        self.run_length = run_length
 
     def __len__(self):
         full, rest = divmod(self.n_rows, self.batch_size)
         return max(1, full + (rest > (1 if self.batch_size > 1 else 0)))
 
     def __iter__(self):
-        order = self.random_generator.permutation(self.n_rows)
+        order = self._order()
         for number in range(len(self)):
             start = number * self.batch_size
             yield order[start:] if number == len(self) - 1 else order[start : start + self.batch_size]
+
+    def _order(self):
+        mixed_rows = RUNS_MIXED * self.run_length
+        if self.run_length == 1 or self.n_rows <= mixed_rows:
+            return self.random_generator.permutation(self.n_rows)
+        starts = self.random_generator.permutation(np.arange(0, self.n_rows, self.run_length))
+        order = (starts[:, None] + np.arange(self.run_length)).ravel()
+        order = order[order < self.n_rows]
+        for start in range(0, self.n_rows, mixed_rows):
+            self.random_generator.shuffle(order[start : start + mixed_rows])
+        return order
 
 
 class OrderedBatches:
@@ -135,15 +164,31 @@ class ClassAwareBatches:
 
 
 class BatchLoader:
-    """Fetches the batches of a sampler from a data set; iterating it is one epoch."""
+    """Fetches the batches of a sampler from a data set; iterating it is one epoch.
 
-    def __init__(self, rows, sampler):
+    What the host decides about the batches, their rows and what ``draws`` add, goes to the device for 64 of them at a
+    time, so that a step waits for no copy.
+
+    Parameters
+    ----------
+    rows : Rows
+    sampler : iterable of ndarray of int64
+    draws : sequence of callables, default=()
+        Each takes the row numbers of a batch and gives a tuple of arrays that are to go with it.
+    """
+
+    def __init__(self, rows, sampler, draws=()):
         self.rows = rows
         self.sampler = sampler
+        self.draws = draws
 
     def __len__(self):
         return len(self.sampler)
 
     def __iter__(self):
-        for numbers in self.sampler:
-            yield self.rows.fetch(numbers)
+        batches = iter(self.sampler)
+        while ahead := list(islice(batches, _SENT_AHEAD)):
+            arrays = [[rows, *chain.from_iterable(draw(rows) for draw in self.draws)] for rows in ahead]
+            sent = send_together(arrays, self.rows.device)
+            for rows, (numbers, *drawn) in zip(ahead, sent, strict=True):
+                yield self.rows.fetch(rows, numbers, drawn)

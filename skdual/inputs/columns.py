@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 _GRAMMAR = (
     "None, an int k (the first k columns | the rest; -k: the rest | the last k), a pair or a dict name -> "
@@ -163,17 +162,6 @@ class ColumnBlocks:
 
     def same_as(self, other):
         return all(np.array_equal(mine, theirs) for mine, theirs in zip(self.indices, other.indices, strict=True))
-
-    def split(self, x):
-        """The columns of a dense tensor (rows, columns) as the tensors of block A and of block B."""
-        return tuple(self._take(x, index) for index in self.indices)
-
-    @staticmethod
-    def _take(x, index):
-        start, stop = int(index[0]), int(index[0]) + len(index)
-        if np.array_equal(index, np.arange(start, stop)):
-            return x[:, start:stop]  # a view: the usual case of two runs of columns costs nothing
-        return x.index_select(1, torch.from_numpy(index).to(x.device, non_blocking=True))
 
 
 def resolve_blocks(blocks, X, n_features, feature_names):

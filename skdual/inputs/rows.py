@@ -1,5 +1,7 @@
-"""Rows of X, fetched by number as dense tensors on the device; the matrix itself is never copied or made dense."""
+"""A data set of rows of X, fetched by number; the matrix itself is never copied on the host or made dense."""
 
+import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +9,10 @@ import scipy.sparse as sp
 import torch
 from sklearn.preprocessing import StandardScaler
 
+from ..devices import send
+from .matrices import HostMatrix
+
+_RUN_BYTES = 2**20
 _CHUNK_CELLS = 2**24  # cells of X that are dense at one time outside training: 64 MiB of float32
 
 
@@ -21,11 +27,17 @@ class Batch:
         Class codes.
     rows : ndarray of int64 of shape (batch,)
         Numbers of the rows within the data set, on the host.
+    numbers : tensor of int64 of shape (batch,)
+        The same on the device.
+    drawn : sequence of tensors
+        What was drawn for the batch (see :class:`~skdual.inputs.batches.BatchLoader`).
     """
 
     blocks: tuple
     target: torch.Tensor | None
     rows: np.ndarray
+    numbers: torch.Tensor
+    drawn: Sequence = ()
 
     def __iter__(self):
         return iter((self.blocks, self.target))
@@ -46,15 +58,20 @@ class Rows(torch.utils.data.Dataset):
         Class codes.
     subset : ndarray of int64, optional
         Numbers of the rows of X that belong to the data set; all by default.
+    matrix : HostMatrix, ResidentDense or ResidentCSR, optional
+        What gives the rows of X; by default they come from the host.
     """
 
-    def __init__(self, X, columns, device, dtype, y=None, subset=None):
+    def __init__(self, X, columns, device, dtype, y=None, subset=None, matrix=None):
         self.X = X
         self.columns = columns
         self.device = device
-        self.dtype = dtype
         self.subset = subset
         self.y = y if y is None or subset is None else y[subset]
+        self._matrix = HostMatrix(X, device, dtype) if matrix is None else matrix
+        self._target = None if self.y is None else send(torch.from_numpy(self.y), device)
+        self._subset = None if subset is None else send(torch.from_numpy(subset), device)
+        self._places = [_place(index, device) for index in columns.indices]
 
     def __len__(self):
         return self.X.shape[0] if self.subset is None else len(self.subset)
@@ -63,12 +80,22 @@ class Rows(torch.utils.data.Dataset):
         batch = self.fetch(np.atleast_1d(row))
         return tuple(block[0] for block in batch.blocks), 0 if batch.target is None else batch.target[0]
 
-    def fetch(self, rows):
-        """The given rows (ndarray of int64) as a :class:`Batch` on the device."""
+    @property
+    def run_length(self):
+        """How many rows that lie side by side are worth reading together: 1, or 1 MiB of a file that is mapped."""
+        stored = self.X.data if sp.issparse(self.X) else self.X
+        if not _is_memory_mapped(stored):
+            return 1
+        return max(1, _RUN_BYTES * self.X.shape[0] // max(1, stored.nbytes))
+
+    def fetch(self, rows, numbers=None, drawn=()):
+        """A :class:`Batch` of the given rows (ndarray of int64), whose numbers may be on the device already."""
+        if numbers is None:
+            numbers = send(torch.from_numpy(rows), self.device)
         at = rows if self.subset is None else self.subset[rows]
-        x = self._sparse(at) if sp.issparse(self.X) else self._dense(at)
-        target = None if self.y is None else self._send(torch.from_numpy(self.y[rows]))
-        return Batch(self.columns.split(x), target, rows)
+        x = self._matrix.take(at, numbers if self._subset is None else self._subset[numbers])
+        blocks = tuple(x[:, p] if isinstance(p, slice) else x.index_select(1, p) for p in self._places)
+        return Batch(blocks, None if self._target is None else self._target[numbers], rows, numbers, drawn)
 
     def chunks(self, rows=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
@@ -78,23 +105,21 @@ class Rows(torch.utils.data.Dataset):
             stop = min(start + size, n_rows)
             yield np.arange(start, stop) if rows is None else rows[start:stop]
 
-    def _dense(self, at):
-        return self._send(torch.from_numpy(np.ascontiguousarray(self.X[at])), self.dtype)
 
-    def _sparse(self, at):
-        """Send three 1-D arrays and make the rows dense where they land."""
-        part = self.X[at]
-        n, p = part.shape
-        row = np.repeat(np.arange(n, dtype=np.int64), np.diff(part.indptr))
-        x = torch.zeros(n * p, dtype=self.dtype, device=self.device)
-        cell = self._send(torch.from_numpy(row * p + part.indices))
-        # accumulating, because a CSR matrix may hold a cell twice
-        x.index_put_((cell,), self._send(torch.from_numpy(part.data), self.dtype), accumulate=True)
-        return x.view(n, p)
+def _place(index, device):
+    """Columns as a slice, which costs no copy, where they lie side by side, or else as a tensor on the device."""
+    start, stop = int(index[0]), int(index[0]) + len(index)
+    if np.array_equal(index, np.arange(start, stop)):
+        return slice(start, stop)
+    return send(torch.from_numpy(index), device)
 
-    def _send(self, tensor, dtype=None):
-        # cast first: fewer bytes travel, and MPS has no float64
-        return tensor.to(dtype or tensor.dtype).to(self.device, non_blocking=True)
+
+def _is_memory_mapped(array):
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return isinstance(array, mmap.mmap)
 
 
 def zero_share(rows):

@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from .contrastive import contrastive_loss
 from .orthonormality import orthonormality_penalty
@@ -68,10 +67,7 @@ class CompositeLoss(nn.Module):
             ``loss``, their weighted sum, ``classification_loss`` and where they apply ``contrastive_loss`` and
             ``orthogonality_loss``, unweighted.
         """
-        per_row = self._cross_entropy(scores, target, class_weight)
-        if mixing is not None:
-            others = self._cross_entropy(scores, target[mixing.partner], class_weight)
-            per_row = torch.lerp(others, per_row, mixing.weight[:, 0])
+        per_row = self._cross_entropy(scores, self._shares(target, scores, class_weight, mixing))
         # divided by the rows and not by their weights, whose mean over the data is 1: else a batch of
         # heavy rows would count as much as a batch of light ones
         total = classification = _mean(per_row, trained)
@@ -94,13 +90,19 @@ class CompositeLoss(nn.Module):
             total = total + self.orthogonality_weight * orthogonality
         return {"loss": total, **terms}
 
-    def _cross_entropy(self, scores, target, class_weight):
-        """Weighted cross-entropy of every member and row, (n_members, batch)."""
-        n_members, n_rows, _ = scores.shape
-        per_row = F.cross_entropy(
-            scores.flatten(0, 1), target.repeat(n_members), reduction="none", label_smoothing=self.label_smoothing
-        )
-        return per_row.view(n_members, n_rows) * class_weight[target]
+    def _shares(self, target, scores, class_weight, mixing):
+        """Weight of every class in the cross-entropy of every row, (batch, n_classes)."""
+        n_classes = scores.shape[-1]
+        shares = (target[:, None] == torch.arange(n_classes, device=target.device)).to(scores.dtype)
+        if self.label_smoothing:
+            shares = (1 - self.label_smoothing) * shares + self.label_smoothing / n_classes
+        shares = shares * class_weight[target][:, None]
+        return shares if mixing is None else mixing(shares)
+
+    @staticmethod
+    def _cross_entropy(scores, shares):
+        """Cross-entropy of every member and row, (n_members, batch)."""
+        return -(torch.log_softmax(scores, dim=-1) * shares).sum(dim=-1)
 
 
 def _mean(values, counted):

@@ -30,15 +30,37 @@ def contrastive_loss(projections, ids, temperature, bank=None, trained=None):
     if bank is not None:
         candidates = torch.cat([projections, bank[0]], dim=-2)
         candidate_ids = torch.cat([ids, bank[1]])
-    logits = projections @ candidates.mT / temperature
     positive = ids[:, None] == candidate_ids
     positive.diagonal().fill_(False)
     if trained is not None:
-        # finite: where nothing is left of a row of logits, its log-sum-exp would have no gradient
-        logits = logits.masked_fill(~trained[..., None, :], torch.finfo(logits.dtype).min)
         positive = positive & trained[..., None, :]
-    # an anchor is no candidate for itself: its own logit leaves the sum and the positives
-    logits.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
-    n_positives = positive.sum(dim=-1)
-    pulled = torch.where(positive, logits, 0).sum(dim=-1) / n_positives.clamp_min(1)
-    return torch.where(n_positives > 0, torch.logsumexp(logits, dim=-1) - pulled, 0)
+    return _SupervisedContrast.apply(projections @ candidates.mT, positive, temperature, trained)
+
+
+class _SupervisedContrast(torch.autograd.Function):
+    """logsumexp_a(s_ia / t) - mean_p(s_ip / t) from similarities s, with the gradient in closed form.
+
+    d L_i / d s_ia = (softmax_a(s_i / t) - [a in P(i)] / |P(i)|) / t, and 0 where P(i) is empty. One matrix of this
+    size is kept for it, where autograd would keep one for every operation.
+    """
+
+    @staticmethod
+    def forward(ctx, similarities, positive, temperature, trained):
+        logits = similarities / temperature
+        if trained is not None:
+            # finite: where nothing is left of a row of logits, there would be no log-sum-exp
+            logits.masked_fill_(~trained[..., None, :], torch.finfo(logits.dtype).min)
+        # an anchor is no candidate for itself: its own logit leaves the sum and the positives
+        logits.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
+        n_positives = positive.sum(dim=-1, keepdim=True)
+        share = positive / n_positives.clamp_min(1).to(logits.dtype)
+        log_proba = torch.log_softmax(logits, dim=-1)
+        losses = -torch.where(positive, log_proba, 0).mul_(share).sum(dim=-1)
+        gradient = log_proba.exp_().mul_(n_positives > 0).sub_(share).div_(temperature)
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    def backward(ctx, grad_losses):
+        (gradient,) = ctx.saved_tensors
+        return grad_losses[..., None] * gradient, None, None, None

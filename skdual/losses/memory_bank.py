@@ -37,19 +37,27 @@ class MemoryBank:
         self._filled_rows = np.zeros(0, dtype=np.int64)
 
     def draw(self, rows):
-        """Up to ``size`` filled slots, without replacement, none of them of ``rows``.
+        """What the next batch is shown, and what of it is kept; to be called once for each batch, in their order.
+
+        The slots of the batch count as filled from then on.
+
+        Parameters
+        ----------
+        rows : ndarray of int64 of shape (batch,)
 
         Returns
         -------
-        (projections, ids, trained) or None
-            Tensors of shape (n_members, n_drawn, projection_dim), (n_drawn,) and, of bool, (n_members, n_drawn); None
-            where nothing can be drawn.
+        slots : ndarray of int64 of shape (n_drawn,)
+            Up to ``size`` filled slots, without replacement, none of them of ``rows``.
+        last : ndarray of int64
+            Place in the batch of every row, the later one of a row that is there twice.
         """
         slots = self._draw_slots(rows)
-        if not len(slots):
-            return None
-        at = torch.from_numpy(slots).to(self._projections.device, non_blocking=True)
-        return self._projections[:, at], self._ids[at], self._trained[:, at]
+        kept, place = np.unique(rows[::-1], return_index=True)
+        new = kept[~self._filled[kept]]
+        self._filled[new] = True
+        self._filled_rows = np.concatenate([self._filled_rows, new])
+        return slots, len(rows) - 1 - place
 
     def _draw_slots(self, rows):
         n_filled = len(self._filled_rows)
@@ -60,26 +68,32 @@ class MemoryBank:
         row = self._filled_rows[number]
         return (branch * self.n_rows + row)[~np.isin(row, rows)][: self.size]
 
-    def store(self, rows, projections, trained=None):
-        """Keep the projections of a batch; of a row twice the later stays.
+    def take(self, slots):
+        """What lies in the slots, a tensor of int64 on the device.
+
+        Returns
+        -------
+        (projections, ids, trained) or None
+            Tensors of shape (n_members, n_drawn, projection_dim), (n_drawn,) and, of bool, (n_members, n_drawn); None
+            where there are no slots.
+        """
+        return (self._projections[:, slots], self._ids[slots], self._trained[:, slots]) if len(slots) else None
+
+    def store(self, numbers, last, projections, trained=None):
+        """Keep the projections of a batch.
 
         Parameters
         ----------
-        rows : ndarray of int64 of shape (batch,)
+        numbers : tensor of int64 of shape (batch,)
+            Of its rows, on the device.
+        last : tensor of int64
+            As drawn for the batch.
         projections : pair of tensors of shape (n_members, batch, projection_dim)
         trained : tensor of bool of shape (n_members, batch), optional
             What each member may be shown again; all by default.
         """
-        last = len(rows) - 1 - np.unique(rows[::-1], return_index=True)[1]
-        kept = rows[last]
-        device = self._projections.device
-        position = torch.from_numpy(last).to(device, non_blocking=True)
-        slot = torch.from_numpy(kept).to(device, non_blocking=True)
         for branch, projection in enumerate(projections):
-            at = slot + branch * self.n_rows
-            self._projections.index_copy_(1, at, projection.detach()[:, position])
+            at = numbers[last] + branch * self.n_rows
+            self._projections.index_copy_(1, at, projection.detach()[:, last])
             if trained is not None:
-                self._trained.index_copy_(1, at, trained[:, position])
-        new = kept[~self._filled[kept]]
-        self._filled[new] = True
-        self._filled_rows = np.concatenate([self._filled_rows, new])
+                self._trained.index_copy_(1, at, trained[:, last])

@@ -26,9 +26,9 @@ def subspace_error(z, bases):
     """
     n_classes, subspace_dim, _ = bases.shape[-3:]
     coordinates = (z @ bases.flatten(-3, -2).mT).unflatten(-1, (n_classes, subspace_dim))
-    gram = bases @ bases.mT
-    twice_minus_gram = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - gram
-    explained = torch.einsum("...bci,...cij,...bcj->...bc", coordinates, twice_minus_gram, coordinates)
+    by_class = coordinates.transpose(-3, -2)
+    twice_minus_gram = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - bases @ bases.mT
+    explained = (by_class * (by_class @ twice_minus_gram)).sum(dim=-1).mT
     return z.square().sum(dim=-1, keepdim=True) - explained
 
 

@@ -1,9 +1,10 @@
 """Rows that members hold out, and how much of each view's scores makes the best probabilities of them."""
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+
+from .inference import in_chunks
 
 N_FOLDS = 8
 """Each member leaves one of so many folds out of its training."""
@@ -59,10 +60,8 @@ def held_out_scores(network, rows, folds):
     network.eval()
     held_out = np.flatnonzero((folds >= 0) & (folds < network.n_members))
     parts = []
-    with torch.no_grad():
-        for chunk in rows.chunks(held_out):
-            scores = network.member_scores(*rows.fetch(chunk).blocks).cpu().numpy()
-            parts.append(scores[folds[chunk], :, np.arange(len(chunk))].swapaxes(0, 1))
+    for chunk, (scores,) in in_chunks(network.member_scores, rows, held_out):
+        parts.append(scores[folds[chunk], :, np.arange(len(chunk))].swapaxes(0, 1))
     return np.concatenate(parts, axis=1), held_out
 
 

@@ -8,8 +8,9 @@ import torch
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
-from ..devices import isolated_random_state, resolve_dtype
+from ..devices import has_bfloat16_units, isolated_random_state, resolve_dtype
 from ..inputs.columns import ColumnBlocks
+from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
 from ..inputs.validation import check_range
 from ..losses import CompositeLoss
@@ -58,16 +59,25 @@ def fit_network(params, data, device, seed, before=None):
     train_rows = valid_rows = None
     if params["early_stopping"] and data.validation is None:
         train_rows, valid_rows = split_rows(data.y, params["validation_fraction"], seed)
-    training = Rows(data.X, data.columns, device, dtype, data.y, train_rows)
+    matrix = matrix_for_training(data.X, device, dtype)
+    training = Rows(data.X, data.columns, device, dtype, data.y, train_rows, matrix)
     validation = None
     if data.validation is not None:
         check_range(data.validation[0], dtype, "X_val")
         validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
     elif valid_rows is not None:
-        validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows)
+        validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows, matrix)
     if before is not None and params["n_members"] == "auto":
         params = {**params, "n_members": before.settings["module"]["n_members"]}
-    settings = settle(params, data.columns.widths, data.y, data.classes, len(training), zero_share(training))
+    settings = settle(
+        params,
+        data.columns.widths,
+        data.y,
+        data.classes,
+        len(training),
+        zero_share(training),
+        bfloat16_units=dtype == torch.float32 and has_bfloat16_units(device),
+    )
     if before is not None:
         _check_continuation(before, data, settings)
     with isolated_random_state(device, seed):

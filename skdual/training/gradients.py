@@ -15,5 +15,6 @@ def clip_gradients(parameters, max_norm):
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
     factor = (max_norm / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp_max(1)
+    by_ndim = {ndim: factor.view(-1, *(1,) * (ndim - 1)) for ndim in {gradient.ndim for gradient in gradients}}
     for gradient in gradients:
-        gradient.mul_(factor.view(-1, *(1 for _ in gradient.shape[1:])))
+        gradient.mul_(by_ndim[gradient.ndim])

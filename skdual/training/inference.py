@@ -4,10 +4,53 @@ import numpy as np
 import torch
 
 
+def in_chunks(compute, rows, numbers=None):
+    """Apply a function to the blocks of all rows, chunk by chunk; memory is bounded by one chunk and the results.
+
+    A device that runs out of memory gets chunks of half the size from there on.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes both blocks of a chunk and gives a tensor, or a tuple of tensors.
+    rows : Rows
+    numbers : ndarray of int64, optional
+        The rows to run over; all by default.
+
+    Yields
+    ------
+    chunk : ndarray of int64
+        Numbers of the chunk's rows.
+    results : tuple of ndarray
+    """
+    size = None
+    for chunk in rows.chunks(numbers):
+        start = 0
+        while start < len(chunk):
+            part = chunk[start : start + (size or len(chunk))]
+            results = _unless_out_of_memory(compute, rows, part)
+            if results is None:
+                size = len(part) // 2
+            else:
+                yield part, results
+                start += len(part)
+
+
+def _unless_out_of_memory(compute, rows, part):
+    """The results as arrays, or None; in a function of its own, so that nothing of the failure is kept alive."""
+    try:
+        with torch.no_grad():
+            results = compute(*rows.fetch(part).blocks)
+        return tuple(tensor.cpu().numpy() for tensor in (results if isinstance(results, tuple) else (results,)))
+    except RuntimeError as error:
+        # of any device: only CUDA's is always a torch.OutOfMemoryError
+        if len(part) == 1 or "out of memory" not in str(error).lower():
+            raise
+        return None
+
+
 def run_in_chunks(network, method, rows):
     """Apply a method of the network to all rows.
-
-    Memory is bounded by one chunk and the result.
 
     Parameters
     ----------
@@ -21,11 +64,6 @@ def run_in_chunks(network, method, rows):
     result : ndarray, or tuple of ndarray
     """
     network.eval()
-    parts = []
-    with torch.no_grad():
-        for chunk in rows.chunks():
-            result = getattr(network, method)(*rows.fetch(chunk).blocks)
-            several = isinstance(result, tuple)
-            parts.append([tensor.cpu().numpy() for tensor in (result if several else (result,))])
+    parts = [results for _, results in in_chunks(getattr(network, method), rows)]
     joined = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    return joined if several else joined[0]
+    return joined if len(joined) > 1 else joined[0]

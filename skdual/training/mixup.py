@@ -39,13 +39,11 @@ class Mixup:
         self.alpha = alpha
         self.random_generator = random_generator
 
-    def draw(self, n_rows, device, dtype):
-        """A :class:`Mixing` for a batch of ``n_rows``."""
+    def draw(self, rows):
+        """Partners (int64) and weights (float32) of the rows of a batch, each an ndarray of shape (batch,)."""
+        n_rows = len(rows)
         mixed = self.random_generator.random(n_rows) < MIXED_SHARE
         share = self.random_generator.beta(self.alpha, self.alpha, n_rows)
-        weight = np.where(mixed, np.maximum(share, 1 - share), 1.0)[:, None]
+        weight = np.where(mixed, np.maximum(share, 1 - share), 1.0)
         partner = np.where(mixed, self.random_generator.permutation(n_rows), np.arange(n_rows))
-        return Mixing(
-            torch.from_numpy(partner).to(device, non_blocking=True),
-            torch.from_numpy(weight).to(dtype).to(device, non_blocking=True),
-        )
+        return partner, weight.astype(np.float32)

@@ -15,7 +15,7 @@ from ..losses.memory_bank import MemoryBank
 from .calibration import held_out_folds
 from .gradients import clip_gradients
 from .means import TermMeans
-from .mixup import Mixup
+from .mixup import Mixing, Mixup
 from .schedule import WarmupCosine
 from .weights import KeptWeights
 
@@ -153,13 +153,14 @@ class DualBranchNet(NeuralNetClassifier):
     def fit_loop(self, X, y=None, epochs=None, *, validation=None):
         epochs = self.max_epochs if epochs is None else epochs
         order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(3))
-        loader = BatchLoader(X, self._sampler(X, order))
+        self._mixup = Mixup(self.mixup_alpha, mixes) if self.mixup_alpha else None
+        self._bank = self._new_bank(X, draws)
+        drawing = [source.draw for source in (self._mixup, self._bank) if source is not None]
+        loader = BatchLoader(X, self._sampler(X, order), drawing)
         watched = None if validation is None else BatchLoader(validation, OrderedBatches(len(validation), 1024))
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         self._trained = self._rows_of_members(X)
-        self._bank = self._new_bank(X, draws)
-        self._mixup = Mixup(self.mixup_alpha, mixes) if self.mixup_alpha else None
         self._kept = KeptWeights(self.module_)
         best = math.inf
         data_sets = {"dataset_train": X, "dataset_valid": validation}
@@ -209,7 +210,7 @@ class DualBranchNet(NeuralNetClassifier):
     def _sampler(self, rows, random_generator):
         if self.sampling == "class_aware":
             return ClassAwareBatches(rows.y, self.classes_per_batch, self.samples_per_class, random_generator)
-        return ShuffledBatches(len(rows), self.batch_size, random_generator)
+        return ShuffledBatches(len(rows), self.batch_size, random_generator, rows.run_length)
 
     def _sampling_corrected_weight(self, rows, sampler):
         """Class weights over sampling frequencies, so that resampled batches leave the priors as they are."""
@@ -273,9 +274,12 @@ class DualBranchNet(NeuralNetClassifier):
         if not self.module_.training:  # a callback may have predicted in between
             self._set_training(True)
         self.optimizer_.zero_grad(set_to_none=True)
-        mixing = self._draw_mixing(batch)
+        drawn = iter(batch.drawn)  # by the mixup and the bank, in this order, where there are such
+        mixing = None if self._mixup is None else Mixing(next(drawn), next(drawn).to(self.dtype)[:, None])
+        slots, last = (None, None) if self._bank is None else (next(drawn), next(drawn))
+        shown = None if self._bank is None else self._bank.take(slots)
         trained = self._trained_rows(batch, mixing)
-        terms, output = self._loss_terms(batch, self._class_weight, mixing, trained, self._bank)
+        terms, output = self._loss_terms(batch, self._class_weight, mixing, trained, shown)
         (terms["loss"] * self.module_.n_members).backward()  # each member's own loss, as if it were alone
         self.notify(
             "on_grad_computed",
@@ -290,7 +294,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.optimizer_.step()
         self._schedule.step()
         if self._bank is not None:
-            self._bank.store(batch.rows, output.projections, trained)
+            self._bank.store(batch.numbers, last, output.projections, trained)
         return {"loss": terms["loss"].detach(), "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
     def validation_step(self, batch, **fit_params):
@@ -299,25 +303,17 @@ class DualBranchNet(NeuralNetClassifier):
             terms, output = self._loss_terms(batch, self.criterion_.class_weight)
         return {"loss": terms["loss"], "y_pred": output.scores.mean(dim=0), "terms": terms}
 
-    def _draw_mixing(self, batch):
-        if self._mixup is None:
-            return None
-        return self._mixup.draw(len(batch.rows), batch.target.device, self.dtype)
-
     def _trained_rows(self, batch, mixing):
         """Which rows of a batch each member trains on, (n_members, batch); None where all train on all."""
         if self.module_.n_members == 1:
             return None
-        trained = self._trained[:, self._numbers(batch)]
+        trained = self._trained[:, batch.numbers]
         # nothing of a held-out row may reach its member
         return trained if mixing is None else trained & trained[:, mixing.partner]
 
-    def _numbers(self, batch):
-        return torch.from_numpy(batch.rows).to(batch.target.device, non_blocking=True)
-
     def _loss_terms(self, batch, class_weight, mixing=None, trained=None, bank=None):
         output = self.module_(*batch.blocks, mixing)
-        ids = None if output.projections is None else self.criterion_.ids(batch.target, self._numbers(batch))
+        ids = None if output.projections is None else self.criterion_.ids(batch.target, batch.numbers)
         terms = self.criterion_(
             output.scores,
             batch.target,
@@ -326,7 +322,7 @@ class DualBranchNet(NeuralNetClassifier):
             trained,
             output.projections,
             ids,
-            None if bank is None else bank.draw(batch.rows),
+            bank,
             getattr(self.module_.head, "bases", None),
         )
         return terms, output

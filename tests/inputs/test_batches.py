@@ -6,6 +6,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skdual.inputs import batches as module
 from skdual.inputs.batches import MAX_REPEATS, BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
@@ -38,18 +39,25 @@ def naive_sizes(n, size):
     return sizes
 
 
+of_run_length = pytest.mark.parametrize("run_length", [1, 2, 5, 70])
+
+
+@of_run_length
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 100])
-def test_shuffled_batches_are_full_but_for_the_last_and_none_is_a_lone_row(size):
+def test_shuffled_batches_are_full_but_for_the_last_and_none_is_a_lone_row(size, run_length, monkeypatch):
+    monkeypatch.setattr(module, "RUNS_MIXED", 3)
     for n in range(1, 60):
-        batches = ShuffledBatches(n, size, np.random.default_rng(0))
+        batches = ShuffledBatches(n, size, np.random.default_rng(0), run_length)
         assert [len(batch) for batch in batches] == naive_sizes(n, size)
         assert len(batches) == len(naive_sizes(n, size))
 
 
+@of_run_length
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 100])
-def test_shuffled_batches_hold_every_row_once_an_epoch(size):
+def test_shuffled_batches_hold_every_row_once_an_epoch(size, run_length, monkeypatch):
+    monkeypatch.setattr(module, "RUNS_MIXED", 3)
     for n in range(1, 60):
-        batches = ShuffledBatches(n, size, np.random.default_rng(0))
+        batches = ShuffledBatches(n, size, np.random.default_rng(0), run_length)
         for _ in range(2):
             assert_array_equal(np.sort(np.concatenate(list(batches))), np.arange(n))
 
@@ -59,6 +67,53 @@ def test_shuffled_batches_bring_a_row_to_every_place():
     orders = np.array([np.concatenate(list(batches)) for _ in range(2000)])
     share = (orders[:, :, None] == np.arange(5)).mean(axis=0)
     assert_allclose(share, 0.2, atol=0.05)  # 5 standard errors and more
+
+
+def orders(n_rows, run_length, n_epochs=1):
+    batches = ShuffledBatches(n_rows, 7, np.random.default_rng(0), run_length)
+    return np.array([np.concatenate(list(batches)) for _ in range(n_epochs)])
+
+
+def test_runs_of_rows_bring_a_row_to_every_place_too(monkeypatch):
+    monkeypatch.setattr(module, "RUNS_MIXED", 2)
+    share = (orders(12, 2, 4000)[:, :, None] == np.arange(12)).mean(axis=0)
+    assert_allclose(share, 1 / 12, atol=0.025)  # 5 standard errors and more
+
+
+@pytest.mark.parametrize("n_rows", [1000, 1003, 999])
+@pytest.mark.parametrize(("run_length", "mixed"), [(10, 4), (10, 1), (3, 20), (50, 2)])
+def test_rows_come_from_few_runs_at_a_time(n_rows, run_length, mixed, monkeypatch):
+    monkeypatch.setattr(module, "RUNS_MIXED", mixed)
+    (order,) = orders(n_rows, run_length)
+    windows = [order[start : start + mixed * run_length] for start in range(0, n_rows, mixed * run_length)]
+    for rows in windows:
+        assert len(np.unique(rows // run_length)) <= mixed + 1  # a short run shifts those after it
+    # and the runs of a window lie anywhere, its rows in no order
+    assert len({tuple(np.unique(rows // run_length)) for rows in windows}) == len(windows)
+    firsts = [rows.min() for rows in windows]
+    assert firsts != sorted(firsts)
+    neighbours = np.diff(order) == 1
+    assert neighbours.mean() < (0.2 if mixed * run_length > 10 else 0.4)
+
+
+def test_epochs_of_runs_differ(monkeypatch):
+    monkeypatch.setattr(module, "RUNS_MIXED", 2)
+    first, second = orders(100, 5, 2)
+    assert len({tuple(first), tuple(second)}) == 2
+    # in which runs go together too
+    pairs = [
+        {tuple(np.unique(order[start : start + 10] // 5)) for start in range(0, 100, 10)} for order in (first, second)
+    ]
+    assert pairs[0] != pairs[1]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "run_length", "plain"), [(60, 20, True), (61, 20, False), (5, 70, True), (61, 1, True)]
+)
+def test_as_many_rows_as_are_mixed_anyway_are_all_shuffled(n_rows, run_length, plain, monkeypatch):
+    monkeypatch.setattr(module, "RUNS_MIXED", 3)
+    expected = np.random.default_rng(0).permutation(n_rows)
+    assert np.array_equal(orders(n_rows, run_length)[0], expected) == plain
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 4), (8, 4), (9, 4), (10, 4), (5, 1), (3, 10)])
@@ -204,3 +259,52 @@ def test_the_loader_fetches_what_the_sampler_draws():
     assert len(loader) == len(batches)
     for batch, numbers in zip(batches, drawn, strict=True):
         assert_array_equal(torch.cat(batch.blocks, dim=1), X[numbers])
+        assert_array_equal(batch.rows, numbers)
+        assert_array_equal(batch.numbers, numbers)
+        assert len(batch.drawn) == 0
+
+
+@pytest.mark.parametrize("n_batches", [1, 63, 64, 65, 130])
+def test_what_is_drawn_for_a_batch_goes_with_it(n_batches):
+    """However many batches are drawn ahead, each source is asked once for every batch, in their order."""
+    rows = Rows(
+        np.zeros((500, 2)), ColumnBlocks(("a", "b"), (np.array([0]), np.array([1]))), torch.device("cpu"), torch.float64
+    )
+    sampler = [np.random.default_rng(seed).permutation(500)[: 1 + seed % 5] for seed in range(n_batches)]
+    asked = [[], []]
+
+    def pair(numbers):
+        asked[0].append(numbers)
+        return numbers * 2, np.full(len(asked[0]) % 3, len(asked[0]), dtype=np.float32)  # now and then nothing
+
+    def single(numbers):
+        asked[1].append(numbers)
+        return (-numbers,)
+
+    for _ in range(2):
+        for of_source in asked:
+            of_source.clear()
+        batches = list(BatchLoader(rows, sampler, [pair, single]))
+        assert len(batches) == n_batches
+        for of_source in asked:
+            assert all(np.array_equal(*both) for both in zip(of_source, sampler, strict=True))
+        for number, (batch, numbers) in enumerate(zip(batches, sampler, strict=True), start=1):
+            assert_array_equal(batch.rows, numbers)
+            twice, counted, minus = batch.drawn
+            assert_array_equal(twice, numbers * 2)
+            assert counted.dtype == torch.float32
+            assert counted.tolist() == [number] * (number % 3)
+            assert_array_equal(minus, -numbers)
+
+
+def test_batches_are_drawn_when_they_are_needed():
+    """64 at a time, so that an epoch that is cut short has not drawn all."""
+    rows = Rows(
+        np.zeros((500, 2)), ColumnBlocks(("a", "b"), (np.array([0]), np.array([1]))), torch.device("cpu"), torch.float64
+    )
+    asked = []
+    loader = BatchLoader(
+        rows, ShuffledBatches(500, 2, np.random.default_rng(0)), [lambda numbers: asked.append(1) or ()]
+    )
+    for number, _ in enumerate(loader):
+        assert len(asked) == min(250, 64 * (number // 64 + 1))

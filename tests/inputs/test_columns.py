@@ -5,13 +5,12 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 
 from skdual import DualBranchClassifier, from_prefix, join_blocks
-from skdual.inputs.columns import ColumnBlocks, resolve_blocks
+from skdual.inputs.columns import resolve_blocks
 
 # every cell holds the number of its column, so that whoever selects columns tells which they were
 ARRAY = np.tile(np.arange(6.0), (2, 1))
@@ -275,24 +274,6 @@ def test_join_blocks_keeps_rows_that_share_a_label():
 def test_join_blocks_refuses_what_does_not_fit_together(a, b, error, message):
     with pytest.raises(error, match=message):
         join_blocks(a, b)
-
-
-@pytest.mark.parametrize(
-    "index",
-    [[0, 1], [3, 4, 5], [2], [5], [0, 2, 4], [4, 5, 3], [2, 1, 0], [0, 1, 2, 4], [1, 2, 2]],
-    ids=str,
-)
-def test_split_takes_the_columns_numpy_takes(index):
-    x = torch.from_numpy(RNG.normal(size=(4, 6)))
-    a, b = ColumnBlocks(("a", "b"), (np.array(index), np.array([5, 0]))).split(x)
-    assert_array_equal(a, x.numpy()[:, index])
-    assert_array_equal(b, x.numpy()[:, [5, 0]])
-
-
-def test_split_of_runs_of_columns_copies_nothing():
-    x = torch.zeros(4, 6)
-    for block in resolve(2, ARRAY).split(x):
-        assert np.shares_memory(block.numpy(), x.numpy())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
+from skdual.network import DualBranchNetwork
 from skdual.training.calibration import fit_view_weights, held_out_folds, held_out_scores
 
 # folds
@@ -117,6 +118,27 @@ def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
     expected, same = held_out_scores(fitted.network_, rows_of(X[subset], codes[subset]), folds)
     assert_array_equal(held_out, same)
     assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted, two_blocks, monkeypatch):
+    X, y = two_blocks
+    codes = np.unique(y, return_inverse=True)[1]
+    folds, rows = held_out_folds(codes, fitted.n_members), rows_of(X, codes)
+    expected, numbers = held_out_scores(fitted.network_, rows, folds)
+    original, n_rows = DualBranchNetwork.member_scores, []
+
+    def limited(network, x_a, x_b):
+        n_rows.append(len(x_a))
+        if len(x_a) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(network, x_a, x_b)
+
+    monkeypatch.setattr(DualBranchNetwork, "member_scores", limited)
+    scores, held_out = held_out_scores(fitted.network_, rows, folds)
+    assert n_rows[0] == len(numbers) > 10
+    assert max(n_rows[-4:]) <= 10
+    assert_array_equal(held_out, numbers)
+    assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
 # weights of the views

@@ -4,7 +4,7 @@ import naive
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
@@ -61,8 +61,8 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, m
     params |= {"mixup_alpha": mixup_alpha, "block_dropout": 0}
     original = Mixup.draw
 
-    def draw(mixup, n_rows, device, dtype):
-        mixed.append(original(mixup, n_rows, device, dtype))
+    def draw(mixup, rows):
+        mixed.append(original(mixup, rows))
         return mixed[-1]
 
     def note(net, kwargs):
@@ -85,7 +85,8 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, m
         rows = other = orders[step]
         share = np.ones((150, 1))
         if mixup_alpha:
-            other, share = rows[mixed[step].partner.numpy()], mixed[step].weight.numpy()
+            partner, weight = mixed[step]
+            other, share = rows[partner], weight.astype(np.float64)[:, None]
         x = torch.from_numpy(share * scaled[rows] + (1 - share) * scaled[other])
         target = share * np.eye(3)[codes[rows]] + (1 - share) * np.eye(3)[codes[other]]
         for group in optimizer.param_groups:
@@ -174,21 +175,32 @@ def test_members_pull_and_push_the_rows_of_their_own_training_only(two_blocks, q
     assert_allclose(model.history_[0]["contrastive_loss"], np.mean(means), rtol=1e-5)
 
 
-def test_the_bank_is_drawn_before_it_is_filled_and_starts_empty_with_every_fit(two_blocks, quick, monkeypatch):
-    drawn = []
-    original = MemoryBank.draw
+def test_the_bank_shows_what_is_stored_and_starts_empty_with_every_fit(two_blocks, quick, monkeypatch):
+    """Slots are drawn for many batches ahead, but none is shown before its projection is there, and that the latest."""
+    shown, stored = [], {}
+    take, store = MemoryBank.take, MemoryBank.store
 
-    def spy(bank, rows):
-        result = original(bank, rows)
-        drawn.append(0 if result is None else len(result[1]))
+    def spy_on_take(bank, slots):
+        result = take(bank, slots)
+        shown.append(0 if result is None else len(result[1]))
+        expected = [stored[bank][slot] for slot in slots.tolist()]
+        if expected:
+            assert_array_equal(result[0].numpy(), np.stack(expected, axis=1))
         return result
 
-    monkeypatch.setattr(MemoryBank, "draw", spy)
+    def spy_on_store(bank, numbers, last, projections, trained):
+        for branch, of_branch in enumerate(projections):
+            for place, row in enumerate(numbers.tolist()):
+                stored.setdefault(bank, {})[branch * 150 + row] = of_branch[:, place].detach().numpy().copy()
+        store(bank, numbers, last, projections, trained)
+
+    monkeypatch.setattr(MemoryBank, "take", spy_on_take)
+    monkeypatch.setattr(MemoryBank, "store", spy_on_store)
     model = fit(two_blocks, quick, memory_bank_size=1000, warm_start=True, batch_size=50, max_epochs=2)
     per_epoch = [0, 100, 200, 200, 200, 200]  # slots of all rows outside the batch, once they are filled
-    assert drawn == per_epoch
+    assert shown == per_epoch
     model.fit(two_blocks[0], two_blocks[1])
-    assert drawn[6:] == per_epoch
+    assert shown[6:] == per_epoch
     assert not hasattr(model.net_, "_bank")
 
 
