@@ -117,7 +117,8 @@ def has_bfloat16_units(device):
     """Whether a device multiplies matrices of bfloat16 much faster than of float32: CPUs with AMX, CUDA from 8.0 on."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    # torch has no public question for it
+    return device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 
 
 def _random_state(device):

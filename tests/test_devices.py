@@ -92,7 +92,7 @@ DRAWN = {
     "shuffled": {"mixup_alpha": 0},
     "mixed": {"mixup_alpha": 0.4},
     "bank": {"mixup_alpha": 0, "memory_bank_size": 16},
-    "bank, mixed, attention": {"mixup_alpha": 0.4, "memory_bank_size": 16, "fusion": "attention"},
+    "bank, mixed": {"mixup_alpha": 0.4, "memory_bank_size": 16},
     "class-aware, bank": {
         "mixup_alpha": 0.4,
         "memory_bank_size": 16,
@@ -102,17 +102,17 @@ DRAWN = {
     "early stopping": {"mixup_alpha": 0.4, "early_stopping": True, "validation_fraction": 0.2},
     "one member": {"mixup_alpha": 0.4, "n_members": 1},
 }
-N_SENT = {
+N_SENT = {  # row numbers; partners and weights; slots and last places
     "shuffled": 1,
     "mixed": 3,
     "bank": 3,
-    "bank, mixed, attention": 5,
-}  # row numbers; partners, weights; slots, last
+    "bank, mixed": 5,
+}
 
 
 def fit_seen(two_blocks, quick, to_matrix, **params):
     """A model fitted on the stand-in, and the traffic of its fit."""
-    model = DualBranchClassifier(device="standin", **(quick | params))
+    model = DualBranchClassifier(device="standin", **(quick | {"hidden_layer_sizes": ((8,), (8,))} | params))
     with standin_device.traffic() as seen:
         model.fit(to_matrix(two_blocks[0]), two_blocks[1])
     return model, seen
@@ -123,7 +123,7 @@ def fit_seen(two_blocks, quick, to_matrix, **params):
 def test_copies_and_waits_do_not_grow_with_the_number_of_batches(two_blocks, quick, to_matrix, params):
     """Of up to 64 batches an epoch, which are decided together."""
     params = params | {"max_epochs": 2}
-    few, many = (fit_seen(two_blocks, quick, to_matrix, batch_size=size, **params)[1] for size in (50, 8))
+    few, many = (fit_seen(two_blocks, quick, to_matrix, batch_size=size, **params)[1] for size in (50, 12))
     for kind in ("sync", "to_host", "to_device"):
         assert few[kind] == many[kind]
     assert few["to_device"] > 0
@@ -131,10 +131,12 @@ def test_copies_and_waits_do_not_grow_with_the_number_of_batches(two_blocks, qui
 
 @of_each_matrix
 @pytest.mark.parametrize("variant", N_SENT)
-def test_every_64_batches_are_sent_together(two_blocks, quick, to_matrix, variant):
-    params = DRAWN[variant] | {"max_epochs": 1}
-    few, many = (fit_seen(two_blocks, quick, to_matrix, batch_size=size, **params)[1] for size in (50, 2))
-    assert many["to_device"] - few["to_device"] == N_SENT[variant]  # for 75 batches twice what goes once for 3
+def test_what_is_decided_for_several_batches_is_sent_together(two_blocks, quick, to_matrix, variant, monkeypatch):
+    monkeypatch.setattr("skdual.inputs.batches._SENT_AHEAD", 4)
+    params = DRAWN[variant] | {"max_epochs": 2}
+    few, many = (fit_seen(two_blocks, quick, to_matrix, batch_size=size, **params)[1] for size in (50, 30))
+    # for 5 batches twice an epoch what goes once for 3
+    assert many["to_device"] - few["to_device"] == 2 * N_SENT[variant]
     assert (many["sync"], many["to_host"]) == (few["sync"], few["to_host"])
 
 

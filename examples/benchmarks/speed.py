@@ -1,0 +1,582 @@
+"""Speed and memory of the estimator on the CPU, beside the plainest code that does the same and beside its peers.
+
+Run: python examples/benchmarks/speed.py [--quick] [--only NAME] [--data FOLDER] [--output FILE]
+
+Every row is one function below. Its two sides take turns in one process (A B A B ...) after a warm-up each, so that
+both meet the same machine; a_ms and b_ms are medians, ratio is the median over the pairs of A's time over B's. Each
+result is printed as a line of JSON and, with --output, added to FILE. Peak memory is how far the resident memory of a
+fresh process rises while the work is done, in MB of 2**20 bytes; it is read where Linux tells it.
+
+--quick takes under three minutes on two idle cores: fewer pairs and smaller shapes, which show that all runs, not how
+fast. --data is a folder of sets as for accuracy.py, for what lower precision does to accuracy. The rows contrastive and
+peers need pip install ".[benchmarks,test]".
+"""
+
+import argparse
+import copy
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import scipy.sparse as sp
+import torch
+from accuracy import read, splits_of
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, ShuffleSplit
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from skdual import DualBranchClassifier
+from skdual.datasets import load_htad
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows
+from skdual.losses.contrastive import contrastive_loss
+from skdual.network import DualBranchNetwork
+from skdual.network.heads import SubspaceHead
+from skdual.parameters import WIDE_DROPOUT, WIDE_SIZES
+from skdual.training.mixup import MIXED_SHARE, Mixing
+from skdual.training.schedule import WarmupCosine
+
+ONE_MEMBER = {"n_members": 1, "batch_size": 256, "device": "cpu", "random_state": 0}
+# columns of both blocks, and parameters
+SMALL = (300, 300), ONE_MEMBER
+FULL = (10_000, 3_000), {**ONE_MEMBER, "hidden_layer_sizes": WIDE_SIZES, "dropout": WIDE_DROPOUT}
+QUICK = (1_000, 300), {**ONE_MEMBER, "hidden_layer_sizes": ((512, 256, 128, 64), (128, 64)), "dropout": WIDE_DROPOUT}
+BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")
+
+
+# how things are measured
+
+
+def clocked(work, *arguments):
+    """A side of a pair: does the work and gives the milliseconds that it took."""
+
+    def side():
+        start = time.perf_counter()
+        work(*arguments)
+        return 1e3 * (time.perf_counter() - start)
+
+    return side
+
+
+def pairs(side_a, side_b, n, warm_up=True):
+    """Medians over ``n`` pairs of two functions that give milliseconds, which take turns after a warm-up each."""
+    if warm_up:
+        side_a(), side_b()
+    times = np.array([(side_a(), side_b()) for _ in range(n)])
+    a_ms, b_ms = np.median(times, axis=0)
+    return {"ratio": np.median(times[:, 0] / times[:, 1]), "a_ms": a_ms, "b_ms": b_ms, "pairs": n}
+
+
+def growth_of(sides):
+    """Exponent of time in size, the slope in log-log axes, from a dict size -> side; the sides take turns."""
+    times = np.array([[side() for side in sides.values()] for _ in range(4)])
+    ms = np.median(times[1:], axis=0)
+    return {"exponent": np.polyfit(np.log(list(sides)), np.log(ms), 1)[0], "sizes": list(sides), "ms": ms.tolist()}
+
+
+class StepTimer(Callback):
+    """Milliseconds of every training step of the latest fit, without the fetching of its rows."""
+
+    def __deepcopy__(self, memo):
+        return self  # the estimator copies its callbacks, but the times are read here
+
+    def on_train_begin(self, net, **kwargs):
+        self.ms = []
+
+    def on_batch_begin(self, net, **kwargs):
+        self.start = time.perf_counter()
+
+    def on_batch_end(self, net, **kwargs):
+        self.ms.append(1e3 * (time.perf_counter() - self.start))
+
+
+def step_side(X, y, blocks, **params):
+    """A side of a pair: fits two epochs and gives the median step of the second."""
+    timer = StepTimer()
+    model = DualBranchClassifier(blocks, max_epochs=2, callbacks=[timer], **params)
+
+    def side():
+        model.fit(X, y)
+        return float(np.median(timer.ms[len(timer.ms) // 2 :]))
+
+    return side
+
+
+def epoch_side(X, y, blocks, outside=None, **params):
+    """A side of a pair: fits three epochs and gives the median of two; ``outside`` gets the rest of the fit."""
+    model = DualBranchClassifier(blocks, max_epochs=3, **params)
+
+    def side():
+        total = clocked(model.fit, X, y)()
+        epochs = [1e3 * epoch["duration"] for epoch in model.history_]
+        if outside is not None:
+            outside.append(total - sum(epochs))
+        return float(np.median(epochs[1:]))
+
+    return side
+
+
+def python(code, **environment):
+    """The last line that a fresh Python prints, read as JSON."""
+    here = Path(__file__).resolve().parent  # on the path of the new process, which imports this file
+    environment = {**os.environ, **environment}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=here, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def fresh(function, *arguments, **environment):
+    """What a function of this file gives in a fresh process."""
+    return python(f"import json, speed; print(json.dumps(speed.{function.__name__}(*{arguments!r})))", **environment)
+
+
+def peak_mb(work, *arguments):
+    """MB by which the resident memory of this process rises at most while the work is done."""
+
+    def high_water():
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+    # ru_maxrss would start at the peak of the process that started this one, and hide what is less
+    Path("/proc/self/clear_refs").write_text("5")
+    before = high_water()
+    work(*arguments)
+    return high_water() - before
+
+
+def sample(n_rows, columns, n_classes=20):
+    """Noise and labels: no time here depends on what there is to learn."""
+    X = np.random.default_rng(0).standard_normal((n_rows, sum(columns)), dtype=np.float32)
+    return X, np.arange(n_rows) % n_classes
+
+
+def tiny_fit():
+    """Load what torch imports at the first training step of a process, which belongs to no measurement."""
+    DualBranchClassifier(4, max_epochs=1, device="cpu").fit(*sample(40, (4, 4)))
+
+
+def sparse_sample(n_rows, columns):
+    """The same as CSR, with one cell in each run of 20 columns: 5 per cent."""
+    rng = np.random.default_rng(0)
+    runs = np.arange(0, sum(columns), 20, dtype=np.int32)
+    indices = (runs + rng.integers(20, size=(n_rows, len(runs)), dtype=np.int32)).ravel()
+    data = rng.standard_exponential(len(indices), dtype=np.float32)
+    indptr = np.arange(n_rows + 1, dtype=np.int32) * len(runs)
+    return sp.csr_matrix((data, indices, indptr), shape=(n_rows, sum(columns))), np.arange(n_rows) % 20
+
+
+# the rows: each takes pick(full, quick), which chooses by --quick, and the folder of --data, and yields results
+
+
+def loop(pick, data):
+    """An epoch of fit (A) against one of a hand-written loop over the same network, losses and batches (B)."""
+    yield {"name": "loop small", **beside_loop(pick(20_000, 2_048), *SMALL, pick(5, 3))}
+    yield {"name": "loop full", **beside_loop(pick(4_096, 1_024), *pick(FULL, QUICK), pick(5, 3))}
+
+
+def beside_loop(n_rows, columns, params, n_pairs):
+    X, y = sample(n_rows, columns)
+    model = DualBranchClassifier(columns[0], max_epochs=1, **params).fit(X, y)
+    a, b = (torch.from_numpy(block.copy()) for block in (X[:, : columns[0]], X[:, columns[0] :]))
+    by_hand = partial(hand_written, model.network_, model.net_.criterion_, a, b, torch.from_numpy(y))
+    outside = []
+    result = pairs(epoch_side(X, y, columns[0], outside, **params), by_hand, n_pairs)
+    return {**result, "a_outside_epochs_ms": np.median(outside)}
+
+
+def hand_written(network, criterion, a, b, y, n_epochs=3, batch_size=256):
+    """Milliseconds of an epoch of the loop that an expert would write for one member, which trains on all rows."""
+    network = copy.deepcopy(network).train()
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim == 3]
+    others = [parameter for parameter in network.parameters() if parameter.ndim != 3]
+    groups = [{"params": matrices, "weight_decay": 1e-2}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=2e-3, fused=True)
+    schedule = LambdaLR(optimizer, WarmupCosine(n_epochs * math.ceil(len(y) / batch_size), 0.1))
+    rng = np.random.default_rng(0)
+    epochs = []
+    for _ in range(n_epochs):
+        start = time.perf_counter()
+        total = torch.zeros(())
+        share = rng.beta(0.4, 0.4, len(y))
+        weights = np.where(rng.random(len(y)) < MIXED_SHARE, np.maximum(share, 1 - share), 1.0).astype(np.float32)
+        weights = torch.from_numpy(weights)[:, None].split(batch_size)
+        for rows, weight in zip(torch.randperm(len(y)).split(batch_size), weights, strict=True):
+            target, mixing = y[rows], Mixing(torch.randperm(len(rows)), weight)
+            optimizer.zero_grad(set_to_none=True)
+            scores, pair = network(a[rows], b[rows], mixing)
+            class_weight, bases = criterion.class_weight, network.head.bases
+            loss = criterion(scores, target, class_weight, mixing, None, pair, target, None, bases)["loss"]
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.detach() * len(rows)
+        total.item()
+        epochs.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(epochs[1:]))
+
+
+def fusion(pick, data):
+    """A training step with attention fusion (A) against the same with concatenation (B), full widths."""
+    columns, params = pick(FULL, QUICK)
+    X, y = sample(pick(2_048, 512), columns)
+    sides = [step_side(X, y, columns[0], fusion=kind, **params) for kind in ("attention", "concat")]
+    yield {"name": "fusion", **pairs(*sides, pick(5, 3))}
+
+
+def head(pick, data):
+    """Scores of the subspace head (A) against the form that builds the projection matrices (B); 256 rows, d = 512."""
+    sides = [clocked(head_scores(form, 50)) for form in ("ours", "projections")]
+    peaks = [fresh(head_peak, form, 50) for form in ("ours", "projections")]
+    yield {"name": "head", **pairs(*sides, pick(21, 5)), "a_peak_mb": peaks[0], "b_peak_mb": peaks[1]}
+    side = clocked(head_scores("ours", 1_000))
+    a_ms = np.median([side() for _ in range(pick(21, 5))])
+    yield {"name": "head, 1,000 classes", "a_ms": a_ms, "a_peak_mb": fresh(head_peak, "ours", 1_000)}
+
+
+def head_scores(form, n_classes, n_rows=256):
+    """A function that scores rows in one of the two forms."""
+    module = SubspaceHead(1, 512, n_classes, 4)
+    z = torch.randn(1, n_rows, 512)
+
+    def with_projections():
+        unit, bases = F.normalize(z[0], dim=-1), module.bases[0]
+        projected = torch.einsum("bd,cde->bce", unit, bases.mT @ bases)
+        return -module.log_scale.exp() * (unit[:, None] - projected).square().sum(dim=-1)
+
+    return torch.no_grad()(partial(module, z) if form == "ours" else with_projections)
+
+
+def head_peak(form, n_classes):
+    head_scores(form, 2, n_rows=8)()  # so that libraries are loaded
+    return peak_mb(head_scores(form, n_classes))
+
+
+def contrastive(pick, data):
+    """Loss and gradient (A) against pytorch-metric-learning's (B); a step with a memory bank (A) against none (B)."""
+    from pytorch_metric_learning.losses import SupConLoss
+
+    def gradient(loss, views, ids):
+        return torch.autograd.grad(loss(views, ids), views)
+
+    for n_rows in (256, 1_024):
+        views, ids = F.normalize(torch.randn(2 * n_rows, 128), dim=-1).requires_grad_(), torch.arange(2 * n_rows) % 20
+        losses = (lambda views, ids: contrastive_loss(views, ids, 0.1).mean(), SupConLoss(temperature=0.1))
+        sides = [clocked(gradient, loss, views, ids) for loss in losses]
+        yield {"name": f"contrastive loss, batch {n_rows}", **pairs(*sides, pick(15, 5))}
+    (columns, params), bank = pick((FULL, 4_096), (QUICK, 1_024))
+    X, y = sample(bank // 2 + 512, columns)  # two slots a row, and the batch's own are not drawn
+    sides = [step_side(X, y, columns[0], memory_bank_size=size, **params) for size in (bank, 0)]
+    yield {"name": f"contrastive step, bank {bank}", **pairs(*sides, pick(5, 3))}
+
+
+def predict(pick, data):
+    """The estimator's methods (A) against the bare network over the same chunks of rows (B)."""
+    yield from beside_network("small", pick(20_000, 5_000), *SMALL, pick(7, 3))
+    yield from beside_network("full", pick(8_192, 2_048), *pick(FULL, QUICK), pick(7, 3))
+
+
+def beside_network(size, n_rows, columns, params, n_pairs):
+    X, y = sample(n_rows, columns)
+    model = DualBranchClassifier(columns[0], max_epochs=1, **params).fit(X[:512], y[:512])
+    rows = Rows(X, ColumnBlocks(model.block_names_, model.block_indices_), model.device_, torch.float32)
+    parts = [torch.from_numpy(X[chunk[0] : chunk[-1] + 1]).split(columns, dim=1) for chunk in rows.chunks()]
+
+    def bare(method):
+        with torch.no_grad():
+            return [method(*part) for part in parts]
+
+    # forward is one view and the projections; scores and embed are what the two methods need
+    for method, own in (("predict_proba", "scores"), ("transform", "embed")):
+        for name in ("forward", own):
+            sides = clocked(getattr(model, method), X), clocked(bare, getattr(model.network_, name))
+            yield {"name": f"predict {size}, {method} / {name}", **pairs(*sides, n_pairs)}
+
+
+def sparse(pick, data):
+    """An epoch on CSR (A) against the same rows dense in memory (B); and the peak memory of many CSR rows."""
+    columns, params = pick(FULL, QUICK)
+    X, y = sparse_sample(pick(2_048, 1_024), columns)
+    sides = [epoch_side(rows, y, columns[0], **params) for rows in (X, X.toarray())]
+    yield {"name": "sparse epoch", **pairs(*sides, pick(5, 3))}
+    n_rows = pick(50_000, 2_000)
+    with tempfile.TemporaryDirectory() as folder:
+        fresh(save_sparse, folder, n_rows, columns)
+        result = {**fresh(fit_peak, folder, columns, params), **fresh(predict_peak, folder, columns)}
+    yield {"name": f"sparse memory, {n_rows} x {sum(columns)}", **result}
+
+
+def save_sparse(folder, n_rows, columns):
+    """Keep a matrix as npy parts, so that the process that measures never held what it takes to make it."""
+    X, _ = sparse_sample(n_rows, columns)
+    for part in ("data", "indices", "indptr"):
+        np.save(Path(folder, part), getattr(X, part))
+
+
+def load_sparse(folder, columns):
+    parts = tuple(np.load(Path(folder, f"{part}.npy")) for part in ("data", "indices", "indptr"))
+    return sp.csr_matrix(parts, shape=(len(parts[2]) - 1, sum(columns)))
+
+
+def fit_peak(folder, columns, params):
+    X = load_sparse(folder, columns)
+    y = np.arange(X.shape[0]) % 20
+    model = DualBranchClassifier(columns[0], max_epochs=1, **params)
+    tiny_fit()
+    peak = peak_mb(model.fit, X, y)
+    joblib.dump(model, Path(folder, "model.joblib"))
+    weights = sum(weight.nbytes for weight in model.network_.parameters())
+    csr = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    return {"csr_mb": csr / 2**20, "weights_mb": weights / 2**20, "fit_peak_mb": peak}
+
+
+def predict_peak(folder, columns):
+    X, model = load_sparse(folder, columns), joblib.load(Path(folder, "model.joblib"))
+    tiny_fit()
+    return {"predict_peak_mb": peak_mb(model.predict, X)}
+
+
+def precision(pick, data):
+    """A step at batch 1,024 in another precision (A) against float32 (B); with --data, held-out accuracy too."""
+    cpu = Path("/proc/cpuinfo").read_text()
+    if not any(unit in cpu for unit in BFLOAT16_UNITS):
+        yield {"name": "precision", "not_run": f"this CPU has no bfloat16 units ({', '.join(BFLOAT16_UNITS)})"}
+        return
+    columns, params = pick(FULL, QUICK)
+    params = {**params, "batch_size": 1_024}
+    X, y = sample(pick(4_096, 2_048), columns)
+    for kind in ("auto", "bfloat16"):
+        sides = [step_side(X, y, columns[0], precision=name, **params) for name in (kind, "float32")]
+        yield {"name": f"precision {kind}", **pairs(*sides, pick(5, 3))}
+    for path in sorted(data.glob("*.npz"))[:3] if data else []:
+        X, n_a, y, _ = read(path)
+        X = X.astype(np.float32)
+        _, train, test = next(splits_of(y, None, 1, 0.2))
+        scores = {}
+        for kind in ("auto", "bfloat16", "float32"):
+            model = DualBranchClassifier(n_a, precision=kind, max_epochs=pick("auto", 5), device="cpu", random_state=0)
+            scores[kind] = model.fit(X[train], y[train]).score(X[test], y[test])
+        yield {"name": f"precision, accuracy on {path.stem}", **scores}
+
+
+def peers(pick, data):
+    """Time to a held-out accuracy, ours (A) against each peer's (B); one run each, because they take minutes."""
+    (columns, params), n_rows = pick((FULL, 5_000), (((1_000, 300), ONE_MEMBER), 2_000))
+    X, y = latent_classes(n_rows, columns)
+    test, train = slice(n_rows // 5), slice(n_rows // 5, None)
+    new_race = partial(Race, X[test], y[test], pick(0.85, 0.6), pick(900, 8))
+    ours = new_race()
+    model = DualBranchClassifier(columns[0], callbacks=[Watch(ours)], **params)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fit that is stopped warns
+        model.fit(X[train], y[train])
+    network = {**model.net_.get_params_for("module"), "standardize": False, "projection_dim": 0}
+    for name, run in (
+        ("scikit-learn MLP", partial(run_mlp, network["hidden_layer_sizes"][0])),
+        ("plain skorch", partial(run_skorch, network)),
+        ("logistic regression", run_logistic),
+        ("LightGBM", run_lightgbm),
+    ):
+        race = new_race()
+        run(race, X[train], y[train])
+        ratio = ours.ms() / race.ms() if ours.ms() and race.ms() else None
+        times = {"ratio": ratio, "a_ms": ours.ms(), "b_ms": race.ms(), "pairs": 1}
+        yield {"name": f"peers, {name}", **times, "target": race.target, "a_best": ours.best, "b_best": race.best}
+
+
+def latent_classes(n_rows, columns, n_classes=20, rank=8):
+    """Classes that lie apart in a few hidden directions, half of which each block shows beneath noise."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(n_classes, size=n_rows)
+    blocks = []
+    for n_columns in columns:
+        hidden = 1.3 * rng.standard_normal((n_classes, rank))[y] + rng.standard_normal((n_rows, rank))
+        shown = hidden @ rng.standard_normal((rank, n_columns)) * (3.5 / math.sqrt(sum(columns)))
+        blocks.append(shown.astype(np.float32) + rng.standard_normal((n_rows, n_columns), dtype=np.float32))
+    return np.hstack(blocks), y
+
+
+class Race:
+    """A clock that stands still while it looks whether the held-out accuracy is reached."""
+
+    def __init__(self, X, y, target, limit):
+        self.X, self.y, self.target, self.limit = X, y, target, limit
+        self.seconds = self.best = 0.0
+        self.since = time.perf_counter()
+
+    def over(self, predict):
+        self.seconds += time.perf_counter() - self.since
+        self.best = max(self.best, float(np.mean(predict(self.X) == self.y)))
+        self.since = time.perf_counter()
+        return self.best >= self.target or self.seconds > self.limit
+
+    def ms(self):
+        return 1e3 * self.seconds if self.best >= self.target else None
+
+    def run(self, advance, predict):
+        """Train epoch by epoch until it is over."""
+        advance()
+        while not self.over(predict):
+            advance()
+
+
+class Watch(Callback):
+    """Stops a fit of ours when its race is over."""
+
+    def __init__(self, race):
+        self.race = race
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        def predict(X):
+            blocks = torch.from_numpy(X).split(net.module__in_features, dim=1)
+            with torch.no_grad():
+                return net.module_.eval().scores(*blocks).argmax(dim=1).numpy()
+
+        if self.race.over(predict):
+            raise KeyboardInterrupt  # skorch's way to end a fit
+
+
+class PlainNetwork(nn.Module):
+    """The estimator's network as any skorch net takes it: X in, scores out."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+        self.widths, self.network = arguments["in_features"], DualBranchNetwork(**arguments)
+
+    def forward(self, X):
+        return self.network(*X.split(self.widths, dim=1)).scores[0]
+
+
+def run_mlp(sizes, race, X, y):
+    scaler, model, classes = StandardScaler(), MLPClassifier(sizes, batch_size=256, random_state=0), np.unique(y)
+    X = scaler.fit_transform(X)
+    race.run(partial(model.partial_fit, X, y, classes=classes), lambda X: model.predict(scaler.transform(X)))
+
+
+def run_skorch(network, race, X, y):
+    scaler, arguments = StandardScaler(), {f"module__{name}": value for name, value in network.items()}
+    X = scaler.fit_transform(X)
+    settings = {"lr": 1e-3, "batch_size": 256, "iterator_train__shuffle": True, "train_split": None, "verbose": 0}
+    net = NeuralNetClassifier(
+        PlainNetwork, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.AdamW, max_epochs=1, **settings, **arguments
+    )
+    race.run(partial(net.partial_fit, X, y), lambda X: net.predict(scaler.transform(X)))
+
+
+def run_logistic(race, X, y):
+    scaler, model = StandardScaler(), LogisticRegression(C=0.1, max_iter=5, warm_start=True)
+    X = scaler.fit_transform(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # five iterations do not converge
+        race.run(partial(model.fit, X, y), lambda X: model.predict(scaler.transform(X)))
+
+
+def run_lightgbm(race, X, y):
+    from lightgbm import Booster, Dataset
+
+    params = {"objective": "multiclass", "num_class": len(np.unique(y)), "learning_rate": 0.05, "verbose": -1}
+    booster = Booster(params, Dataset(X, y))
+    race.run(booster.update, lambda X: booster.predict(X).argmax(axis=1))
+
+
+def search(pick, data):
+    """GridSearchCV of eight candidates with n_jobs=2 (A) against n_jobs=1 (B), one thread a process."""
+    fit_seconds = []
+
+    def side(n_jobs):
+        ms, shortest = fresh(search_once, n_jobs, pick(16, 1), OMP_NUM_THREADS="1")
+        fit_seconds.append(shortest)
+        return ms
+
+    result = pairs(partial(side, 2), partial(side, 1), pick(5, 1), warm_up=False)
+    yield {"name": "search", **result, "shortest_fit_s": min(fit_seconds)}
+
+
+def search_once(n_jobs, epochs):
+    """Milliseconds of the search, and seconds of the shortest of its fits."""
+    htad = load_htad()
+    model = DualBranchClassifier(36, max_epochs=epochs, device="cpu", random_state=0)
+    grid = {"temperature": [0.05, 0.1, 0.2, 0.5], "subspace_dim": [2, 4]}
+    split = ShuffleSplit(1, test_size=0.2, random_state=0)
+    candidates = GridSearchCV(model, grid, cv=split, n_jobs=n_jobs, refit=False)
+    ms = clocked(candidates.fit, htad.data, htad.target)()
+    return ms, float(candidates.cv_results_["mean_fit_time"].min())
+
+
+def growth(pick, data):
+    """Exponents of an epoch and of predict in rows, and of a step in columns, classes and rows of a batch."""
+    sizes = pick((8_000, 16_000, 32_000, 64_000), (512, 1_024, 2_048))
+    X, y = sample(sizes[-1], SMALL[0])
+    model = DualBranchClassifier(300, max_epochs=1, **ONE_MEMBER).fit(X[:512], y[:512])
+    rows = {n: epoch_side(X[:n], y[:n], 300, **ONE_MEMBER) for n in sizes}
+    yield {"name": "growth of an epoch in rows", **growth_of(rows)}
+    yield {"name": "growth of predict in rows", **growth_of({n: clocked(model.predict, X[:n]) for n in sizes})}
+    columns = {}
+    for n in pick((2_000, 4_000, 8_000, 16_000), (1_000, 2_000, 4_000)):
+        wide, codes = sample(pick(2_048, 512), (n // 2, n // 2))
+        columns[n] = step_side(wide, codes, n // 2, **pick(FULL, QUICK)[1])
+    yield {"name": "growth of a step in columns", **growth_of(columns)}
+    X, y = X[:2_048], y[:2_048]
+    sizes = pick((16, 64, 256, 1_024), (16, 128, 1_024))
+    classes = {n: step_side(X, np.arange(len(X)) % n, 300, **ONE_MEMBER) for n in sizes}
+    yield {"name": "growth of a step in classes", **growth_of(classes)}
+    sizes = pick((64, 128, 256, 512, 1_024), (64, 256, 1_024))
+    batches = {n: step_side(X, y, 300, **{**ONE_MEMBER, "batch_size": n}) for n in sizes}
+    yield {"name": "growth of a step in batch", **growth_of(batches)}
+
+
+def iris(pick, data):
+    """A default fit of 150 x 4; and what importing the package adds to importing torch and scikit-learn."""
+    model = DualBranchClassifier(device="cpu", random_state=0)
+    side = clocked(model.fit, *load_iris(return_X_y=True))
+    tiny_fit()
+    yield {"name": "iris fit", "a_ms": np.median([side() for _ in range(pick(5, 1))])}
+    code = "import time, torch, sklearn; start = time.perf_counter(); import skdual; print(time.perf_counter() - start)"
+    yield {"name": "iris import", "a_ms": 1e3 * np.median([python(code) for _ in range(pick(5, 3))])}
+
+
+ROWS = (loop, fusion, head, contrastive, predict, sparse, precision, peers, search, growth, iris)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer pairs and smaller shapes")
+    parser.add_argument("--only", choices=[row.__name__ for row in ROWS], help="one row")
+    parser.add_argument("--data", type=Path, help="folder of npz files, for the row precision")
+    parser.add_argument("--output", type=Path, help="file to add the JSON lines to")
+    arguments = parser.parse_args()
+    note = "; --quick: fewer pairs, smaller shapes" if arguments.quick else ""
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}{note}", flush=True
+    )
+    for row in ROWS:
+        if arguments.only in (None, row.__name__):
+            for result in row(lambda full, quick: quick if arguments.quick else full, arguments.data):
+                result = {key: round(value, 4) if isinstance(value, float) else value for key, value in result.items()}
+                line = json.dumps({**result, "threads": torch.get_num_threads(), "quick": arguments.quick})
+                print(line, flush=True)
+                if arguments.output:
+                    with arguments.output.open("a") as file:
+                        file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
