@@ -65,6 +65,7 @@ class Small:
 
         def limited(network, x_a, x_b):
             self.n_rows.append(len(x_a))
+            assert len(self.n_rows) < 500, "asked again and again"
             if len(x_a) > most:
                 raise error
             return original(network, x_a, x_b)

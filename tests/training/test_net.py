@@ -177,7 +177,7 @@ def test_members_pull_and_push_the_rows_of_their_own_training_only(two_blocks, q
 
 def test_the_bank_shows_what_is_stored_and_starts_empty_with_every_fit(two_blocks, quick, monkeypatch):
     """Slots are drawn for many batches ahead, but none is shown before its projection is there, and that the latest."""
-    shown, stored = [], {}
+    shown, stored, batches = [], {}, []
     take, store = MemoryBank.take, MemoryBank.store
 
     def spy_on_take(bank, slots):
@@ -190,13 +190,15 @@ def test_the_bank_shows_what_is_stored_and_starts_empty_with_every_fit(two_block
 
     def spy_on_store(bank, numbers, last, projections, trained):
         for branch, of_branch in enumerate(projections):
-            for place, row in enumerate(numbers.tolist()):
+            for place, row in enumerate(batches[-1].tolist()):
                 stored.setdefault(bank, {})[branch * 150 + row] = of_branch[:, place].detach().numpy().copy()
         store(bank, numbers, last, projections, trained)
 
     monkeypatch.setattr(MemoryBank, "take", spy_on_take)
     monkeypatch.setattr(MemoryBank, "store", spy_on_store)
-    model = fit(two_blocks, quick, memory_bank_size=1000, warm_start=True, batch_size=50, max_epochs=2)
+    watch = Watch("on_batch_begin", lambda net, kwargs: batches.append(kwargs["batch"].rows))
+    params = {"memory_bank_size": 1000, "warm_start": True, "batch_size": 50, "max_epochs": 2, "callbacks": [watch]}
+    model = fit(two_blocks, quick, **params)
     per_epoch = [0, 100, 200, 200, 200, 200]  # slots of all rows outside the batch, once they are filled
     assert shown == per_epoch
     model.fit(two_blocks[0], two_blocks[1])
