@@ -7,9 +7,9 @@ both meet the same machine; a_ms and b_ms are medians, ratio is the median over 
 result is printed as a line of JSON and, with --output, added to FILE. Peak memory is how far the resident memory of a
 fresh process rises while the work is done, in MB of 2**20 bytes; it is read where Linux tells it.
 
---quick takes under three minutes on two idle cores: fewer pairs and smaller shapes, which show that all runs, not how
-fast. --data is a folder of sets as for accuracy.py, for what lower precision does to accuracy. The rows contrastive and
-peers need pip install ".[benchmarks,test]".
+--quick takes fewer pairs and smaller shapes, which show that all runs, not how fast. --data is a folder of sets as for
+accuracy.py, for what lower precision does to accuracy. The rows contrastive and peers need
+pip install ".[benchmarks,test]".
 """
 
 import argparse
