@@ -59,7 +59,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     block_dropout : float, default=0.5
         Share of the rows that lose one of their blocks while training, each as often as the other, so that the network
         can score a row by both blocks and by either alone; ``view_weights_`` says what came of it. 0: both only.
-    token_dim : int, default=8
+    token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
         Must divide ``token_dim``. With ``fusion="attention"`` only.
@@ -215,7 +215,7 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         initialization="he",
         fusion="concat",
         block_dropout=0.5,
-        token_dim=8,
+        token_dim=4,
         attention_heads=1,
         projection_dim=128,
         contrastive="supervised",

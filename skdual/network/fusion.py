@@ -4,19 +4,37 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .attention import attend
 from .members import MemberLayerNorm, MemberLinear
+
+# Tokens are kept as (n_members, token_dim, batch, d), the features of a token before the tokens: what is done to
+# every token is then a few wide products and sums along memory, where token_dim columns would be far too narrow.
+
+
+class TokenLinear(MemberLinear):
+    """A linear layer on every token: (n_members, in_features, batch, d) -> (n_members, out_features, batch, d)."""
+
+    def forward(self, x):
+        assert self.bias is not None
+        return torch.baddbmm(self.bias.unsqueeze(-1), self.weight, x.flatten(2)).unflatten(-1, x.shape[2:])
 
 
 class Tokenizer(nn.Module):
-    """A vector as d tokens: Linear(d, d * token_dim), (n_members, batch, d) -> (n_members, batch, d, token_dim)."""
+    """A vector as d tokens: Linear(d, token_dim * d), (n_members, batch, d) -> (n_members, token_dim, batch, d)."""
 
     def __init__(self, n_members, n_features, token_dim):
         super().__init__()
-        self.shape = (n_features, token_dim)
-        self.linear = MemberLinear(n_members, n_features, n_features * token_dim)
+        self.shape = (token_dim, n_features)
+        self.linear = MemberLinear(n_members, n_features, token_dim * n_features)
 
     def forward(self, h):
-        return self.linear(h).unflatten(-1, self.shape)
+        return self.linear(h).unflatten(-1, self.shape).transpose(1, 2).contiguous()
+
+
+def normalize_tokens(x, eps=1e-5):
+    """Layer normalisation of every token, without scale and shift, which the linear layer behind it has already."""
+    centred = x - x.mean(dim=1, keepdim=True)
+    return centred * (centred.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
 class CrossAttention(nn.Module):
@@ -29,29 +47,24 @@ class CrossAttention(nn.Module):
     def __init__(self, n_members, token_dim, attention_heads):
         super().__init__()
         self.attention_heads = attention_heads
-        self.query_norm = MemberLayerNorm(n_members, token_dim)
-        self.key_norm = MemberLayerNorm(n_members, token_dim)
-        self.query = MemberLinear(n_members, token_dim, token_dim)
-        self.key_value = MemberLinear(n_members, token_dim, 2 * token_dim)
-        self.output = MemberLinear(n_members, token_dim, token_dim)
-        self.feed_forward = nn.Sequential(
-            MemberLayerNorm(n_members, token_dim),
-            MemberLinear(n_members, token_dim, 2 * token_dim),
-            nn.GELU(),
-            MemberLinear(n_members, 2 * token_dim, token_dim),
-        )
+        self.query = TokenLinear(n_members, token_dim, token_dim)
+        self.key_value = TokenLinear(n_members, token_dim, 2 * token_dim)
+        self.output = TokenLinear(n_members, token_dim, token_dim)
+        self.hidden = TokenLinear(n_members, token_dim, 2 * token_dim)
+        self.update = TokenLinear(n_members, 2 * token_dim, token_dim)
 
     def _heads(self, x):
-        """(n_members, batch, d, token_dim) -> (n_members * batch, heads, d, token_dim / heads)"""
-        # the fused kernels take no more than four axes
-        return x.flatten(0, 1).unflatten(-1, (self.attention_heads, -1)).transpose(1, 2)
+        """(n_members, token_dim, batch, d) -> (n_members * batch * heads, token_dim / heads, d)"""
+        return x.unflatten(1, (self.attention_heads, -1)).permute(0, 3, 1, 2, 4).flatten(0, 2)
 
-    def forward(self, tokens, others):
-        query = self._heads(self.query(self.query_norm(tokens)))
-        key, value = (self._heads(x) for x in self.key_value(self.key_norm(others)).chunk(2, dim=-1))
-        attended = F.scaled_dot_product_attention(query, key, value)
-        tokens = tokens + self.output(attended.transpose(1, 2).reshape(tokens.shape))
-        return tokens + self.feed_forward(tokens)
+    def forward(self, tokens, normalized, others):
+        """The tokens of one side; ``normalized`` are the same and ``others`` those of the other side, normalised."""
+        query = self._heads(self.query(normalized))
+        key, value = (self._heads(x) for x in self.key_value(others).chunk(2, dim=1))
+        n_members, _, batch, _ = tokens.shape
+        attended = attend(query, key, value).unflatten(0, (n_members, batch, self.attention_heads))
+        tokens = tokens + self.output(attended.permute(0, 2, 3, 1, 4).reshape(tokens.shape))
+        return tokens + self.update(F.gelu(self.hidden(normalize_tokens(tokens))))
 
 
 class AttentionFusion(nn.Module):
@@ -74,14 +87,15 @@ class AttentionFusion(nn.Module):
         self.tokens_b = Tokenizer(n_members, n_features_b, token_dim)
         self.a_to_b = CrossAttention(n_members, token_dim, attention_heads)
         self.b_to_a = CrossAttention(n_members, token_dim, attention_heads)
-        self.readout_a = MemberLinear(n_members, token_dim, 1)
-        self.readout_b = MemberLinear(n_members, token_dim, 1)
+        self.readout_a = TokenLinear(n_members, token_dim, 1)
+        self.readout_b = TokenLinear(n_members, token_dim, 1)
         self.norm = MemberLayerNorm(n_members, n_features_a + n_features_b)
 
     def forward(self, h_a, h_b):
         tokens_a, tokens_b = self.tokens_a(h_a), self.tokens_b(h_b)
-        from_a = self.readout_a(self.a_to_b(tokens_a, tokens_b)).squeeze(-1)
-        from_b = self.readout_b(self.b_to_a(tokens_b, tokens_a)).squeeze(-1)
+        normalized_a, normalized_b = normalize_tokens(tokens_a), normalize_tokens(tokens_b)
+        from_a = self.readout_a(self.a_to_b(tokens_a, normalized_a, normalized_b)).squeeze(1)
+        from_b = self.readout_b(self.b_to_a(tokens_b, normalized_b, normalized_a)).squeeze(1)
         return self.norm(torch.cat([h_a + from_a, h_b + from_b], dim=-1))
 
 
