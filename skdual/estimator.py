@@ -1,31 +1,18 @@
 """The front door: validates, delegates and remembers."""
 
 import numpy as np
-from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
 from .devices import resolve_device
-from .inputs.columns import ColumnBlocks
-from .inputs.rows import Rows
-from .inputs.validation import check_matrix, check_range, check_training_input
+from .fitted_methods import FittedMethods
+from .inputs.validation import check_training_input
 from .parameters import CONSTRAINTS
 from .saving import pack, unpack
 from .training.fitting import Fitted, fit_network
-from .training.inference import run_in_chunks
 
 
-def _has_subspaces(estimator):
-    """Raise the AttributeError that says why there are no projection errors."""
-    if estimator.head != "subspace":
-        raise AttributeError(f"projection_error needs head='subspace'; got head={estimator.head!r}.")
-    return True
-
-
-class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
+class DualBranchClassifier(FittedMethods):
     """Classifier for samples measured twice.
 
     Each block of columns has an encoder of its own; the two are fused, shaped by a contrastive loss, and classified
@@ -38,9 +25,12 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         pair, or a dict name -> selector, of two selectors in the grammar of
         :class:`~sklearn.compose.ColumnTransformer` (slice, column numbers, boolean mask, names, callable), or
         :func:`~skdual.from_prefix`. The two must share out all columns. None: both branches read every column.
-    standardize : bool, default=True
-        Centre every column, scale it to unit variance over the training rows, and limit it smoothly to three
-        deviations.
+    standardize : bool, str, pair or dict, default=True
+        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. "robust": median
+        and quartiles instead, such that a normal column has unit variance. "log1p": log(1 + x), then as "standard"; no
+        cell may be negative. These three limit cells smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
+        [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale
+        that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns, ``(512, 256)`` for a block B of at least
@@ -125,6 +115,12 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Epochs without improvement. With ``early_stopping=True`` only.
     warm_start : bool, default=False
         Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew.
+    rejection_quantile : float or None, default=None
+        Share of the validation rows, in (0, 1), that the threshold of familiarity leaves out (see
+        :meth:`score_samples`). :meth:`predict` gives rows below it ``rejection_label``. Needs validation rows
+        (``X_val`` of :meth:`fit`, or ``early_stopping=True``) and ``head="subspace"``. None: no row is rejected.
+    rejection_label : label or None, default=None
+        What :meth:`predict` answers for "none of these": a label like those of y, but none of them.
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
@@ -138,9 +134,12 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         Seeds weights, dropout, batches, bank and validation split. The global random states of torch and Python are
         left alone, and with an int numpy's too.
     verbose : int, default=0
-        With 1 or more a table row is printed each epoch.
+        0 is silent. 1 shows one bar over the epochs on the standard error stream, with the training loss, the
+        validation rows' classification loss and accuracy where there are such rows, and the time left; where no bar
+        can be drawn, as in log files, a line after every tenth of the fit. 2 prints a table row each epoch. Fits that
+        run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
-        Copied before use.
+        Each is copied before use; what it refers to is not.
     net_params : dict or None, default=None
         Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``.
 
@@ -163,6 +162,8 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
     probability_temperature_ : float
         What the scores so weighted were divided by to give honest probabilities: above 1 where they were too sure of
         themselves. Fitted with the weights; 1 where there are no rows for it.
+    rejection_threshold_ : float
+        Least familiarity of a row that :meth:`predict` accepts; with ``rejection_quantile`` only.
     network_ : skdual.network.DualBranchNetwork
         The trained torch module, in evaluation mode.
     net_ : skdual.training.net.DualBranchNet
@@ -242,6 +243,8 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         validation_fraction=0.1,
         patience=10,
         warm_start=False,
+        rejection_quantile=None,
+        rejection_label=None,
         device="auto",
         precision="auto",
         compile=False,
@@ -286,6 +289,8 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.warm_start = warm_start
+        self.rejection_quantile = rejection_quantile
+        self.rejection_label = rejection_label
         self.device = device
         self.precision = precision
         self.compile = compile
@@ -328,11 +333,11 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         before = None
         if self.warm_start and hasattr(self, "network_"):
             before = Fitted(self.classes_, self._columns(), self._settings, self.network_.state_dict())
-        net, settings = fit_network(self.get_params(deep=False), data, device, seed, before)
-        self._remember(data, settings, net, device, earlier_history=[] if before is None else self.history_)
+        net, settings, threshold = fit_network(self.get_params(deep=False), data, device, seed, before)
+        self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
         return self
 
-    def _remember(self, data, settings, net, device, earlier_history):
+    def _remember(self, data, settings, net, device, rejection_threshold, earlier_history):
         """Commit a finished fit; the only place that writes fitted attributes."""
         self.classes_ = data.classes
         self.n_features_in_ = data.X.shape[1]
@@ -348,129 +353,19 @@ class DualBranchClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Tra
         view_weights = net.module_.view_weights.cpu().numpy().astype(np.float64)
         self.view_weights_ = view_weights / view_weights.sum()
         self.probability_temperature_ = float(1 / view_weights.sum())
+        if rejection_threshold is not None:
+            self.rejection_threshold_ = rejection_threshold
+        elif hasattr(self, "rejection_threshold_"):
+            del self.rejection_threshold_
         self.history_ = earlier_history + net.epochs()
         self.n_epochs_ = len(self.history_)
         self._settings = settings
-
-    def _columns(self):
-        return ColumnBlocks(self.block_names_, self.block_indices_)
-
-    @property
-    def _n_features_out(self):
-        return self.network_.embedding_dim
-
-    def _run(self, method, X):
-        """Check X and run a method of the network over it."""
-        check_is_fitted(self)
-        X = check_matrix(self, X)
-        dtype = next(self.network_.parameters()).dtype
-        check_range(X, dtype)
-        return run_in_chunks(self.network_, method, Rows(X, self._columns(), self.device_, dtype))
-
-    def decision_function(self, X):
-        """Class scores, whose softmax is the probability.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
-            With two classes the second one's score minus the first one's.
-        """
-        scores = self._run("scores", X)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def predict(self, X):
-        """The most probable label of every row.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-        """
-        codes = self._run("scores", X).argmax(axis=1)
-        return self.classes_[codes]
-
-    def predict_proba(self, X):
-        """Probability of every class.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        return softmax(self._run("scores", X), axis=1)
-
-    def predict_log_proba(self, X):
-        """Logarithm of the probability of every class.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-        """
-        return log_softmax(self._run("scores", X), axis=1)
-
-    def transform(self, X):
-        """The fused embedding, that of the first member where there are several.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        z : ndarray of shape (n_samples, d_a + d_b)
-            d_a and d_b are the last widths of ``hidden_layer_sizes``.
-        """
-        return self._run("embed", X)
-
-    def transform_branches(self, X):
-        """The outputs of both branches, before they are fused; those of the first member where there are several.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        h_a, h_b : ndarray of shape (n_samples, d_a) and (n_samples, d_b)
-        """
-        return self._run("encode", X)
-
-    @available_if(_has_subspaces)
-    def projection_error(self, X):
-        """Squared distance of the unit-length embedding to every class's subspace; with ``head="subspace"`` only.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-
-        Returns
-        -------
-        errors : ndarray of shape (n_samples, n_classes)
-            At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
-            errors times a learnt scale, and the errors a mean over members and views, weighted by their scales.
-        """
-        return self._run("projection_error", X)
 
     def __getstate__(self):
         return pack(super().__getstate__(), __version__)
 
     def __setstate__(self, state):
-        super().__setstate__(unpack(state))
+        super().__setstate__(unpack(state, __version__))
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "network_")

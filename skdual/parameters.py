@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
+from .scalings import SCALINGS, scaling_pair
 
 WIDE_SIZES = ((2048, 1024, 512, 256), (512, 256))
 """Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns."""
@@ -42,10 +43,10 @@ _not_negative = Interval(numbers.Real, 0, None, closed="left")
 _positive = Interval(numbers.Real, 0, None, closed="neither")
 _auto = StrOptions({"auto"})
 
-# blocks, hidden_layer_sizes, dropout and net_params have a structure: they are checked where they are resolved
+# blocks, standardize, hidden_layer_sizes, dropout, rejection_label and net_params are checked where they are resolved
 CONSTRAINTS = {
     "blocks": "no_validation",
-    "standardize": ["boolean"],
+    "standardize": ["boolean", StrOptions(set(SCALINGS)), list, tuple, dict],
     "hidden_layer_sizes": [_auto, list, tuple],
     "dropout": [_auto, _fraction, list, tuple],
     "activation": [StrOptions(set(ACTIVATIONS))],
@@ -80,6 +81,8 @@ CONSTRAINTS = {
     "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
     "patience": [_positive_int],
     "warm_start": ["boolean"],
+    "rejection_quantile": [Interval(numbers.Real, 0, 1, closed="neither"), None],
+    "rejection_label": "no_validation",
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "bfloat16", "float64"})],
     "compile": ["boolean"],
@@ -90,7 +93,17 @@ CONSTRAINTS = {
 }
 
 
-def settle(params, widths, codes, classes, n_train, zero_share, bfloat16_units=False):
+def settle(
+    params,
+    widths,
+    codes,
+    classes,
+    n_train,
+    zero_share,
+    bfloat16_units=False,
+    block_names=("a", "b"),
+    has_validation=False,
+):
     """Replace "auto" by values, check what depends on the data, and sort the parameters by their users.
 
     Parameters
@@ -108,12 +121,15 @@ def settle(params, widths, codes, classes, n_train, zero_share, bfloat16_units=F
         Share of their cells that are 0.
     bfloat16_units : bool, default=False
         Whether the device has fast units for bfloat16, and float32 is what is computed in otherwise.
+    block_names : pair of str, default=("a", "b")
+    has_validation : bool, default=False
+        Whether there are validation rows.
 
     Returns
     -------
     settings : dict of dict
-        Plain values: ``module`` (DualBranchNetwork), ``criterion`` (CompositeLoss), ``net`` (DualBranchNet), and
-        ``net_params`` as given.
+        Plain values: ``module`` (DualBranchNetwork), ``criterion`` (CompositeLoss), ``net`` (DualBranchNet),
+        ``rejection`` (``quantile`` and ``label``), and ``net_params`` as given.
 
     Raises
     ------
@@ -132,12 +148,14 @@ def settle(params, widths, codes, classes, n_train, zero_share, bfloat16_units=F
     batch = _batch_settings(params, n_train, len(classes))
     return {
         "net_params": dict(params["net_params"] or {}),
+        "rejection": _rejection(params, classes, has_validation),
         "module": {
             "n_members": _n_members(params["n_members"], widths, hidden_layer_sizes, n_train),
             "in_features": tuple(widths),
             "n_classes": len(classes),
             "hidden_layer_sizes": hidden_layer_sizes,
             "dropout": _dropout(params["dropout"], widths),
+            "standardize": scaling_pair(params["standardize"], block_names),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
             "bfloat16": _bfloat16(params["precision"], hidden_layer_sizes, bfloat16_units),
             **{
@@ -152,7 +170,6 @@ def settle(params, widths, codes, classes, n_train, zero_share, bfloat16_units=F
                     "attention_heads",
                     "head",
                     "subspace_dim",
-                    "standardize",
                 )
             },
         },
@@ -174,6 +191,29 @@ def settle(params, widths, codes, classes, n_train, zero_share, bfloat16_units=F
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }
+
+
+def _rejection(params, classes, has_validation):
+    """Quantile and label of rows to be rejected, which can't be told from their labels otherwise."""
+    quantile, label = params["rejection_quantile"], params["rejection_label"]
+    if quantile is None:
+        if label is not None:
+            raise ValueError(f"rejection_label={label!r} has no effect without rejection_quantile.")
+        return {"quantile": None, "label": None}
+    if params["head"] != "subspace":
+        raise ValueError(f"rejection_quantile={quantile} needs head='subspace'; got head={params['head']!r}.")
+    if not has_validation:
+        raise ValueError(
+            f"rejection_quantile={quantile} needs validation rows to learn its threshold from; give X_val and y_val to "
+            f"fit, or set early_stopping=True."
+        )
+    example = classes.tolist()[0]
+    alike = isinstance(label, type(example)) or (_is_number(label, numbers.Real) and _is_number(example, numbers.Real))
+    if not alike or label in classes.tolist():
+        raise ValueError(
+            f"rejection_label must be a label like those of y, such as {example!r}, but none of them; got {label!r}."
+        )
+    return {"quantile": float(quantile), "label": label}
 
 
 def _is_number(value: Any, kind) -> bool:

@@ -12,6 +12,7 @@ from .training.fitting import build_net
 FORMAT = 1
 
 _REBUILT = ("network_", "net_", "device_")
+_SAME_MEANING = {"skdual": 2, "torch": 1, "scikit-learn": 1}  # so many leading numbers of two versions are to agree
 
 
 def pack(state, version):
@@ -21,14 +22,16 @@ def pack(state, version):
     packed = {name: value for name, value in state.items() if name not in _REBUILT}
     packed["_saved"] = {
         "format": FORMAT,
-        "versions": {"skdual": version, "torch": str(torch.__version__), "scikit-learn": sklearn.__version__},
+        "versions": _versions(version),
         "weights": {name: tensor.cpu().numpy() for name, tensor in state["network_"].state_dict().items()},
     }
     return packed
 
 
-def unpack(state):
+def unpack(state, version):
     """Rebuild network and net, on the device that the ``device`` parameter means here.
+
+    Nothing that the state names is called, so that whoever trusts this package need not trust the file.
 
     Raises
     ------
@@ -44,16 +47,46 @@ def unpack(state):
             f"the saved model has format {saved['format']} (skdual {saved['versions']['skdual']}), this skdual reads "
             f"up to {FORMAT}; upgrade skdual to load it."
         )
+    _warn_across_versions(saved["versions"], _versions(version))
     device = _device_to_load_on(state["device"])
     floats = {array.dtype for array in saved["weights"].values() if array.dtype.kind == "f"}
     dtype = resolve_dtype("auto", np.result_type(*floats), device)
     with isolated_random_state(torch.device("cpu"), 0):
         # from the settings of the fit, for parameters may have been set anew since; callbacks are for training
         params = {"callbacks": None, "verbose": 0, "compile": False}
-        net = build_net(state["_settings"], params, device, dtype, seed=0)
+        net = build_net(_settings_to_load(state["_settings"]), params, device, dtype, seed=0)
     net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()
     return {**state, "net_": net, "network_": net.module_, "device_": device}
+
+
+def _versions(version):
+    return {"skdual": version, "torch": str(torch.__version__), "scikit-learn": sklearn.__version__}
+
+
+def _warn_across_versions(saved, installed):
+    others = [
+        f"{name} {saved[name]} (here {installed[name]})"
+        for name, n_numbers in _SAME_MEANING.items()
+        if saved[name].split(".")[:n_numbers] != installed[name].split(".")[:n_numbers]
+    ]
+    if others:
+        warnings.warn(
+            f"The model was saved with {' and '.join(others)}; what it predicts may differ. Fit and save it anew, or "
+            f"load it with the versions it was saved with.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _settings_to_load(settings):
+    """What shapes the network and plain numbers; optimizers and other classes matter to a fit only."""
+    plain = {
+        part: {name: value for name, value in values.items() if not callable(value)}
+        for part, values in settings.items()
+    }
+    plain["net_params"] = {name: value for name, value in plain["net_params"].items() if name.startswith("module__")}
+    return plain
 
 
 def _device_to_load_on(device):

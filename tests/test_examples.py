@@ -70,3 +70,20 @@ def test_the_accuracy_benchmark_scores_as_sklearn_does_and_resumes(tmp_path):
         assert counts.sum() == len(y_test)
         assert confidence.sum() == pytest.approx(model.predict_proba(test).max(axis=1).sum())
         assert correct.sum() / counts.sum() == pytest.approx(row["accuracy"])
+
+
+@pytest.mark.slow
+def test_citeseq_needs_both_blocks_for_the_rare_type_and_reads_files(tmp_path):
+    def scores(printed):
+        return {name.strip(): float(f1) for name, f1 in re.findall(r"^(.+?) +\d+ cells   F1 (\S+)$", printed, re.M)}
+
+    f1 = scores(run("citeseq_pipeline.py"))
+    assert set(f1) == {"CD4 T", "CD8 T", "monocyte", "B", "NK", "pDC", "macro F1"}
+    assert f1["macro F1"] > 0.9
+    assert f1["pDC"] > 0.7  # by protein alone they are monocytes
+    assert min(f1["CD4 T"], f1["CD8 T"]) > 0.85  # by RNA alone they are one
+    code = f"import citeseq_pipeline as c; a = c.simulate(300, 50); a.write_h5ad({str(tmp_path / 'small.h5ad')!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=EXAMPLES)
+    printed = run("citeseq_pipeline.py", "--data", tmp_path / "small.h5ad")
+    assert "50 genes, 11 proteins" in printed
+    assert np.isfinite(scores(printed)["macro F1"])

@@ -239,7 +239,7 @@ def test_contradictions_are_errors_that_name_the_parameters(changed, named):
     ids=str,
 )
 def test_what_does_not_contradict_is_accepted(changed):
-    assert set(settled(**changed)) == {"module", "criterion", "net", "net_params"}
+    assert set(settled(**changed)) == {"module", "criterion", "net", "rejection", "net_params"}
 
 
 # what a weight of 0 takes away

@@ -1,6 +1,7 @@
 """What a saved model holds, and what it refuses."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -53,6 +54,39 @@ def test_a_file_of_a_newer_format_is_refused(fitted):
     state["_saved"] = state["_saved"] | {"format": FORMAT + 1}
     with pytest.raises(ValueError, match=f"format {FORMAT + 1} .* up to {FORMAT}; upgrade"):
         DualBranchClassifier.__new__(DualBranchClassifier).__setstate__(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "warned"),
+    [
+        ("skdual", "{0}.{1}.99", False),
+        ("skdual", "{0}.99.0", True),
+        ("skdual", "99.{1}.{2}", True),
+        ("torch", "{0}.99.0", False),
+        ("torch", "99.{1}.0", True),
+        ("scikit-learn", "{0}.99.0", False),
+        ("scikit-learn", "99.{1}.0", True),
+    ],
+)
+def test_a_model_of_another_version_warns(fitted, two_blocks, name, old, warned):
+    state = fitted.__getstate__()
+    here = state["_saved"]["versions"][name]
+    old = old.format(*here.split("."))
+    state["_saved"] = state["_saved"] | {"versions": state["_saved"]["versions"] | {name: old}}
+    again = DualBranchClassifier.__new__(DualBranchClassifier)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        again.__setstate__(state)
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == warned
+    assert all(f"saved with {name} {old} (here {here});" in text for text in texts)
+    assert_array_equal(again.predict_proba(two_blocks[0]), fitted.predict_proba(two_blocks[0]))
+
+
+def test_the_versions_at_hand_do_not_warn(fitted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pickle.loads(pickle.dumps(fitted))
 
 
 def test_loading_leaves_the_global_random_state_alone(fitted):

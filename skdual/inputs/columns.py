@@ -45,7 +45,7 @@ def from_prefix(prefix_a, prefix_b):
     ----------
     prefix_a, prefix_b : str
         What the names of the columns of block A and of block B start with. The blocks are called by the
-        prefixes without their trailing underscores.
+        prefixes without the underscores or colons that they end in.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def from_prefix(prefix_a, prefix_b):
     for name, prefix in (("prefix_a", prefix_a), ("prefix_b", prefix_b)):
         if not isinstance(prefix, str):
             raise TypeError(f"{name} must be a string, got {type(prefix).__name__}.")
-    names = [prefix.rstrip("_") or prefix for prefix in (prefix_a, prefix_b)]
+    names = [prefix.rstrip("_:") or prefix for prefix in (prefix_a, prefix_b)]
     if prefix_a.startswith(prefix_b) or prefix_b.startswith(prefix_a) or names[0] == names[1]:
         raise ValueError(f"the prefixes must tell two blocks apart, got {prefix_a!r} and {prefix_b!r}.")
     return dict(zip(names, (Prefix(prefix_a), Prefix(prefix_b)), strict=True))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.preprocessing import StandardScaler
 
 from ..devices import send
+from ..scalings import SCALINGS
 from .matrices import HostMatrix
 
 _RUN_BYTES = 2**20
@@ -133,20 +133,45 @@ def zero_share(rows):
     return n_zeros / (len(rows) * rows.X.shape[1])
 
 
-def column_statistics(rows):
-    """Mean and standard deviation of every column over the rows of a data set.
+def column_statistics(rows, scaling="standard", columns=None):
+    """What columns are scaled by: mean and standard deviation, or what another scaling takes instead.
 
     Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
-    same numbers to the last bit. Columns that do not vary get a deviation of 1.
+    same numbers to the last bit. Columns whose scale would be 0, as where they do not vary, get a scale of 1.
+
+    Parameters
+    ----------
+    rows : Rows
+    scaling : str, default="standard"
+        A name in :data:`~skdual.scalings.SCALINGS` other than "none".
+    columns : ndarray of int64, optional
+        Positions of the columns in X, in order; all by default.
 
     Returns
     -------
-    mean, scale : ndarray of float64 of shape (p,)
+    mean, scale : ndarray of float64 of shape (n_columns,)
     """
-    scaler = StandardScaler()
+    way = SCALINGS[scaling]
+    chunks = _chunks_of_columns(rows, columns) if way.whole_columns else _chunks_of_rows(rows, columns)
+    assert way.statistics is not None
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
+        mean, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
+    return mean, np.where(scale == 0, 1, scale)
+
+
+def _chunks_of_rows(rows, columns):
+    """All rows of some columns, some rows at a time, dense and in float64."""
     for chunk in rows.chunks():
-        at = chunk if rows.subset is None else rows.subset[chunk]
-        part = rows.X[at]
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
-            scaler.partial_fit((part.toarray() if sp.issparse(part) else part).astype(np.float64))
-    return scaler.mean_, scaler.scale_
+        part = rows.X[chunk if rows.subset is None else rows.subset[chunk]]
+        dense = (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+        yield dense if columns is None or len(columns) == dense.shape[1] else dense.take(columns, axis=1)
+
+
+def _chunks_of_columns(rows, columns):
+    """All rows of some columns, some columns at a time, dense and in float64."""
+    columns = np.arange(rows.X.shape[1]) if columns is None else columns
+    size = max(1, _CHUNK_CELLS // len(rows))
+    for start in range(0, len(columns), size):
+        part = rows.X[:, columns[start : start + size]]
+        part = part if rows.subset is None else part[rows.subset]
+        yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)

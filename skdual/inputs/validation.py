@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
+from ..scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
 
 _CHUNK_CELLS = 2**20
@@ -85,13 +86,48 @@ def check_range(X, dtype, name="X"):
     ValueError
     """
     largest = torch.finfo(dtype).max
-    if np.finfo(X.dtype).max <= largest:
+    if float(np.finfo(X.dtype).max) <= largest:
         return
     for _, part in _parts(X.data if sp.issparse(X) else X):
         if np.abs(part).max(initial=0) > largest:
             raise ValueError(
                 f"{name} contains cells beyond {largest:.1e}, too large for {str(dtype).removeprefix('torch.')}, in "
                 f"which the model computes; scale the columns, or set precision='float64'."
+            )
+
+
+def check_signs(X, columns, scalings, name="X", feature_names=None):
+    """Refuse negative cells in a block that is scaled by its logarithm.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix
+    columns : ColumnBlocks
+    scalings : pair of str
+        Names in :data:`~skdual.scalings.SCALINGS`, of block A and of block B.
+    name : str, default="X"
+        Argument that X is.
+    feature_names : ndarray of str, optional
+
+    Raises
+    ------
+    ValueError
+        Naming the first such column.
+    """
+    for block, index, scaling in zip(columns.names, columns.indices, scalings, strict=True):
+        if not SCALINGS[scaling].logarithm:
+            continue
+        negative = np.zeros(X.shape[1], dtype=np.int64)
+        for start, part in _parts(X.data if sp.issparse(X) else X):
+            cells = np.nonzero(part < 0)
+            at = X.indices[start + cells[0]] if sp.issparse(X) else cells[1]
+            negative += np.bincount(at, minlength=len(negative))
+        if negative[index].any():
+            first = index[negative[index] > 0][0]
+            where = f"column {first}" if feature_names is None else f"column {str(feature_names[first])!r}"
+            raise ValueError(
+                f"{name} has {negative[index].sum()} negative cell(s) in block {block!r}, in {where} first, which "
+                f"standardize={scaling!r} can't take the logarithm of; scale that block another way."
             )
 
 

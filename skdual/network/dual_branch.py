@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
+from ..scalings import scaling_pair
 from .branches import BranchEncoder
 from .fusion import AttentionFusion, ConcatFusion
 from .heads import LinearHead, ProjectionHead, SubspaceHead
@@ -22,6 +24,12 @@ class NetworkOutput(NamedTuple):
 
     scores: torch.Tensor
     projections: tuple | None
+
+
+def _first(module, *inputs):
+    """Apply the first member of a module whose every parameter and buffer has the members as its first axis."""
+    first = {name: tensor[:1] for name, tensor in module.state_dict(keep_vars=True).items()}
+    return functional_call(module, first, inputs)
 
 
 class DualBranchNetwork(nn.Module):
@@ -52,7 +60,8 @@ class DualBranchNetwork(nn.Module):
     block_dropout : float
         Share of the rows that lose one of their blocks, each as often as the other, while training (modality dropout,
         Neverova et al., 2016).
-    standardize : bool
+    standardize : pair of str, or bool
+        How each block is scaled: names in :data:`~skdual.scalings.SCALINGS`, or "standard" (True) or "none" (False).
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
@@ -87,7 +96,11 @@ class DualBranchNetwork(nn.Module):
         self._bfloat16 = bfloat16
         view_weights = [1.0, 0.0, 0.0] if block_dropout else [1.0]
         self.register_buffer("view_weights", torch.tensor(view_weights))
-        self.scaler_a, self.scaler_b = (ColumnScaler(p) if standardize else nn.Identity() for p in in_features)
+        self.scalings = scaling_pair(standardize)
+        self.scaler_a, self.scaler_b = (
+            nn.Identity() if scaling == "none" else ColumnScaler(p, scaling)
+            for p, scaling in zip(in_features, self.scalings, strict=True)
+        )
         self.branch_a, self.branch_b = (
             BranchEncoder(n_members, p, widths, rate, activation, normalization, initialization)
             for p, widths, rate in zip(in_features, hidden_layer_sizes, dropout, strict=True)
@@ -126,12 +139,15 @@ class DualBranchNetwork(nn.Module):
 
     def encode(self, x_a, x_b):
         """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
-        h_a, h_b = self.encode_members(x_a, x_b)
+        h_a, h_b = self._encode_first(x_a, x_b)
         return h_a[0], h_b[0]
+
+    def _encode_first(self, x_a, x_b):
+        return _first(self.branch_a, self.scaler_a(x_a)), _first(self.branch_b, self.scaler_b(x_b))
 
     def embed(self, x_a, x_b):
         """The first member's fused embedding z, (batch, d_a + d_b)."""
-        return self.fusion(*self.encode_members(x_a, x_b))[0]
+        return _first(self.fusion, *self._encode_first(x_a, x_b))[0]
 
     def view_scores(self, x_a, x_b):
         """The members' mean scores in every view, (batch, n_views, n_classes)."""
@@ -143,7 +159,16 @@ class DualBranchNetwork(nn.Module):
 
     def scores(self, x_a, x_b):
         """Class scores, (batch, n_classes); their softmax is the probability."""
-        return torch.einsum("v,bvc->bc", self.view_weights, self.view_scores(x_a, x_b))
+        return self._scores(self._embed_views(x_a, x_b))
+
+    def _scores(self, z):
+        by_view = self.head(z).mean(dim=0).unflatten(0, (len(self.view_weights), -1))
+        return torch.einsum("v,vbc->bc", self.view_weights, by_view)
+
+    def scores_and_familiarity(self, x_a, x_b):
+        """Both at the cost of one, (batch, n_classes) and (batch,)."""
+        z = self._embed_views(x_a, x_b)
+        return self._scores(z), self._familiarity(z)
 
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.
@@ -153,6 +178,20 @@ class DualBranchNetwork(nn.Module):
         assert isinstance(self.head, SubspaceHead)
         error = self.head.projection_error(self._embed_views(x_a, x_b)).unflatten(0, (len(self.view_weights), -1))
         return torch.einsum("v,vbc->bc", self.view_weights / self.view_weights.sum(), error)
+
+    def familiarity(self, x_a, x_b):
+        """Minus the distance to the nearest class's subspace, (batch,); with ``head="subspace"`` only.
+
+        The mean over members and views, where half of a view's weight is that in the scores and half is the same for
+        all: what is new may show in a block that the known classes do not need.
+        """
+        return self._familiarity(self._embed_views(x_a, x_b))
+
+    def _familiarity(self, z):
+        assert isinstance(self.head, SubspaceHead)
+        error = self.head.projection_error(z).unflatten(0, (len(self.view_weights), -1))
+        share = self.view_weights / self.view_weights.sum()
+        return -torch.einsum("v,vbc->bc", (share + share.mean()) / 2, error).amin(dim=-1)
 
     def forward(self, x_a, x_b, mixing=None):
         """What a training or validation step needs: scores, and the projections where there are heads for them.

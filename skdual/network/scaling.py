@@ -1,10 +1,12 @@
-"""Standardisation as the first layer, so that rows are centred only once a batch is dense."""
+"""Scaling of the columns as the first layer, so that rows are centred only once a batch is dense."""
 
 import torch
 from torch import nn
 
+from ..scalings import SCALINGS
+
 LIMIT = 3.0
-"""Standard deviations that no standardised cell goes beyond."""
+"""Standard deviations that no cell goes beyond where cells are limited."""
 
 
 class ColumnScaler(nn.Module):
@@ -12,14 +14,22 @@ class ColumnScaler(nn.Module):
 
     The limit (Holzmueller et al., 2024, RealMLP) leaves cells near the mean as they are. Without it the columns
     that are 0 in nearly all rows, as in counts of words or genes, reach tens of deviations where they are
-    not, and drown the rest.
+    not, and drown the rest. Scalings to a range have no limit.
+
+    Parameters
+    ----------
+    n_columns : int
+    scaling : str, default="standard"
+        A name in :data:`~skdual.scalings.SCALINGS` other than "none"; says whether log(1 + x) is scaled
+        instead of x, and whether z is limited.
     """
 
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, n_columns):
+    def __init__(self, n_columns, scaling="standard"):
         super().__init__()
+        self._logarithm, self._limited = SCALINGS[scaling].logarithm, SCALINGS[scaling].limited
         self.register_buffer("mean", torch.zeros(n_columns))
         self.register_buffer("scale", torch.ones(n_columns))
 
@@ -29,6 +39,8 @@ class ColumnScaler(nn.Module):
         self.scale.copy_(torch.from_numpy(scale).to(self.scale.dtype))
 
     def forward(self, x):
-        z = (x - self.mean) / self.scale
+        z = ((torch.log1p(x) if self._logarithm else x) - self.mean) / self.scale
+        if not self._limited:
+            return z
         # a square root of squares would overflow where z is huge
         return z / torch.hypot(z / LIMIT, torch.ones((), dtype=z.dtype, device=z.device))

@@ -12,10 +12,11 @@ from ..devices import has_bfloat16_units, isolated_random_state, resolve_dtype
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
-from ..inputs.validation import check_range
+from ..inputs.validation import check_range, check_signs
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
 from ..parameters import settle
+from ..scalings import SCALINGS
 from .calibration import fit_view_weights, held_out_folds, held_out_scores
 from .inference import run_in_chunks
 from .net import DualBranchNet
@@ -53,6 +54,8 @@ def fit_network(params, data, device, seed, before=None):
     net : DualBranchNet
     settings : dict of dict
         What :func:`~skdual.parameters.settle` made of ``params``.
+    rejection_threshold : float or None
+        Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
     check_range(data.X, dtype)
@@ -77,11 +80,17 @@ def fit_network(params, data, device, seed, before=None):
         len(training),
         zero_share(training),
         bfloat16_units=dtype == torch.float32 and has_bfloat16_units(device),
+        block_names=data.columns.names,
+        has_validation=validation is not None,
     )
+    scalings = settings["module"]["standardize"]
+    check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
+    if data.validation is not None:
+        check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if before is not None:
         _check_continuation(before, data, settings)
     with isolated_random_state(device, seed):
-        net = build_net(settings, {**params, "callbacks": copy.deepcopy(params["callbacks"])}, device, dtype, seed)
+        net = build_net(settings, {**params, "callbacks": _copied(params["callbacks"])}, device, dtype, seed)
         if before is not None:
             net.module_.load_state_dict(before.weights)
             net.module_.set_view_weights(np.eye(len(net.module_.view_weights))[0])
@@ -89,7 +98,12 @@ def fit_network(params, data, device, seed, before=None):
             _set_statistics(net.module_, training)
         net.partial_fit(training, validation=validation)
     _set_view_weights(net, training, validation)
-    return net, settings
+    return net, settings, _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
+
+
+def _copied(callbacks):
+    """Callbacks of their own for one fit; what they were given, such as a trial to report to, is the caller's."""
+    return callbacks and [tuple(map(copy.copy, c)) if isinstance(c, tuple) else copy.copy(c) for c in callbacks]
 
 
 def _check_continuation(before, data, settings):
@@ -208,16 +222,25 @@ def _set_view_weights(net, training, validation):
     network.set_view_weights(fit_view_weights(scores, codes, weight))
 
 
+def _rejection_threshold(network, validation, quantile):
+    return None if quantile is None else float(np.quantile(run_in_chunks(network, "familiarity", validation), quantile))
+
+
 def _set_statistics(network, rows):
-    scalers = [network.scaler_a, network.scaler_b]
-    if not hasattr(scalers[0], "set_statistics"):
-        return
-    mean, scale = column_statistics(rows)
-    wild = np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))
-    if len(wild):
-        raise ValueError(
-            f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), column {wild[0]} "
-            f"first; scale them down."
-        )
-    for scaler, index in zip(scalers, rows.columns.indices, strict=True):
-        scaler.set_statistics(mean[index], scale[index])
+    """Scale the blocks by the rows; both at one reading where they are scaled the same way."""
+    blocks = list(zip(network.scalings, (network.scaler_a, network.scaler_b), rows.columns.indices, strict=True))
+    for scaling in dict.fromkeys(network.scalings):
+        if SCALINGS[scaling].statistics is None:
+            continue
+        mine = [(scaler, index) for name, scaler, index in blocks if name == scaling]
+        columns = np.unique(np.concatenate([index for _, index in mine]))
+        mean, scale = column_statistics(rows, scaling, columns)
+        wild = columns[~np.isfinite(mean) | ~np.isfinite(scale)]
+        if len(wild):
+            raise ValueError(
+                f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), column "
+                f"{wild[0]} first; scale them down."
+            )
+        for scaler, index in mine:
+            at = np.searchsorted(columns, index)
+            scaler.set_statistics(mean[at], scale[at])

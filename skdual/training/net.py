@@ -16,6 +16,7 @@ from .calibration import held_out_folds
 from .gradients import clip_gradients
 from .means import TermMeans
 from .mixup import Mixing, Mixup
+from .progress import FitProgress, closing_progress, is_parallel
 from .schedule import WarmupCosine
 from .weights import KeptWeights
 
@@ -97,7 +98,9 @@ class DualBranchNet(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        bar = self.verbose == 1 or (self.verbose and is_parallel())  # rows of tables side by side would mix
+        shown = ("progress", FitProgress()) if bar else ("print_log", PrintLog())
+        return [("epoch_timer", EpochTimer()), shown]
 
     # what is trained
 
@@ -143,7 +146,8 @@ class DualBranchNet(NeuralNetClassifier):
         self.notify("on_train_begin", X=X, y=y)
         self._n_finished = 0
         try:
-            self.fit_loop(X, validation=validation)
+            with closing_progress(self.callbacks_):
+                self.fit_loop(X, validation=validation)
         except KeyboardInterrupt:
             self._end_interrupted()
         self.notify("on_train_end", X=X, y=y)

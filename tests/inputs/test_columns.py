@@ -159,6 +159,11 @@ def test_from_prefix_finds_columns_that_lie_apart(frame):
     assert_indices(resolve(from_prefix("a_", "b_"), X), [0, 2], [1, 3])
 
 
+@pytest.mark.parametrize(("prefix", "name"), [("rna__", "rna"), ("rna:", "rna"), ("rna", "rna"), ("_", "_")])
+def test_blocks_are_called_by_what_the_prefix_says(prefix, name):
+    assert list(from_prefix(prefix, "protein:")) == [name, "protein"]
+
+
 def test_a_prefix_that_no_column_has_is_an_empty_block():
     with pytest.raises(ValueError, match=r"blocks: block 'rna' has no columns \(X has 6\)"):
         resolve(from_prefix("rna__", "u"), FRAME)

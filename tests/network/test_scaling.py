@@ -35,6 +35,27 @@ def test_cells_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
     assert scaled.abs().max() <= LIMIT
 
 
+@pytest.mark.parametrize(
+    ("scaling", "logarithm", "limited"),
+    [
+        ("standard", False, True),
+        ("robust", False, True),
+        ("log1p", True, True),
+        ("minmax", False, False),
+        ("maxabs", False, False),
+    ],
+)
+def test_scalings_take_logarithms_and_limit_as_they_say(scaling, logarithm, limited):
+    layer = ColumnScaler(3, scaling).double()
+    layer.set_statistics(MEAN, SCALE)
+    x = np.random.default_rng(0).gamma(1, 20, (50, 3))
+    expected = np.empty_like(x)
+    for i, j in np.ndindex(x.shape):
+        z = ((math.log(1 + x[i, j]) if logarithm else x[i, j]) - MEAN[j]) / SCALE[j]
+        expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2) if limited else z
+    np.testing.assert_allclose(layer(torch.from_numpy(x)), expected, rtol=1e-13)
+
+
 def test_mean_0_and_scale_1_until_statistics_are_set():
     unset, zero_one = ColumnScaler(3), ColumnScaler(3)
     zero_one.set_statistics(np.zeros(3), np.ones(3))

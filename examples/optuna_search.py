@@ -1,0 +1,73 @@
+"""Hyperparameters found by Optuna on HTAD; trials that lag behind are given up before their last epoch.
+
+Run: pip install "skdual[search]", then python examples/optuna_search.py
+"""
+
+import optuna
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
+
+from skdual import DualBranchClassifier
+from skdual.datasets import load_htad
+
+MAX_EPOCHS = 15
+N_TRIALS = 20
+
+
+class PruneTrial(Callback):
+    """Reports the validation loss of each epoch; ends the fit where the pruner says so."""
+
+    def __init__(self, trial):
+        self.trial = trial
+
+    def on_epoch_end(self, net, **kwargs):
+        epoch = len(net.history)
+        self.trial.report(net.history[-1, "valid_classification_loss"], epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned(f"after {epoch} epochs")
+
+
+def main():
+    htad = load_htad()
+    X, X_test, y, y_test = train_test_split(htad.data, htad.target, test_size=0.2, stratify=htad.target, random_state=0)
+    X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
+
+    def objective(trial):
+        model = DualBranchClassifier(
+            htad.blocks,
+            n_members=1,  # one network a trial; the best is fitted with all of them
+            max_epochs=MAX_EPOCHS,
+            learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+            dropout=trial.suggest_float("dropout", 0.0, 0.6),
+            contrastive_weight=trial.suggest_float("contrastive_weight", 0.0, 2.0),
+            subspace_dim=trial.suggest_int("subspace_dim", 1, 8),
+            weight_decay=trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
+            callbacks=[PruneTrial(trial)],
+            random_state=0,
+        )
+        model.fit(X_train, y_train, X_val=X_val, y_val=y_val)
+        return model.history_[-1]["valid_classification_loss"]
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=0),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3),
+    )
+    study.optimize(objective, n_trials=N_TRIALS)
+
+    for trial in study.trials:
+        chosen = ", ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
+        epochs = len(trial.intermediate_values)
+        print(f"trial {trial.number:2d}  {trial.state.name:8s} {epochs:2d} epochs, loss {trial.value:.3f}  {chosen}")
+    epochs = sum(len(trial.intermediate_values) for trial in study.trials)
+    print(f"\n{epochs} of {N_TRIALS * MAX_EPOCHS} epochs were run; the best loss is {study.best_value:.3f}")
+
+    for name, params in (("default settings", {}), ("the best", study.best_params)):
+        model = DualBranchClassifier(htad.blocks, **params, max_epochs=MAX_EPOCHS, random_state=0).fit(X, y)
+        score = f1_score(y_test, model.predict(X_test), average="macro")
+        print(f"{name:16s}  macro F1 {score:.3f} on {len(y_test)} rows held out")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What a fitted estimator answers: labels, probabilities, embeddings, distances."""
+
+import numpy as np
+import torch
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .inputs.columns import ColumnBlocks
+from .inputs.rows import Rows
+from .inputs.validation import check_matrix, check_range, check_signs
+from .network import DualBranchNetwork
+from .training.inference import run_in_chunks
+
+
+def _has_subspaces(estimator):
+    """Raise the AttributeError that says why there are no distances to subspaces."""
+    if estimator.head != "subspace":
+        raise AttributeError(f"the distance to class subspaces needs head='subspace'; got head={estimator.head!r}.")
+    return True
+
+
+class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
+    """The methods of :class:`~skdual.DualBranchClassifier` that run its network over rows."""
+
+    classes_: np.ndarray
+    block_names_: tuple
+    block_indices_: tuple
+    network_: DualBranchNetwork
+    device_: torch.device
+    rejection_threshold_: float
+    _settings: dict
+
+    def _columns(self):
+        return ColumnBlocks(self.block_names_, self.block_indices_)
+
+    @property
+    def _n_features_out(self):
+        return self.network_.embedding_dim
+
+    def _rows(self, X):
+        """X, checked against what the network was fitted on, as rows on its device."""
+        check_is_fitted(self)
+        X, columns = check_matrix(self, X), self._columns()
+        dtype = next(self.network_.parameters()).dtype
+        check_range(X, dtype)
+        check_signs(X, columns, self.network_.scalings, feature_names=getattr(self, "feature_names_in_", None))
+        return Rows(X, columns, self.device_, dtype)
+
+    def _run(self, method, X):
+        """Check X and run a method of the network over it."""
+        rows = self._rows(X)
+        return run_in_chunks(self.network_, method, rows)
+
+    def decision_function(self, X):
+        """Class scores, whose softmax is the probability.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
+            With two classes the second one's score minus the first one's.
+        """
+        scores = self._run("scores", X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X):
+        """The most probable label of every row, or ``rejection_label`` where it is too unfamiliar.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Of ``classes_``, and with ``rejection_quantile`` also ``rejection_label``.
+        """
+        if not hasattr(self, "rejection_threshold_"):
+            codes = self._run("scores", X).argmax(axis=1)
+            return self.classes_[codes]
+        scores, familiarity = self._run("scores_and_familiarity", X)
+        labels = self.classes_[scores.argmax(axis=1)]
+        return np.where(familiarity >= self.rejection_threshold_, labels, self._settings["rejection"]["label"])
+
+    def predict_proba(self, X):
+        """Probability of every class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return softmax(self._run("scores", X), axis=1)
+
+    def predict_log_proba(self, X):
+        """Logarithm of the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        return log_softmax(self._run("scores", X), axis=1)
+
+    def transform(self, X):
+        """The fused embedding, that of the first member where there are several.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        z : ndarray of shape (n_samples, d_a + d_b)
+            d_a and d_b are the last widths of ``hidden_layer_sizes``.
+        """
+        return self._run("embed", X)
+
+    def transform_branches(self, X):
+        """The outputs of both branches, before they are fused; those of the first member where there are several.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        h_a, h_b : ndarray of shape (n_samples, d_a) and (n_samples, d_b)
+        """
+        return self._run("encode", X)
+
+    @available_if(_has_subspaces)
+    def projection_error(self, X):
+        """Squared distance of the unit-length embedding to every class's subspace; with ``head="subspace"`` only.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        errors : ndarray of shape (n_samples, n_classes)
+            At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
+            errors times a learnt scale, and the errors a mean over members and views, weighted by their scales.
+        """
+        return self._run("projection_error", X)
+
+    @available_if(_has_subspaces)
+    def score_samples(self, X):
+        """How familiar every row is: the higher, the more it is like the classes of the fit.
+
+        Minus the distance to the nearest class's subspace, a mean over members and over what both blocks and either
+        alone say, by the mean of ``view_weights_`` and equal weights. Unlike the largest probability it can tell a row
+        that is far from all classes from one between two of them.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        familiarity : ndarray of shape (n_samples,)
+            At most 0, and about -1 at least.
+        """
+        return self._run("familiarity", X)

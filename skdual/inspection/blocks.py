@@ -1,0 +1,154 @@
+"""How much worse the predictions get without a block."""
+
+import copy
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_random_state
+from torch import nn
+
+from ..inputs.validation import check_matrix
+from .extras import import_extra
+from .inputs import check_classifier, check_labels, column_centres
+
+METHODS = ("permutation", "ablation")
+
+
+def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_repeats=10, random_state=None):
+    """How much the score drops when a block says nothing.
+
+    Columns of one block often say the same, so that shuffling one of them alone does little
+    (:func:`~sklearn.inspection.permutation_importance`); here a block goes as a whole. Take rows that the estimator was
+    not trained on. What both blocks know is in neither's importance: see :func:`linear_probe` for what each knows.
+
+    Parameters
+    ----------
+    estimator : DualBranchClassifier
+        Fitted; it is left alone.
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+        Labels.
+    method : {"permutation", "ablation"}, default="permutation"
+        "permutation" deals the rows of the block out anew, all its columns together: a block of another row, as it
+        may well look, that contradicts the other block. "ablation" replaces the block by its training mean in every
+        row (with ``standardize`` other than True by what it centres at, see the baseline of :func:`attributions`).
+    scoring : str, callable or None, default=None
+        One score, as in :func:`~sklearn.metrics.check_scoring`. None: the estimator's ``score``, the accuracy.
+    n_repeats : int, default=10
+        Permutations of each block, each of which holds a copy of X. With ``method="permutation"`` only.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the permutations.
+
+    Returns
+    -------
+    importance : pandas.DataFrame of shape (2, 2)
+        Indexed by block, ``block_names_``; columns "mean" and "std" of the drop of the score over the repeats.
+        The std of an ablation is 0.
+
+    Raises
+    ------
+    TypeError
+        If ``estimator`` is not a DualBranchClassifier, or ``scoring`` is more than one score.
+    ValueError
+        If an argument is wrong, naming it; or if ``method="permutation"`` is asked of an estimator whose
+        branches read the same columns (``blocks=None``), which can't be permuted for one of them.
+    ImportError
+        If pandas is missing.
+
+    References
+    ----------
+    Breiman, "Random Forests", Machine Learning 2001 (permutation importance). Au et al., "Grouped Feature Importance
+    and Combined Features Effect Plot", Data Mining and Knowledge Discovery 2022 (of groups of columns).
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.inspection import block_importance
+    >>> htad = load_htad()
+    >>> model = DualBranchClassifier(htad.blocks, n_members=1, max_epochs=5, random_state=0)
+    >>> model = model.fit(htad.data[::2], htad.target[::2])
+    >>> importance = block_importance(model, htad.data[1::2], htad.target[1::2], n_repeats=3, random_state=0)
+    >>> importance["mean"].idxmax()
+    'accelerometer'
+    """
+    pandas = import_extra("pandas")
+    check_classifier(estimator)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}.")
+    if not isinstance(n_repeats, Integral) or n_repeats < 1:
+        raise ValueError(f"n_repeats must be an int of at least 1, got {n_repeats!r}.")
+    if isinstance(scoring, (list, tuple, set, dict)):
+        raise TypeError(f"scoring must be one score (a name, a callable or None), got {scoring!r}.")
+    scorer = check_scoring(estimator, scoring)
+    y = check_labels(X, y)
+    if method == "ablation":
+        whole = scorer(estimator, X, y)
+        drops = [[whole - scorer(without, X, y)] for without in _without_each_block(estimator)]
+    else:
+        drops = _permutation_drops(estimator, X, y, scorer, n_repeats, check_random_state(random_state))
+    index = pandas.Index(estimator.block_names_, name="block")
+    return pandas.DataFrame({"mean": np.mean(drops, axis=1), "std": np.std(drops, axis=1)}, index=index)
+
+
+class _Constant(nn.Module):
+    """Replaces every row of a block by one row."""
+
+    row: torch.Tensor
+
+    def __init__(self, row):
+        super().__init__()
+        self.register_buffer("row", row)
+
+    def forward(self, x):
+        return self.row.expand_as(x)
+
+
+def _without_each_block(estimator):
+    """Copies of the estimator, one of which does not see block A, the other not block B."""
+    for block, centre in zip("ab", column_centres(estimator.network_), strict=True):
+        without = copy.copy(estimator)  # with a network of its own, rebuilt from what the estimator is saved as
+        scaler = getattr(without.network_, f"scaler_{block}")
+        setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(centre), scaler))
+        without.network_.eval()
+        yield without
+
+
+def _permutation_drops(estimator, X, y, scorer, n_repeats, random_state):
+    """Drops of the score by block and repeat."""
+    if np.intersect1d(*estimator.block_indices_).size:
+        raise ValueError(
+            "method='permutation' needs blocks of different columns, but the estimator was fitted with blocks=None, so "
+            "that both branches read every column; take method='ablation', which parts the branches."
+        )
+    X = check_matrix(estimator, X)
+    whole = scorer(estimator, _as_fitted(estimator, X), y)
+    return [
+        [
+            whole - scorer(estimator, _as_fitted(estimator, _permuted(X, columns, random_state)), y)
+            for _ in range(n_repeats)
+        ]
+        for columns in estimator.block_indices_
+    ]
+
+
+def _permuted(X, columns, random_state):
+    """A copy of X whose rows have the given columns of other rows."""
+    order = random_state.permutation(X.shape[0])
+    if not sp.issparse(X):
+        permuted = np.array(X)
+        permuted[:, columns] = X[order[:, None], columns]
+        return permuted
+    others = np.setdiff1d(np.arange(X.shape[1]), columns)
+    joined = sp.hstack([X[order][:, columns], X[:, others]], format="csc")
+    return joined[:, np.argsort(np.concatenate([columns, others]))].tocsr()
+
+
+def _as_fitted(estimator, X):
+    """X with the column names of fit, where it had some."""
+    if sp.issparse(X) or not hasattr(estimator, "feature_names_in_"):
+        return X
+    return import_extra("pandas").DataFrame(X, columns=estimator.feature_names_in_)

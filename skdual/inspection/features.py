@@ -1,0 +1,180 @@
+"""How much each feature adds to a class score: row by row, and on the whole for every class."""
+
+import numpy as np
+
+from ..training.inference import run_in_chunks
+from .extras import import_extra
+from .gradients import METHODS, attribute_rows
+from .inputs import baseline_blocks, check_classifier, class_codes, column_names
+
+
+def attributions(
+    estimator,
+    X,
+    *,
+    target=None,
+    method="integrated_gradients",
+    baseline=None,
+    feature_names=None,
+    random_state=None,
+):
+    """How much every feature of every row adds to the score of a class, beside a baseline.
+
+    The score is that of the row's target class before the softmax, as in
+    :meth:`~skdual.DualBranchClassifier.decision_function` with three classes or more. With x the row, b the baseline
+    and f the score, the attribution of feature i is
+
+    - ``"gradient_x_input"``: df/dx_i(x) * (x_i - b_i), the first-order effect of the feature (with the baseline 0
+      the literal product);
+    - ``"smooth_grad"``: the same with the mean gradient at 50 copies of x with Gaussian noise of half a training
+      standard deviation in every column (of half of what else ``standardize`` divides it by);
+    - ``"integrated_gradients"``: (x_i - b_i) * integral of df/dx_i(b + t (x - b)) over t from 0 to 1. They are
+      complete: a row's attributions add up to f(x) - f(b). The sum is checked for every row: it is within 0.001 times
+      the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200 or 800.
+
+    In blocks with ``standardize="log1p"`` x and b stand for log(1 + x) and log(1 + b).
+
+    Parameters
+    ----------
+    estimator : DualBranchClassifier
+        Fitted. Its weights and random state are left alone.
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        Rows to explain. Sparse rows are made dense a few at a time, and give what their dense twins give.
+    target : label, array-like of shape (n_samples,) or None, default=None
+        The class whose score is explained: one of ``classes_`` for all rows, or one a row. None: the class with the
+        highest score, row by row.
+    method : {"integrated_gradients", "gradient_x_input", "smooth_grad"}, default="integrated_gradients"
+        Computed by captum.
+    baseline : array-like of shape (n_features,) or None, default=None
+        The row to compare with. None: what ``standardize`` turns into 0 in every column: the training mean
+        (``True``), the median ("robust"), exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum ("minmax"),
+        or 0 ("maxabs", ``False``).
+    feature_names : array-like of str of shape (n_features,) or None, default=None
+        Names of the columns of X. None: ``feature_names_in_``, and "x0", "x1", ... where there are none.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the noise of ``"smooth_grad"``; the other methods draw nothing.
+
+    Returns
+    -------
+    attributions : pandas.DataFrame of shape (n_samples, n_features)
+        In units of the score, float32 or float64 as the model. Columns are a MultiIndex ("block", "feature"): the
+        columns of block A, then those of block B, so that ``attributions["a"]`` is a block. With
+        ``blocks=None`` both branches read every column, and each column is there twice, once for what it does
+        through either branch; a row's sum is over both. The index is that of X where X is a pandas DataFrame.
+
+    Raises
+    ------
+    TypeError
+        If ``estimator`` is not a DualBranchClassifier.
+    ValueError
+        If an argument is wrong, naming it, what was expected and what came.
+    ImportError
+        If captum or pandas is missing.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If integrated gradients are not complete after 800 steps, with the number of such rows.
+
+    References
+    ----------
+    Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017 (integrated gradients). Smilkov et
+    al., "SmoothGrad: Removing Noise by Adding Noise", 2017. Shrikumar et al., "Not Just a Black Box: Learning
+    Important Features Through Propagating Activation Differences", 2016 (gradient x input). Kokhlikyan et al.,
+    "Captum: A Unified and Generic Model Interpretability Library for PyTorch", 2020.
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.inspection import attributions
+    >>> htad = load_htad(as_frame=True)
+    >>> model = DualBranchClassifier(htad.blocks, n_members=1, max_epochs=5, random_state=0).fit(htad.data, htad.target)
+    >>> found = attributions(model, htad.data.head(3), target="sweep")
+    >>> found.shape, found["accelerometer"].shape, found.columns[0]
+    ((3, 52), (3, 16), ('audio', 'audio__mfcc1'))
+    """
+    pandas = import_extra("pandas")
+    rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
+    codes = _target_codes(estimator, rows, target, "target")
+    found = np.empty((len(rows), len(columns)), dtype=baseline[0].new_empty(0).cpu().numpy().dtype)
+    for part, values in attribute_rows(estimator.network_, rows, codes, baseline, method, random_state):
+        found[part] = values
+    index = X.index if isinstance(X, pandas.DataFrame) else None
+    return pandas.DataFrame(found, index=index, columns=columns)
+
+
+def class_attributions(
+    estimator,
+    X,
+    y=None,
+    *,
+    method="integrated_gradients",
+    baseline=None,
+    feature_names=None,
+    random_state=None,
+):
+    """How much every feature matters to every class: the mean absolute attribution over the rows of the class.
+
+    Each row is explained by the score of its own class, as :func:`attributions` with ``target=y`` does. Only sums are
+    kept, so that memory does not grow with the number of rows.
+
+    Parameters
+    ----------
+    estimator, X, method, baseline, feature_names, random_state
+        As of :func:`attributions`.
+    y : array-like of shape (n_samples,) or None, default=None
+        The class of every row, one of ``classes_``. None: the class with the highest score.
+
+    Returns
+    -------
+    importance : pandas.DataFrame of shape (n_features, n_classes)
+        The index is the MultiIndex ("block", "feature") of :func:`attributions`, the columns are ``classes_``. A class
+        without rows has NaN.
+
+    Raises
+    ------
+    TypeError, ValueError, ImportError
+        As :func:`attributions`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As :func:`attributions`.
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.inspection import class_attributions
+    >>> htad = load_htad(as_frame=True)
+    >>> model = DualBranchClassifier(htad.blocks, n_members=1, max_epochs=5, random_state=0).fit(htad.data, htad.target)
+    >>> importance = class_attributions(model, htad.data, htad.target, method="gradient_x_input")
+    >>> importance.shape, importance["sweep"].groupby("block").sum().shape
+    ((52, 7), (2,))
+    """
+    pandas = import_extra("pandas")
+    rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
+    codes = _target_codes(estimator, rows, y, "y")
+    sums = np.zeros((len(estimator.classes_), len(columns)))
+    for part, values in attribute_rows(estimator.network_, rows, codes, baseline, method, random_state):
+        np.add.at(sums, codes[part], np.abs(values))
+    counts = np.bincount(codes, minlength=len(sums)).astype(float)
+    counts[counts == 0] = np.nan
+    classes = pandas.Index(estimator.classes_, name="class")
+    return pandas.DataFrame((sums / counts[:, None]).T, index=columns, columns=classes)
+
+
+def _prepare(estimator, X, method, baseline, feature_names):
+    """The arguments that both functions share, checked: rows, baseline of both blocks, names of the columns."""
+    check_classifier(estimator)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}.")
+    columns = column_names(estimator, feature_names)
+    return estimator._rows(X), baseline_blocks(estimator, baseline), columns
+
+
+def _target_codes(estimator, rows, labels, name):
+    if labels is None:
+        return run_in_chunks(estimator.network_, "scores", rows).argmax(axis=1)
+    return class_codes(estimator, labels, len(rows), name)

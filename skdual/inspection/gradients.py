@@ -1,0 +1,170 @@
+"""Attributions of rows that are on the device: captum's methods on the network's class scores."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from ..devices import isolated_random_state, send
+from ..scalings import SCALINGS
+from .extras import import_extra
+from .inputs import column_scales
+
+TOLERANCE = 1e-3
+"""Share of a row's largest class score, or the baseline's, by which integrated gradients may miss their sum."""
+
+N_STEPS = (50, 200, 800)
+"""Steps along the path; rows that miss their sum are computed anew with the next number."""
+
+N_SAMPLES = 50
+"""Noisy copies of a row that SmoothGrad takes the mean over."""
+
+NOISE = 0.5
+"""Standard deviation of their noise, in standard deviations of the column."""
+
+_POINTS = 256  # rows, counted once for each step or copy, that go through the network together
+_CELLS = 2**22  # at most so many cells of them
+
+
+class Part(NamedTuple):
+    """Some rows on the device, and what their attributions are made with.
+
+    ``x`` are both blocks of the rows, ``baseline`` and ``scale`` one row of both, and ``target`` the rows' class codes.
+    ``points`` rows may go through the network together.
+    """
+
+    x: tuple
+    baseline: tuple
+    scale: tuple
+    target: torch.Tensor
+    points: int
+    seed: int
+
+
+def gradient_x_input(scores, part):
+    """The gradient at the row, times the row's difference from the baseline."""
+    saliency = import_extra("captum.attr").Saliency(scores)
+    gradient = saliency.attribute(tuple(v.requires_grad_() for v in part.x), target=part.target, abs=False)
+    return tuple(g * (v - b) for g, v, b in zip(gradient, part.x, part.baseline, strict=True)), 0
+
+
+def smooth_grad(scores, part):
+    """The mean gradient over noisy copies of the row, times the row's difference from the baseline."""
+    captum = import_extra("captum.attr")
+
+    def scores_of_steps(*steps):
+        return scores(*(b + s * step for b, s, step in zip(part.baseline, part.scale, steps, strict=True)))
+
+    # captum's noise is the same for all columns of a tensor: in deviations from the baseline it fits them all
+    steps = tuple((v - b) / s for v, b, s in zip(part.x, part.baseline, part.scale, strict=True))
+    with isolated_random_state(part.target.device, part.seed):
+        gradient = captum.NoiseTunnel(captum.Saliency(scores_of_steps)).attribute(
+            steps,
+            nt_type="smoothgrad",
+            nt_samples=N_SAMPLES,
+            nt_samples_batch_size=max(1, part.points // len(part.target)),
+            stdevs=NOISE,
+            target=part.target,
+            abs=False,
+        )
+    return tuple(g * step for g, step in zip(gradient, steps, strict=True)), 0
+
+
+def integrated_gradients(scores, part):
+    """The integral of the gradient along the straight path from the baseline, times the row's difference from it."""
+    method = import_extra("captum.attr").IntegratedGradients(scores)
+    with torch.no_grad():
+        start, end = scores(*part.baseline), scores(*part.x)
+    difference = (end - start).gather(1, part.target[:, None]).squeeze(1)
+    tolerance = TOLERANCE * torch.maximum(start.abs().amax(dim=1), end.abs().amax(dim=1))
+    attributions = tuple(torch.empty_like(v) for v in part.x)
+    missed = torch.arange(len(part.target), device=part.target.device)
+    for n_steps in N_STEPS:
+        found = method.attribute(
+            tuple(v[missed] for v in part.x),
+            baselines=part.baseline,
+            target=part.target[missed],
+            n_steps=n_steps,
+            method="gausslegendre",
+            internal_batch_size=part.points,
+        )
+        for whole, some in zip(attributions, found, strict=True):
+            whole[missed] = some
+        error = (sum(some.sum(dim=1) for some in found) - difference[missed]).abs()
+        missed = missed[~(error <= tolerance[missed])]
+        if not len(missed):
+            break
+    return attributions, len(missed)
+
+
+METHODS = {
+    "gradient_x_input": gradient_x_input,
+    "smooth_grad": smooth_grad,
+    "integrated_gradients": integrated_gradients,
+}
+
+
+def attribute_rows(network, rows, codes, baseline, method, random_state):
+    """Attributions of all rows, a few rows at a time; memory is bounded by these.
+
+    Blocks that are scaled by their logarithm are explained in it: their gradients and differences are those of
+    log(1 + x), which, unlike x, noise can't bring out of what the network takes.
+
+    Parameters
+    ----------
+    network : DualBranchNetwork
+    rows : Rows
+    codes : ndarray of int64 of shape (n,)
+        The class whose score is explained, for every row.
+    baseline : pair of tensors of shape (1, p_a) and (1, p_b)
+    method : str
+        One of ``METHODS``.
+    random_state : int, RandomState instance or None
+
+    Yields
+    ------
+    numbers : ndarray of int64
+        Numbers of some rows.
+    attributions : ndarray of shape (len(numbers), p_a + p_b)
+
+    Warns
+    -----
+    ConvergenceWarning
+        After the last rows, if integrated gradients of some are not complete.
+    """
+    network.eval()
+    logarithm = [SCALINGS[scaling].logarithm for scaling in network.scalings]
+
+    def scores(*x):
+        return network.scores(*(torch.expm1(v) if log else v for v, log in zip(x, logarithm, strict=True)))
+
+    def explained(x):
+        return tuple(torch.log1p(v) if log else v for v, log in zip(x, logarithm, strict=True))
+
+    random_state = check_random_state(random_state)
+    points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
+    n_missed = 0
+    for start in range(0, len(rows), points):
+        numbers = np.arange(start, min(start + points, len(rows)))
+        part = Part(
+            x=explained(rows.fetch(numbers).blocks),
+            baseline=explained(baseline),
+            scale=column_scales(network),
+            target=send(torch.from_numpy(codes[numbers]), rows.device),
+            points=points,
+            seed=int(random_state.randint(np.iinfo(np.int32).max)),
+        )
+        attributions, missed = METHODS[method](scores, part)
+        n_missed += missed
+        yield numbers, torch.cat(attributions, dim=1).detach().cpu().numpy()
+    if n_missed:
+        warnings.warn(
+            f"The integrated gradients of {n_missed} of {len(rows)} rows do not add up to score(x) - score(baseline) "
+            f"within {TOLERANCE} of the largest score after {N_STEPS[-1]} steps; these rows may be far from the "
+            f"baseline: look for outliers, or give a nearer baseline.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,69 @@
+"""How well a linear model tells the classes apart at each stage of the network."""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .extras import import_extra
+from .inputs import check_classifier, check_labels
+
+
+def linear_probe(estimator, X, y, *, cv=5, scoring=None):
+    """Where the class information sits: a logistic regression on the outputs of branch A, branch B and the fusion.
+
+    A stage that scores high holds the classes in a form that a linear model can read; if "fused" scores
+    above both branches, these know different things. Take rows that the estimator was not trained on: on its
+    training rows the outputs have been shaped by the very labels. The outputs are those of the first member
+    (:meth:`~skdual.DualBranchClassifier.transform_branches`, :meth:`~skdual.DualBranchClassifier.transform`).
+
+    Parameters
+    ----------
+    estimator : DualBranchClassifier
+        Fitted; it is not fitted again.
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,)
+        Labels to probe for; they need not be those of fit.
+    cv : int, splitter or iterable, default=5
+        As in :func:`~sklearn.model_selection.cross_val_score`.
+    scoring : str, callable or None, default=None
+        As there. None: accuracy.
+
+    Returns
+    -------
+    scores : pandas.DataFrame of shape (3, 2)
+        Indexed by stage: both ``block_names_``, then "fused"; columns "mean" and "std" over the splits.
+
+    Raises
+    ------
+    TypeError
+        If ``estimator`` is not a DualBranchClassifier.
+    ValueError
+        If X is not what the estimator was fitted on, or y not as long.
+    ImportError
+        If pandas is missing.
+
+    References
+    ----------
+    Alain & Bengio, "Understanding Intermediate Layers Using Linear Classifier Probes", ICLR workshop 2017.
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.inspection import linear_probe
+    >>> htad = load_htad()
+    >>> model = DualBranchClassifier(htad.blocks, n_members=1, max_epochs=5, random_state=0)
+    >>> model = model.fit(htad.data[::2], htad.target[::2])
+    >>> list(linear_probe(model, htad.data[1::2], htad.target[1::2], cv=3).index)
+    ['audio', 'accelerometer', 'fused']
+    """
+    pandas = import_extra("pandas")
+    check_classifier(estimator)
+    y = check_labels(X, y)
+    stages = [*estimator.transform_branches(X), np.asarray(estimator.transform(X))]
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    scores = [cross_val_score(probe, stage, y, cv=cv, scoring=scoring) for stage in stages]
+    index = pandas.Index([*estimator.block_names_, "fused"], name="stage")
+    return pandas.DataFrame({"mean": np.mean(scores, axis=1), "std": np.std(scores, axis=1)}, index=index)

@@ -1,0 +1,113 @@
+"""Model files: written in one piece or not at all."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import joblib
+
+
+def save(model, path):
+    """Write a model to a file that is never half of one.
+
+    The model goes to a new file beside ``path``, which takes the place of ``path`` once it is complete and on the
+    disk. A save that fails or is killed leaves an earlier file at ``path`` as it was; one that is killed leaves a
+    hidden file that ends in ``.partial`` too.
+
+    A fitted :class:`~skdual.DualBranchClassifier` is kept as plain values and numpy arrays: parameters, fitted
+    attributes, weights, and the versions of skdual, torch and scikit-learn; no optimizer, memory bank or rows.
+
+    Parameters
+    ----------
+    model : estimator
+        A :class:`~skdual.DualBranchClassifier`, or a pipeline, search or other estimator that holds one.
+    path : str or path-like
+        File to write, in joblib's format, which :func:`joblib.load` reads too.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+
+    See Also
+    --------
+    load : Read the file.
+
+    Notes
+    -----
+    To give models to others, who should not have to trust the file, use ``skops.io.dump(model, path)`` and
+    ``skops.io.load(path, trusted=[...])``. Of this package the list needs ``"skdual.estimator.DualBranchClassifier"``
+    and, where blocks were given by ``from_prefix``, ``"skdual.inputs.columns.Prefix"``. Neither runs code that a file
+    brings. Your own functions and classes in ``blocks``, ``callbacks`` or ``net_params`` have to be listed too.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import skdual
+    >>> from skdual.datasets import load_htad
+    >>> htad = load_htad()
+    >>> model = skdual.DualBranchClassifier(36, max_epochs=2, n_members=1, random_state=0).fit(htad.data, htad.target)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     skdual.save(model, f"{folder}/model.joblib")
+    ...     again = skdual.load(f"{folder}/model.joblib")
+    >>> bool((again.predict_proba(htad.data) == model.predict_proba(htad.data)).all())
+    True
+    """
+    path = Path(path).resolve()  # the file that a link points to, so that the link stays
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with open(partial, "xb") as file:
+            joblib.dump(model, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load(path):
+    """Read a model that :func:`save` or :func:`joblib.dump` wrote.
+
+    The network is put on the device that the ``device`` parameter of the model means on this machine, or on the CPU,
+    with a warning, where there is no such device. Reading a joblib file can run any code that is in it: load only files
+    that you trust.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    model : estimator
+
+    Raises
+    ------
+    OSError
+        If the file can't be read.
+    ValueError
+        If a newer skdual wrote the file in a format that this one does not know.
+
+    Warns
+    -----
+    UserWarning
+        If the file was written by another major or minor version of skdual, or another major version of torch or
+        scikit-learn.
+
+    See Also
+    --------
+    save : Write the file; its notes say how to read files without having to trust them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import skdual
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     skdual.save(skdual.DualBranchClassifier(36), f"{folder}/model.joblib")
+    ...     skdual.load(f"{folder}/model.joblib")
+    DualBranchClassifier(blocks=36)
+    """
+    return joblib.load(path)

@@ -1,0 +1,160 @@
+"""Which features count, block by block."""
+
+from numbers import Integral
+
+from ..inspection import attributions as compute_attributions
+from .axes import divide, import_pyplot, new_axes
+from .colors import BLOCK_COLORS
+from .estimators import final_classifier, rows_of_classifier
+
+_LONGEST_NAME = 30  # letters; longer names are cut in the picture
+
+
+class AttributionDisplay:
+    """The features with the largest mean absolute attribution, the blocks side by side on one scale.
+
+    It is recommended to use :meth:`from_estimator`; all parameters are stored as attributes.
+
+    Parameters
+    ----------
+    attributions : pandas.DataFrame of shape (n_samples, n_features)
+        From :func:`skdual.inspection.attributions`; two levels of columns, "block" and "feature".
+
+    Attributes
+    ----------
+    importances : dict of str to pandas.Series
+        For each block the mean absolute attribution by feature, largest first.
+    axes_ : dict of str to matplotlib Axes
+        The panel of each block.
+    bars_ : dict of str to matplotlib BarContainer
+        The bars of each block, the largest first.
+    ax_ : matplotlib Axes
+        The frame of the panels.
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    skdual.inspection.attributions : How attributions are computed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skdual.plotting import AttributionDisplay
+    >>> columns = [("rna", "CD3E"), ("rna", "MS4A1"), ("protein", "CD3"), ("protein", "CD19")]
+    >>> columns = pd.MultiIndex.from_tuples(columns, names=["block", "feature"])
+    >>> display = AttributionDisplay(pd.DataFrame([[0.1, -0.4, 1.0, 0.0], [0.3, 0.8, -1.0, 0.2]], columns=columns))
+    >>> display.importances["rna"].round(3).to_dict()
+    {'MS4A1': 0.6, 'CD3E': 0.2}
+    """
+
+    def __init__(self, attributions):
+        if not hasattr(attributions, "columns"):
+            raise TypeError(f"attributions must be a pandas DataFrame, got {type(attributions).__name__}.")
+        levels = list(getattr(attributions.columns, "names", ()))
+        if levels != ["block", "feature"]:
+            raise ValueError(f"attributions must have the column levels 'block' and 'feature', got {levels}.")
+        self.attributions = attributions
+        mean = attributions.abs().mean().sort_values(ascending=False, kind="stable")
+        blocks = dict.fromkeys(attributions.columns.get_level_values("block"))
+        self.importances = {block: mean.xs(block, level="block") for block in blocks}
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        n_features=10,
+        target=None,
+        method="integrated_gradients",
+        baseline=None,
+        feature_names=None,
+        random_state=None,
+        ax=None,
+    ):
+        """Compute the attributions of rows and draw them.
+
+        Parameters
+        ----------
+        estimator : DualBranchClassifier or Pipeline
+            Fitted; a pipeline must end in one.
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        n_features : int, default=10
+            Features to show of each block.
+        target, method, baseline, feature_names, random_state
+            As in :func:`skdual.inspection.attributions`; in a pipeline they are about the columns that reach the
+            classifier.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        display : AttributionDisplay
+
+        Raises
+        ------
+        TypeError
+            If estimator is something else.
+        ValueError
+            If an argument is wrong.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        classifier = final_classifier(estimator)
+        _check_n_features(n_features)
+        attributions = compute_attributions(
+            classifier,
+            rows_of_classifier(estimator, X),
+            target=target,
+            method=method,
+            baseline=baseline,
+            feature_names=feature_names,
+            random_state=random_state,
+        )
+        return cls(attributions).plot(ax=ax, n_features=n_features)
+
+    def plot(self, ax=None, *, n_features=10):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Bounds of the panels; a new figure by default.
+        n_features : int, default=10
+            Features to show of each block; all of a block that has fewer.
+
+        Returns
+        -------
+        self : AttributionDisplay
+
+        Raises
+        ------
+        ValueError
+            If n_features is not an int of at least 1.
+        """
+        _check_n_features(n_features)
+        shown = {block: importance.iloc[:n_features] for block, importance in self.importances.items()}
+        rows = max(map(len, shown.values()))
+        if ax is None:
+            ax = new_axes(f"{type(self).__name__}.plot", figsize=(4.8 * len(shown), 1.4 + 0.28 * rows))
+        self.axes_ = dict(zip(shown, divide(ax, 1, len(shown)).ravel(), strict=True))
+        self.bars_ = {}
+        longest = max(importance.iloc[0] for importance in shown.values())
+        for (block, panel), color in zip(self.axes_.items(), BLOCK_COLORS, strict=False):
+            importance = shown[block]
+            self.bars_[block] = panel.barh(range(len(importance)), importance, color=color)
+            panel.set_yticks(range(len(importance)), labels=[_shorten(str(name)) for name in importance.index])
+            # equal scales make bars of both blocks comparable, and bars of equal width too
+            panel.set(xlim=(0, 1.05 * longest if longest else 1), ylim=(rows - 0.4, -0.6))
+            count = f"top {len(importance)} of {len(self.importances[block])} features"
+            panel.set(title=f"{block}: {count}", xlabel="mean |attribution| (units of score)")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _check_n_features(n_features):
+    if not isinstance(n_features, Integral) or isinstance(n_features, bool) or n_features < 1:
+        raise ValueError(f"n_features must be an int of at least 1, got {n_features!r}.")
+
+
+def _shorten(name):
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

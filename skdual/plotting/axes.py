@@ -1,0 +1,45 @@
+"""Axes to draw on: new or given, whole or divided into panels."""
+
+import numpy as np
+
+
+def import_pyplot(caller):
+    """``matplotlib.pyplot``, or the ImportError that names the extra.
+
+    Parameters
+    ----------
+    caller : str
+        Who needs it, such as ``"EmbeddingDisplay.plot"``.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(f'{caller} needs matplotlib: pip install "skdual[plotting]"') from error
+    return plt
+
+
+def new_axes(caller, figsize):
+    """Axes of a new figure that makes room for labels and legends."""
+    return import_pyplot(caller).subplots(figsize=figsize, layout="constrained")[1]
+
+
+def divide(ax, n_rows, n_columns):
+    """Panels within the bounds of ax, which stays as an invisible frame.
+
+    Returns
+    -------
+    panels : ndarray of matplotlib Axes of shape (n_rows, n_columns)
+    """
+    ax.set_axis_off()
+    figure, cell = ax.figure, ax.get_subplotspec()
+    # a layout engine finds the gaps in a grid by itself; without one they must hold the labels
+    gaps = {} if cell is not None and figure.get_layout_engine() else {"wspace": 0.4, "hspace": 0.4}
+    if cell is not None:
+        grid = cell.subgridspec(n_rows, n_columns, **gaps)
+        return np.array([[figure.add_subplot(grid[i, j]) for j in range(n_columns)] for i in range(n_rows)])
+    bounds = ax.get_position()  # of axes put at a place of their own, which layout engines leave there
+    edges = {"left": bounds.x0, "right": bounds.x1, "bottom": bounds.y0, "top": bounds.y1}
+    places = figure.add_gridspec(n_rows, n_columns, **edges, **gaps)
+    return np.array(
+        [[figure.add_axes(places[i, j].get_position(figure)) for j in range(n_columns)] for i in range(n_rows)]
+    )

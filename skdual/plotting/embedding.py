@@ -1,0 +1,204 @@
+"""The embedding in two dimensions."""
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+
+from .axes import import_pyplot, new_axes
+from .colors import CLASS_COLORS
+from .estimators import final_classifier, rows_of_classifier
+
+_METHODS = ("pca", "tsne")
+
+
+class EmbeddingDisplay:
+    """The embedding of ``transform`` in two dimensions, coloured by class.
+
+    It is recommended to use :meth:`from_estimator`; all parameters are stored as attributes.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_samples, 2)
+        The rows in two dimensions.
+    y : array-like of shape (n_samples,)
+        Their classes.
+    held_out_points : ndarray of shape (n_held_out, 2), optional
+        Rows to mark as held out.
+    y_held_out : array-like of shape (n_held_out,), optional
+        Their classes; may have some that y lacks.
+    axis_labels : pair of str, default=("dimension 1", "dimension 2")
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Those of y and y_held_out, sorted.
+    scatter_ : list of matplotlib PathCollection
+        The rows, then the held-out rows where there are any.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    References
+    ----------
+    van der Maaten & Hinton, "Visualizing Data using t-SNE", JMLR 2008. Petroff, "Accessible Color Sequences for Data
+    Visualization", arXiv:2107.02270.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.plotting import EmbeddingDisplay
+    >>> htad = load_htad()
+    >>> X, X_held_out, y, y_held_out = train_test_split(htad.data, htad.target, random_state=0)
+    >>> model = DualBranchClassifier(36, n_members=1, max_epochs=3, random_state=0).fit(X, y)
+    >>> display = EmbeddingDisplay.from_estimator(model, X, y, X_held_out=X_held_out, y_held_out=y_held_out)
+    >>> display.points.shape, display.held_out_points.shape
+    ((1039, 2), (347, 2))
+    """
+
+    def __init__(self, points, y, *, held_out_points=None, y_held_out=None, axis_labels=("dimension 1", "dimension 2")):
+        self.points = points
+        self.y = np.asarray(y)
+        self.held_out_points = held_out_points
+        self.y_held_out = None if y_held_out is None else np.asarray(y_held_out)
+        self.axis_labels = axis_labels
+        if (held_out_points is None) != (y_held_out is None):
+            raise ValueError("held_out_points and y_held_out must be given together, got only one of them.")
+        check_consistent_length(self.points, self.y)
+        check_consistent_length(self.held_out_points, self.y_held_out)
+        labels = [y for y in (self.y, self.y_held_out) if y is not None]
+        self.classes = np.unique(np.concatenate(labels))
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, y, *, X_held_out=None, y_held_out=None, method="pca", random_state=None, ax=None
+    ):
+        """Embed rows with a fitted classifier and draw them.
+
+        Parameters
+        ----------
+        estimator : DualBranchClassifier or Pipeline
+            Fitted; a pipeline must end in one.
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        X_held_out : like X, of shape (n_held_out, n_features), optional
+            Rows that the classifier was not fitted on, to be marked.
+        y_held_out : array-like of shape (n_held_out,), optional
+        method : {"pca", "tsne"}, default="pca"
+            Principal components of the embedding of X, onto which held-out rows are projected; or t-SNE of all rows
+            together, since it can't place new ones.
+        random_state : int, RandomState instance or None, default=None
+            Of t-SNE, and of PCA where it is randomised.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+
+        Raises
+        ------
+        TypeError
+            If estimator is something else.
+        ValueError
+            If method is another one, or only one of X_held_out and y_held_out is given.
+        sklearn.exceptions.NotFittedError
+            If estimator is not fitted.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        if method not in _METHODS:
+            raise ValueError(f"method must be 'pca' or 'tsne', got {method!r}.")
+        if (X_held_out is None) != (y_held_out is None):
+            raise ValueError("X_held_out and y_held_out must be given together, got only one of them.")
+        classifier = final_classifier(estimator)
+        check_is_fitted(classifier)
+
+        def embed(rows):
+            return np.asarray(classifier.transform(rows_of_classifier(estimator, rows)))
+
+        embedding = embed(X)
+        held_out = np.empty((0, embedding.shape[1])) if X_held_out is None else embed(X_held_out)
+        if method == "pca":
+            reduction = PCA(2, random_state=random_state).fit(embedding)
+            points = reduction.transform(np.concatenate([embedding, held_out]))
+            shares = reduction.explained_variance_ratio_
+            labels = tuple(f"component {i} ({share:.0%} of variance)" for i, share in enumerate(shares, start=1))
+        else:
+            together = np.concatenate([embedding, held_out])
+            perplexity = min(30, (len(together) - 1) / 3)  # must be less than the number of rows
+            points = TSNE(2, perplexity=perplexity, random_state=random_state).fit_transform(together)
+            labels = ("t-SNE 1", "t-SNE 2")
+        display = cls(
+            points[: len(embedding)],
+            y,
+            held_out_points=None if X_held_out is None else points[len(embedding) :],
+            y_held_out=y_held_out,
+            axis_labels=labels,
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Ten classes or fewer have the colours of a legend; more have those of a scale, in the order of ``classes``.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        self : EmbeddingDisplay
+        """
+        if ax is None:
+            ax = new_axes(f"{type(self).__name__}.plot", figsize=(7.5, 5))
+        from matplotlib.colors import BoundaryNorm, ListedColormap
+
+        n_classes = len(self.classes)
+        few = n_classes <= len(CLASS_COLORS)
+        style = {
+            "cmap": ListedColormap(CLASS_COLORS[:n_classes]) if few else "viridis",
+            "norm": BoundaryNorm(np.arange(n_classes + 1) - 0.5, n_classes if few else 256),
+        }
+        crowd = len(self.points) + (0 if self.held_out_points is None else len(self.held_out_points))
+        size = np.clip(20000 / crowd, 8, 36)
+        codes = np.searchsorted(self.classes, self.y)
+        self.scatter_ = [ax.scatter(*self.points.T, c=codes, s=size, alpha=0.6, linewidths=0, **style)]
+        if self.held_out_points is not None and self.y_held_out is not None:
+            codes = np.searchsorted(self.classes, self.y_held_out)
+            self.scatter_.append(
+                ax.scatter(
+                    *self.held_out_points.T, c=codes, s=1.6 * size, marker="^", edgecolors="k", linewidths=0.7, **style
+                )
+            )
+        ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1], title="Embedding")
+        self._explain(ax, few)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _explain(self, ax, few):
+        """Legend of classes and markers, or a colour scale and a legend of markers."""
+        from matplotlib.lines import Line2D
+
+        handles = []
+        if few:
+            for name, color in zip(self.classes, CLASS_COLORS, strict=False):
+                handles.append(Line2D([], [], marker="o", linestyle="", color=color, label=str(name)))
+        else:
+            scale = ax.figure.colorbar(self.scatter_[0], ax=ax, label="class", spacing="proportional")
+            ticks = np.unique(np.linspace(0, len(self.classes) - 1, 11).round().astype(int))
+            scale.set_ticks(ticks, labels=[str(self.classes[tick]) for tick in ticks])
+            scale.minorticks_off()
+            scale.solids.set_alpha(1)
+        if self.held_out_points is not None:
+            for marker, label, edge in (("o", "training", "none"), ("^", "held out", "k")):
+                handles.append(
+                    Line2D([], [], marker=marker, linestyle="", color="0.6", markeredgecolor=edge, label=label)
+                )
+        if few:  # beside the axes
+            ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
+        elif handles:
+            ax.legend(handles=handles)

@@ -1,0 +1,31 @@
+"""The classifier and the rows that it sees, from a classifier or a pipeline that ends in one."""
+
+from sklearn.pipeline import Pipeline
+
+from ..estimator import DualBranchClassifier
+
+
+def final_classifier(estimator):
+    """The DualBranchClassifier that estimator is or, as a pipeline, ends in.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    """
+    classifier = estimator
+    while isinstance(classifier, Pipeline):
+        classifier = classifier[-1]
+    if not isinstance(classifier, DualBranchClassifier):
+        raise TypeError(
+            f"estimator must be a DualBranchClassifier or a Pipeline that ends in one, got {type(classifier).__name__}."
+        )
+    return classifier
+
+
+def rows_of_classifier(estimator, X):
+    """X as the steps before the classifier leave it."""
+    while isinstance(estimator, Pipeline):
+        X = estimator[:-1].transform(X) if len(estimator) > 1 else X
+        estimator = estimator[-1]
+    return X

@@ -1,0 +1,137 @@
+"""Distance of every row to the subspace of its own class, against the nearest other one."""
+
+import numpy as np
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+
+from .axes import import_pyplot, new_axes
+from .colors import CORRECT, WRONG
+from .estimators import final_classifier, rows_of_classifier
+
+
+class ProjectionErrorDisplay:
+    """Projection error of every row onto its own class's subspace, against the least onto another's.
+
+    A row above the diagonal is nearest to its own class and classified correctly; one below is misclassified, and one
+    beside it was a close call.
+
+    Parameters
+    ----------
+    own_errors : ndarray of shape (n_samples,)
+        Of the row's own class.
+    other_errors : ndarray of shape (n_samples,)
+        The least of all other classes.
+
+    Attributes
+    ----------
+    misclassified : ndarray of bool of shape (n_samples,)
+        Where another class is nearer than the row's own.
+    scatter_ : list of matplotlib PathCollection
+        The correct rows, then the misclassified ones.
+    line_ : matplotlib Line2D
+        The diagonal.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    skdual.DualBranchClassifier.projection_error : The errors.
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.plotting import ProjectionErrorDisplay
+    >>> htad = load_htad()
+    >>> model = DualBranchClassifier(36, n_members=1, max_epochs=3, random_state=0).fit(htad.data, htad.target)
+    >>> display = ProjectionErrorDisplay.from_estimator(model, htad.data, htad.target)
+    >>> bool(1 - display.misclassified.mean() == model.score(htad.data, htad.target))
+    True
+    """
+
+    def __init__(self, own_errors, other_errors):
+        check_consistent_length(own_errors, other_errors)
+        self.own_errors = np.asarray(own_errors)
+        self.other_errors = np.asarray(other_errors)
+        self.misclassified = self.other_errors < self.own_errors
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, ax=None):
+        """Compute the projection errors of rows and draw them.
+
+        Parameters
+        ----------
+        estimator : DualBranchClassifier or Pipeline
+            Fitted, with ``head="subspace"``; a pipeline must end in one.
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Classes, all of which the classifier must know.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        display : ProjectionErrorDisplay
+
+        Raises
+        ------
+        TypeError
+            If estimator is something else.
+        ValueError
+            If the classifier has no subspaces, or y a class that it does not know.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        classifier = final_classifier(estimator)
+        check_is_fitted(classifier)
+        if not hasattr(classifier, "projection_error"):
+            raise ValueError(
+                f"{cls.__name__} needs a classifier with head='subspace', got one with head={classifier.head!r}."
+            )
+        check_consistent_length(X, y)
+        y = np.asarray(y)
+        unknown = np.setdiff1d(y, classifier.classes_)
+        if len(unknown):
+            raise ValueError(f"y has {unknown[0]!r}, which is not among the classes of the fit, {classifier.classes_}.")
+        errors = classifier.projection_error(rows_of_classifier(estimator, X))
+        own = np.arange(errors.shape[1]) == np.searchsorted(classifier.classes_, y)[:, None]
+        return cls(errors[own], np.where(own, np.inf, errors).min(axis=1)).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        self : ProjectionErrorDisplay
+        """
+        if ax is None:
+            ax = new_axes(f"{type(self).__name__}.plot", figsize=(5.5, 5.5))
+        size = np.clip(20000 / len(self.own_errors), 8, 36)
+        right, wrong = ~self.misclassified, self.misclassified
+        rows = (
+            (right, f"correct ({right.sum()})", {"color": CORRECT, "alpha": 0.5, "linewidths": 0}),
+            (wrong, f"misclassified ({wrong.sum()})", {"color": WRONG, "marker": "x", "linewidths": 1.2}),
+        )
+        self.scatter_ = [
+            ax.scatter(self.own_errors[which], self.other_errors[which], s=size, label=label, **style)
+            for which, label, style in rows
+        ]
+        top = 1.05 * max(self.own_errors.max(), self.other_errors.max())
+        (self.line_,) = ax.plot([0, top], [0, top], color="0.4", linestyle="--", label="equally near")
+        ax.set(
+            xlim=(-0.02 * top, top),
+            ylim=(-0.02 * top, top),
+            aspect="equal",
+            xlabel="projection error, own class",
+            ylabel="projection error, nearest other class",
+            title="Distance to the class subspaces",
+        )
+        ax.legend(loc="lower right")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -1,0 +1,146 @@
+"""Loss curves of a fit."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .axes import divide, import_pyplot, new_axes
+from .colors import TRAINING, VALIDATION
+from .estimators import final_classifier
+from .verdict import learning_verdict
+
+
+class TrainingCurveDisplay:
+    """Every loss term by epoch, on training and on validation rows, with a verdict.
+
+    One panel a term. Two things to know when reading them: training losses are taken with dropout, mixup and lost
+    blocks, which raise them above what the same rows would have in prediction; and the contrastive loss grows with the
+    batch, so that its two curves may be compared in shape only.
+
+    Parameters
+    ----------
+    history : list of dict
+        ``history_`` of a fitted :class:`~skdual.DualBranchClassifier`.
+
+    Attributes
+    ----------
+    epochs : ndarray of int of shape (n_epochs,)
+        1 to the last; those before a warm start count too.
+    training_losses, validation_losses : dict of str to ndarray of float of shape (n_epochs,)
+        Curves by the name of the term in ``history``, such as ``"classification_loss"``; that of the weighted sum is
+        ``"train_loss"`` in both. NaN in epochs without the term; without validation rows the second is empty.
+    best_epoch : int or None
+        Where the validation classification loss is lowest, the first of them; with ``early_stopping=True`` and no warm
+        start the epoch whose weights were kept. None without validation rows.
+    verdict : LearningVerdict
+        What :func:`~skdual.plotting.learning_verdict` makes of the history.
+    axes_ : dict of str to matplotlib Axes
+        The panel of each term.
+    lines_ : dict of str to list of matplotlib Line2D
+        Training curve and, where there is one, validation curve of each term.
+    ax_ : matplotlib Axes
+        The frame of the panels.
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    skdual.plotting.learning_verdict : The rule behind the verdict.
+
+    Examples
+    --------
+    >>> from skdual import DualBranchClassifier
+    >>> from skdual.datasets import load_htad
+    >>> from skdual.plotting import TrainingCurveDisplay
+    >>> htad = load_htad()
+    >>> model = DualBranchClassifier(36, n_members=1, max_epochs=3, early_stopping=True, random_state=0)
+    >>> display = TrainingCurveDisplay.from_estimator(model.fit(htad.data, htad.target))
+    >>> display.verdict.label
+    'underfitting'
+    """
+
+    def __init__(self, history):
+        if not history:
+            raise ValueError("history must have at least one epoch, got none.")
+        self.history = history
+        terms = [name for name in dict.fromkeys(name for row in history for name in row) if name.endswith("_loss")]
+        self.epochs = np.arange(1, len(history) + 1)
+        self.training_losses = {name: self._curve(name) for name in terms if not name.startswith("valid_")}
+        self.validation_losses = {
+            name: self._curve(_validation_name(name))
+            for name in self.training_losses
+            if _validation_name(name) in terms
+        }
+        watched = self.validation_losses.get("classification_loss")
+        self.best_epoch = None if watched is None else int(np.nanargmin(watched)) + 1
+        self.verdict = learning_verdict(history)
+
+    def _curve(self, name):
+        return np.array([row.get(name, np.nan) for row in self.history], dtype=float)
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Draw the loss curves of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : DualBranchClassifier or Pipeline
+            Fitted; a pipeline must end in one.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+
+        Raises
+        ------
+        TypeError
+            If estimator is something else.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        classifier = final_classifier(estimator)
+        check_is_fitted(classifier)
+        return cls(classifier.history_).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Bounds of the panels; a new figure by default.
+
+        Returns
+        -------
+        self : TrainingCurveDisplay
+        """
+        n_rows, n_columns = -(-len(self.training_losses) // 2), min(len(self.training_losses), 2)
+        if ax is None:
+            ax = new_axes(f"{type(self).__name__}.plot", figsize=(4.5 * n_columns, 3 * n_rows + 0.4))
+        panels = divide(ax, n_rows, n_columns).ravel()
+        for panel in panels[len(self.training_losses) :]:
+            panel.remove()
+        self.axes_ = dict(zip(self.training_losses, panels, strict=False))
+        self.lines_ = {name: self._draw(name, panel) for name, panel in self.axes_.items()}
+        panels[0].legend()
+        panels[0].set_title(str(self.verdict), loc="left", fontsize="medium")  # of them all, so it may be wider
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _draw(self, name, panel):
+        marker = "o" if len(self.epochs) < 10 else None  # a curve of one epoch is nothing but its marker
+        lines = panel.plot(self.epochs, self.training_losses[name], color=TRAINING, marker=marker, label="training")
+        if name in self.validation_losses:
+            losses = self.validation_losses[name]
+            lines += panel.plot(self.epochs, losses, color=VALIDATION, marker=marker, ls="--", label="validation")
+        if self.best_epoch is not None:
+            panel.axvline(self.best_epoch, color="0.4", linestyle=":", label=f"best epoch ({self.best_epoch})")
+        panel.set(xlabel="epoch", ylabel="total loss" if name == "train_loss" else name.replace("_", " "))
+        panel.ticklabel_format(axis="y", scilimits=(-2, 3))
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        return lines
+
+
+def _validation_name(name):
+    return "valid_loss" if name == "train_loss" else f"valid_{name}"

@@ -1,0 +1,253 @@
+"""Transformers of counts that scikit-learn has not: library-size normalisation and the centred log-ratio."""
+
+import numbers
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, Options
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+__all__ = ["CenteredLogRatio", "LogNormalizer"]
+
+
+class _CountTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """What both have in common: counts in, dense or CSR, and as many columns out."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class LogNormalizer(_CountTransformer):
+    """Library-size normalisation: every row scaled to one total, then log(1 + x).
+
+    Cell x_ij becomes log(1 + x_ij · target_sum / Σ_j x_ij), what ``normalize_total`` and ``log1p`` of scanpy make of
+    it. Rows of zeros stay zeros, sparse matrices sparse.
+
+    Parameters
+    ----------
+    target_sum : float or None, default=1e4
+        Total of every row before the logarithm. None: the median of the training rows' totals, rows of zeros left out.
+        With a number nothing is learnt from the training rows.
+
+    Attributes
+    ----------
+    target_sum_ : float
+        The total that rows are scaled to.
+    n_features_in_ : int
+        Columns of X in fit.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the columns, where X in fit had names.
+
+    References
+    ----------
+    Wolf, Angerer & Theis, "SCANPY: large-scale single-cell gene expression data analysis", Genome Biology 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdual.preprocessing import LogNormalizer
+    >>> counts = np.array([[1, 3], [0, 8]])
+    >>> np.expm1(LogNormalizer(target_sum=100).fit_transform(counts)).round(3)
+    array([[ 25.,  75.],
+           [  0., 100.]], dtype=float32)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"target_sum": [Interval(numbers.Real, 0, None, closed="neither"), None]}
+
+    def __init__(self, target_sum=1e4):
+        self.target_sum = target_sum
+
+    def fit(self, X, y=None):
+        """Check X, and take the median of its totals if ``target_sum=None``.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Counts, at least 0.
+        y : ignored
+
+        Returns
+        -------
+        self : LogNormalizer
+
+        Raises
+        ------
+        ValueError
+            If X has negative cells, or ``target_sum=None`` and nothing but zeros.
+        """
+        self._validate_params()
+        totals = _totals(_check_counts(self, X))
+        target_sum = self.target_sum
+        if target_sum is None:
+            if not totals.any():
+                raise ValueError("target_sum=None takes the median of the rows' totals, but every cell of X is 0.")
+            target_sum = np.median(totals[totals > 0])
+        validate_data(self, X, skip_check_array=True)
+        self.target_sum_ = float(target_sum)
+        return self
+
+    def transform(self, X):
+        """Scale the rows and take logarithms.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Counts, at least 0.
+
+        Returns
+        -------
+        X_log : ndarray or CSR matrix of shape (n_samples, n_features)
+            float64 where X is, and float32 otherwise.
+        """
+        if self.target_sum is None:
+            check_is_fitted(self)
+        counts = _check_counts(self, X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        totals = _totals(counts)
+        return _divided_log1p(
+            counts, np.where(totals == 0, 1, totals) / getattr(self, "target_sum_", self.target_sum), 1
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = self.target_sum is None
+        return tags
+
+
+class CenteredLogRatio(_CountTransformer):
+    """Centred log-ratio of counts: log(1 + x / g), g the geometric mean of 1 + x.
+
+    The form that muon's ``prot.pp.clr`` and Seurat use for surface proteins. Its logarithms of 1 + x leave zeros
+    zeros and sparse matrices sparse, as the textbook's log(x / g) would not.
+
+    Parameters
+    ----------
+    axis : {0, 1}, default=0
+        What g is the mean over. 0: one g for each column, over the training rows. 1: one for each row, over its
+        columns; then nothing is learnt from the training rows.
+
+    Attributes
+    ----------
+    geometric_mean_ : ndarray of float64 of shape (n_features_in_,)
+        g of each column; with ``axis=0`` only.
+    n_features_in_ : int
+        Columns of X in fit.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of the columns, where X in fit had names.
+
+    References
+    ----------
+    Stoeckius et al., "Simultaneous epitope and transcriptome measurement in single cells", Nature Methods 2017.
+    Bredikhin et al., "MUON: multimodal omics analysis framework", Genome Biology 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdual.preprocessing import CenteredLogRatio
+    >>> counts = np.array([[0, 3], [3, 15]])
+    >>> np.expm1(CenteredLogRatio().fit_transform(counts)).round(3)  # g is 2 and 8
+    array([[0.   , 0.375],
+           [1.5  , 1.875]], dtype=float32)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"axis": [Options(numbers.Integral, {0, 1})]}
+
+    def __init__(self, axis=0):
+        self.axis = axis
+
+    def fit(self, X, y=None):
+        """Check X, and take the geometric means of its columns if ``axis=0``.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Counts, at least 0.
+        y : ignored
+
+        Returns
+        -------
+        self : CenteredLogRatio
+
+        Raises
+        ------
+        ValueError
+            If X has negative cells.
+        """
+        self._validate_params()
+        counts = _check_counts(self, X)
+        validate_data(self, X, skip_check_array=True)
+        if self.axis == 0:
+            self.geometric_mean_ = _geometric_mean(counts, axis=0)
+        elif hasattr(self, "geometric_mean_"):
+            del self.geometric_mean_
+        return self
+
+    def transform(self, X):
+        """Divide by the geometric means and take logarithms.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            Counts, at least 0.
+
+        Returns
+        -------
+        X_clr : ndarray or CSR matrix of shape (n_samples, n_features)
+            float64 where X is, and float32 otherwise.
+        """
+        if self.axis == 0:
+            check_is_fitted(self)
+        counts = _check_counts(self, X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        mean = self.geometric_mean_ if self.axis == 0 else _geometric_mean(counts, axis=1)
+        return _divided_log1p(counts, mean, self.axis)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = self.axis == 0
+        return tags
+
+
+def _check_counts(estimator, X):
+    """X as ndarray or canonical CSR, float64 where it is and float32 otherwise, as scanpy has integers."""
+    counts = check_array(X, accept_sparse="csr", dtype="numeric", estimator=estimator, input_name="X")
+    if counts.dtype != np.float64:
+        counts = counts.astype(np.float32, copy=False)
+    if sp.issparse(counts) and not counts.has_canonical_format:
+        counts = counts.copy()
+        counts.sum_duplicates()  # a logarithm needs whole cells
+    negative = (counts < 0).nonzero()[1]
+    if len(negative):
+        first = negative.min()
+        name = repr(X.columns[first]) if hasattr(X, "columns") else f"number {first}"
+        raise ValueError(
+            f"Negative values in data passed to {type(estimator).__name__}: {len(negative)} cells of X, in column "
+            f"{name} first; it takes counts, at least 0."
+        )
+    return counts
+
+
+def _totals(counts):
+    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def _geometric_mean(counts, axis):
+    """Geometric mean of 1 + x over rows (axis=0) or columns (axis=1), in float64."""
+    return np.exp(np.asarray(np.log1p(counts).mean(axis=axis, dtype=np.float64)).ravel())
+
+
+def _divided_log1p(counts, divisors, axis):
+    """log(1 + x / divisor) with a divisor for each column (axis=0) or row (axis=1), of the dtype of x."""
+    divisors = divisors.astype(counts.dtype)
+    if not sp.issparse(counts):
+        return np.log1p(counts / (divisors if axis == 0 else divisors[:, None]))
+    result = counts.copy()
+    result.data /= divisors[counts.indices] if axis == 0 else np.repeat(divisors, np.diff(counts.indptr))
+    np.log1p(result.data, out=result.data)
+    return result

@@ -1,0 +1,98 @@
+"""The ways to scale a block's columns: the statistics that each takes of the training rows, and how it uses them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+
+
+class Scaling(NamedTuple):
+    """One way: z = (x - centre) / scale, of log(1 + x) with ``logarithm``, then limited smoothly with ``limited``.
+
+    ``statistics`` gives centre and scale of the columns of dense chunks of float64: chunks of rows, or with
+    ``whole_columns`` chunks of columns. Without it columns stay as they are.
+    """
+
+    statistics: Callable | None
+    whole_columns: bool = False
+    logarithm: bool = False
+    limited: bool = False
+
+
+def _moments(chunks):
+    scaler = StandardScaler()
+    for chunk in chunks:
+        scaler.partial_fit(chunk)
+    return scaler.mean_, scaler.scale_
+
+
+def _range(chunks):
+    scaler = MinMaxScaler()
+    for chunk in chunks:
+        scaler.partial_fit(chunk)
+    return scaler.data_min_, scaler.data_range_
+
+
+def _largest(chunks):
+    scaler = MaxAbsScaler()
+    for chunk in chunks:
+        scaler.partial_fit(chunk)
+    return np.zeros_like(scaler.max_abs_), scaler.max_abs_
+
+
+def _quartiles(chunks):
+    """Medians, and the distances of the outer quartiles in units of those of a normal column of unit variance."""
+    quartiles = [np.percentile(chunk, [25, 50, 75], axis=0, overwrite_input=True) for chunk in chunks]
+    lower, median, upper = np.concatenate(quartiles, axis=1)
+    return median, (upper - lower) / (norm.ppf(0.75) - norm.ppf(0.25))
+
+
+SCALINGS = {
+    "standard": Scaling(_moments, limited=True),
+    "robust": Scaling(_quartiles, whole_columns=True, limited=True),
+    "log1p": Scaling(_moments, logarithm=True, limited=True),
+    "minmax": Scaling(_range),
+    "maxabs": Scaling(_largest),
+    "none": Scaling(None),
+}
+"""By the names that ``standardize`` takes."""
+
+
+def scaling_pair(standardize, block_names=("a", "b")):
+    """The names of the ways of block A and block B.
+
+    Parameters
+    ----------
+    standardize : bool, str, pair or dict
+        True is "standard", False "none"; a pair, or a dict by block name, has one of them or a name for each block.
+    block_names : pair of str
+
+    Returns
+    -------
+    pair : tuple of two str
+
+    Raises
+    ------
+    ValueError
+        If ``standardize`` is none of these.
+    """
+    if isinstance(standardize, dict):
+        if set(standardize) != set(block_names):
+            raise ValueError(
+                f"standardize={standardize!r} must name both blocks, {block_names[0]!r} and {block_names[1]!r}, and no "
+                f"others."
+            )
+        pair = [standardize[name] for name in block_names]
+    elif isinstance(standardize, (list, tuple)):
+        pair = list(standardize)
+    else:
+        pair = [standardize, standardize]
+    names = [("standard" if way else "none") if isinstance(way, (bool, np.bool_)) else way for way in pair]
+    if len(names) != 2 or not all(isinstance(name, str) and name in SCALINGS for name in names):
+        raise ValueError(
+            f"standardize must be True, False, one of {', '.join(map(repr, SCALINGS))}, or a pair or a dict by block "
+            f"name of two such; got {standardize!r}."
+        )
+    return tuple(names)

@@ -1,0 +1,177 @@
+"""Attributions of planted features, in the forms that X comes in, and what they leave alone."""
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+import standin_device
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from skdual import DualBranchClassifier
+from skdual.inspection import attributions, class_attributions
+
+METHODS = ["gradient_x_input", "smooth_grad", "integrated_gradients"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_planted_features_come_first(model, planted, method):
+    X, y = planted[0][300:], planted[1][300:]
+    by_row = attributions(model, X, target=y, method=method, random_state=0)
+    assert set(by_row.abs().mean().nlargest(2).index) == {("rna", "rna2"), ("protein", "protein3")}
+    assert by_row[y == "one"].mean().idxmax() == ("rna", "rna2")
+    assert by_row[y == "two"].mean().idxmax() == ("protein", "protein3")
+    by_class = class_attributions(model, X, y, method=method, random_state=0)
+    assert by_class["one"].idxmax() == ("rna", "rna2")
+    assert by_class["two"].idxmax() == ("protein", "protein3")
+
+
+def test_the_frame_has_the_rows_of_x_and_the_columns_by_block(model, planted, blocks):
+    found = attributions(model, planted[0][:5])
+    assert list(found.index) == [f"row{row}" for row in range(5)]
+    assert found.columns.names == ["block", "feature"]
+    assert list(found.columns) == [(block, name) for block, names in blocks.items() for name in names]
+    assert (found.dtypes == np.float32).all()
+
+
+def test_columns_without_names_are_numbered_or_named_by_the_caller(unnamed, planted):
+    X = planted[0][:3].to_numpy()
+    numbers = np.concatenate(unnamed.block_indices_)
+    assert list(attributions(unnamed, X).columns.get_level_values("feature")) == [f"x{i}" for i in numbers]
+    for rows in (X, sp.csr_matrix(X)):
+        named = attributions(unnamed, rows, feature_names=planted[0].columns)
+        assert list(named.columns.get_level_values("feature")) == list(planted[0].columns[numbers])
+    by_class = class_attributions(unnamed, X, feature_names=planted[0].columns)
+    assert by_class.index.equals(named.columns)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_array_csr_and_polars_give_what_the_frame_gives(model, unnamed, planted, method):
+    frame = planted[0][300:320]
+    expected = attributions(model, frame, method=method, random_state=0).to_numpy()
+    assert_array_equal(attributions(model, pl.from_pandas(frame), method=method, random_state=0), expected)
+    of_classes = class_attributions(model, frame, method=method, random_state=0).to_numpy()
+    for X in (frame.to_numpy(), sp.csr_matrix(frame), sp.csc_matrix(frame)):
+        assert_array_equal(attributions(unnamed, X, method=method, random_state=0), expected)
+        assert_array_equal(class_attributions(unnamed, X, method=method, random_state=0), of_classes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_class_attributions_are_means_over_the_rows_of_a_class(model, planted, method):
+    X, y = planted[0][:60], planted[1][:60]
+    by_row = attributions(model, X, target=y, method=method, random_state=0).abs().astype(np.float64)
+    by_class = class_attributions(model, X, y, method=method, random_state=0)
+    assert list(by_class.columns) == ["one", "two", "zero"]
+    assert by_class.index.equals(by_row.columns)
+    for label in by_class:
+        assert_allclose(by_class[label], by_row[y == label].mean(), rtol=1e-6)
+
+
+def test_a_class_without_rows_has_no_mean(model, planted):
+    X, y = planted
+    found = class_attributions(model, X[y == "one"], y[y == "one"])
+    assert found[["two", "zero"]].isna().all(axis=None)
+    assert found["one"].notna().all()
+
+
+def test_targets_are_the_predicted_class_one_label_or_one_a_row(model, planted):
+    X = planted[0][:30]
+    predicted = model.predict(X)
+    assert_array_equal(attributions(model, X), attributions(model, X, target=predicted))
+    assert_array_equal(class_attributions(model, X), class_attributions(model, X, predicted))
+    by_label = {label: attributions(model, X, target=label) for label in model.classes_}
+    mixed = attributions(model, X, target=list(predicted))
+    for row, label in enumerate(predicted):
+        assert_allclose(mixed.iloc[row], by_label[label].iloc[row], rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_as_labels(planted, blocks, settings):
+    X, y = planted
+    codes = np.unique(y, return_inverse=True)[1] * 10
+    model = DualBranchClassifier(blocks, **settings).fit(X[:300], codes[:300])
+    found = attributions(model, X[300:], target=10)
+    assert found[codes[300:] == 10].mean().idxmax() == ("protein", "protein3")
+    assert list(class_attributions(model, X[300:], codes[300:]).columns) == [0, 10, 20]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_and_the_random_states_are_left_alone(model, planted, method):
+    X = planted[0][:10]
+    before = {name: tensor.clone() for name, tensor in model.network_.state_dict().items()}
+    on_torch, on_numpy = torch.get_rng_state(), check_random_state(None).get_state()[1].copy()
+    attributions(model, X, method=method, random_state=0)
+    assert_array_equal(torch.get_rng_state(), on_torch)
+    assert_array_equal(check_random_state(None).get_state()[1], on_numpy)
+    assert not model.network_.training
+    for name, tensor in model.network_.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    for parameter in model.network_.parameters():
+        assert parameter.grad is None
+        assert parameter.requires_grad
+
+
+def test_dropout_and_batch_statistics_are_off(planted, blocks, settings):
+    X, y = planted
+    model = DualBranchClassifier(blocks, normalization="batch", dropout=0.5, **settings).fit(X, y)
+    expected = attributions(model, X[:4], target="one")
+    model.network_.train()
+    assert_array_equal(attributions(model, X[:4], target="one"), expected)
+
+
+def test_the_noise_is_drawn_from_random_state(model, planted):
+    first, again, other = (
+        attributions(model, planted[0][:10], method="smooth_grad", random_state=seed) for seed in (0, 0, 1)
+    )
+    assert_array_equal(first, again)
+    assert not np.allclose(first, other, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_are_explained_on_the_device_of_the_estimator(planted, blocks, settings, method):
+    X, y = planted[0][:40], planted[1][:40]
+    there, here = (
+        DualBranchClassifier(blocks, **(settings | {"device": device, "max_epochs": 2})).fit(X, y)
+        for device in (standin_device.NAME, "cpu")
+    )
+    found = attributions(there, X[:5], method=method, random_state=0)
+    expected = attributions(here, X[:5], method=method, random_state=0)
+    assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max(axis=None))
+
+
+@pytest.mark.parametrize("explain", [attributions, class_attributions])
+def test_wrong_arguments_are_named(model, planted, explain):
+    X, y = planted
+    with pytest.raises(TypeError, match=r"got Pipeline; of a pipeline take the last step, pipeline\[-1\]"):
+        explain(make_pipeline(StandardScaler(), model), X)
+    with pytest.raises(NotFittedError):
+        explain(DualBranchClassifier(), X)
+    with pytest.raises(ValueError, match=r"method must be one of .*'smooth_grad'.*; got 'shap'"):
+        explain(model, X, method="shap")
+    with pytest.raises(ValueError, match=r"baseline must hold one number a column, shape \(16,\); got shape \(3,\)"):
+        explain(model, X, baseline=np.zeros(3))
+    with pytest.raises(ValueError, match="baseline must be finite; column 5 is not"):
+        explain(model, X, baseline=np.where(np.arange(16) == 5, np.nan, 0))
+    with pytest.raises(ValueError, match="feature_names must be one a column; got 2 for 16 columns"):
+        explain(model, X, feature_names=["g", "h"])
+    with pytest.raises(ValueError, match=r"Feature names seen at fit time, yet now missing"):
+        explain(model, X.iloc[:, 1:])
+    name = "target" if explain is attributions else "y"
+    with pytest.raises(ValueError, match=rf"{name} must be one label or one a row; got 2 labels for 400 rows"):
+        explain(model, X, **{name: y[:2]})
+    with pytest.raises(ValueError, match=rf"{name} has 1 label\(s\) that are not in classes_, 'three' first"):
+        explain(model, X, **{name: "three"})
+
+
+@pytest.mark.parametrize("library", ["captum", "pandas"])
+def test_a_missing_library_is_named_with_the_extra(model, planted, monkeypatch, library):
+    X = planted[0][:3]
+    for module in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf'needs {library}; install it with pip install "skdual\[inspection\]"'):
+        attributions(model, X)

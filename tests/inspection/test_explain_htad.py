@@ -1,0 +1,15 @@
+"""The example runs as its users run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_blocks_rank_as_they_do_alone():
+    example = Path(__file__).parents[2] / "examples" / "explain_htad.py"
+    printed = subprocess.run([sys.executable, example], check=True, capture_output=True, text=True).stdout
+    assert float(printed.splitlines()[0].split()[-1]) > 0.9
+    assert printed.rstrip().endswith("they agree: True")

@@ -1,0 +1,131 @@
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.manifold import trustworthiness
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skdual.plotting import EmbeddingDisplay
+from skdual.plotting.colors import CLASS_COLORS
+
+
+def labels_of(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def same_up_to_sign(a, b):
+    return all(np.allclose(x, y, atol=1e-4) or np.allclose(x, -y, atol=1e-4) for x, y in zip(a.T, b.T, strict=True))
+
+
+def test_pca_is_fitted_on_x_alone_and_held_out_rows_are_projected(fitted, two_blocks):
+    X, y = two_blocks
+    display = EmbeddingDisplay.from_estimator(fitted, X[:100], y[:100], X_held_out=X[100:], y_held_out=y[100:])
+    z = fitted.transform(X).astype(np.float64)
+    mean = z[:100].mean(axis=0)
+    _, spread, axes = np.linalg.svd(z[:100] - mean, full_matrices=False)
+    expected = (z - mean) @ axes[:2].T
+    points = np.concatenate([display.points, display.held_out_points])
+    assert same_up_to_sign(points, expected)
+    share = spread**2 / (spread**2).sum()
+    assert display.axis_labels == tuple(f"component {i + 1} ({share[i]:.0%} of variance)" for i in range(2))
+    np.testing.assert_array_equal(display.ax_.get_xlabel(), display.axis_labels[0])
+
+
+def test_tsne_keeps_neighbours_and_places_held_out_rows_too(fitted, two_blocks):
+    X, y = two_blocks
+    rows = {"X_held_out": X[100:], "y_held_out": y[100:], "method": "tsne"}
+    display = EmbeddingDisplay.from_estimator(fitted, X[:100], y[:100], **rows, random_state=0)
+    points = np.concatenate([display.points, display.held_out_points])
+    assert points.shape == (150, 2)
+    assert trustworthiness(fitted.transform(X), points, n_neighbors=5) > 0.9
+    again = EmbeddingDisplay.from_estimator(fitted, X[:100], y[:100], **rows, random_state=0)
+    np.testing.assert_array_equal(again.points, display.points)
+
+
+def test_tsne_of_few_rows(fitted, two_blocks):
+    X, y = two_blocks
+    assert EmbeddingDisplay.from_estimator(fitted, X[:5], y[:5], method="tsne").points.shape == (5, 2)
+
+
+def test_colours_go_by_class_and_held_out_rows_are_marked():
+    y, y_held_out = np.array(["b", "a", "b"]), np.array(["c", "b"])
+    points, held_out = np.arange(6.0).reshape(3, 2), np.arange(4.0).reshape(2, 2)
+    display = EmbeddingDisplay(points, y, held_out_points=held_out, y_held_out=y_held_out).plot()
+    assert display.classes.tolist() == ["a", "b", "c"]
+    display.figure_.canvas.draw()
+    training, marked = display.scatter_
+    np.testing.assert_array_equal(training.get_offsets(), points)
+    np.testing.assert_array_equal(marked.get_offsets(), held_out)
+    color = dict(zip("abc", CLASS_COLORS, strict=False))
+    assert [to_hex(rgba) for rgba in training.get_facecolors()] == [color[label] for label in y]
+    assert [to_hex(rgba) for rgba in marked.get_facecolors()] == [color[label] for label in y_held_out]
+    assert len(marked.get_paths()[0].vertices) < len(training.get_paths()[0].vertices)  # triangles, not discs
+    legend = display.ax_.get_legend()
+    assert labels_of(legend) == ["a", "b", "c", "training", "held out"]
+    assert [to_hex(handle.get_color()) for handle in legend.legend_handles[:3]] == list(color.values())
+
+
+def test_without_held_out_rows_the_legend_has_classes_only():
+    display = EmbeddingDisplay(np.zeros((2, 2)), [1, 0]).plot()
+    assert len(display.scatter_) == 1
+    assert labels_of(display.ax_.get_legend()) == ["0", "1"]
+
+
+@pytest.mark.parametrize("n_classes", [11, 100])
+def test_many_classes_have_a_scale_and_no_long_legend(n_classes):
+    rng = np.random.default_rng(0)
+    y = np.array([f"species {i:03d}" for i in range(n_classes)]).repeat(3)
+    rows = {"held_out_points": rng.normal(size=(len(y), 2)), "y_held_out": y}
+    display = EmbeddingDisplay(rng.normal(size=(len(y), 2)), y, **rows).plot()
+    display.figure_.canvas.draw()
+    assert labels_of(display.ax_.get_legend()) == ["training", "held out"]
+    colors = {to_hex(rgba) for rgba in display.scatter_[1].get_facecolors()}
+    assert len(colors) == n_classes
+    scale = next(ax for ax in display.figure_.axes if ax is not display.ax_)
+    ticks = [text.get_text() for text in scale.get_yticklabels()]
+    assert len(ticks) == 11
+    assert ticks[0] == "species 000"
+    assert ticks[-1] == f"species {n_classes - 1:03d}"
+    boxes = [text.get_window_extent() for text in scale.get_yticklabels()]
+    assert all(lower.y1 <= upper.y0 for lower, upper in pairwise(boxes))
+
+
+def test_the_legend_lies_beside_the_points(fitted, two_blocks):
+    display = EmbeddingDisplay.from_estimator(fitted, *two_blocks)
+    display.figure_.canvas.draw()
+    legend = display.ax_.get_legend().get_window_extent()
+    assert not legend.overlaps(display.ax_.get_window_extent())
+    assert legend.x1 <= display.figure_.bbox.x1
+
+
+def test_it_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_blocks):
+    X, y = two_blocks
+    figure, (ax, other) = plt.subplots(1, 2)
+    pipeline = make_pipeline(FunctionTransformer(lambda rows: rows / 2), fitted)
+    display = EmbeddingDisplay.from_estimator(pipeline, 2 * X, y, ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    assert not other.collections
+    frames = clone(fitted).fit(X, y).set_output(transform="pandas")
+    straight = EmbeddingDisplay.from_estimator(frames, X, y)
+    assert isinstance(straight.points, np.ndarray)
+    assert same_up_to_sign(display.points, EmbeddingDisplay.from_estimator(fitted, X, y).points)
+
+
+def test_what_it_refuses(fitted, two_blocks):
+    X, y = two_blocks
+    with pytest.raises(ValueError, match="method must be 'pca' or 'tsne', got 'umap'"):
+        EmbeddingDisplay.from_estimator(fitted, X, y, method="umap")
+    with pytest.raises(ValueError, match="X_held_out and y_held_out must be given together"):
+        EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X)
+    with pytest.raises(ValueError, match="held_out_points and y_held_out must be given together"):
+        EmbeddingDisplay(X[:, :2], y, y_held_out=y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        EmbeddingDisplay.from_estimator(fitted, X, y[1:])
+    with pytest.raises(NotFittedError):
+        EmbeddingDisplay.from_estimator(clone(fitted), X, y)

@@ -1,0 +1,163 @@
+"""Model files: complete or not there, of the size of the weights, and readable without trust."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import skops.io
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skops.io.exceptions import UntrustedTypesFoundException
+
+import skdual
+from skdual import DualBranchClassifier, saving
+
+TRUSTED = ["skdual.estimator.DualBranchClassifier"]
+
+
+@pytest.fixture(scope="module")
+def fitted(two_blocks, quick):
+    return DualBranchClassifier(**quick).fit(*two_blocks)
+
+
+@pytest.fixture
+def kept(fitted, tmp_path):
+    """A file of a fitted model, alone in its folder, and its bytes."""
+    skdual.save(fitted, tmp_path / "model.joblib")
+    return tmp_path / "model.joblib", (tmp_path / "model.joblib").read_bytes()
+
+
+class Unwritable:
+    def __init__(self, error):
+        self.error = error
+        self.ballast = np.zeros(100_000)
+
+    def __getstate__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", ["estimator", "pipeline", "search"])
+def test_what_is_saved_is_loaded(two_blocks, quick, tmp_path, kind):
+    X, y = two_blocks
+    model = DualBranchClassifier(**quick)
+    if kind == "pipeline":
+        model = make_pipeline(StandardScaler(), model)
+    elif kind == "search":
+        model = GridSearchCV(model, {"temperature": [0.1, 0.5]}, cv=2)
+    model.fit(X, y)
+    skdual.save(model, str(tmp_path / "model"))
+    again = skdual.load(tmp_path / "model")
+    assert type(again) is type(model)
+    assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_good_file_and_no_other(fitted, kept, error):
+    path, content = kept
+    with pytest.raises(type(error)):
+        skdual.save([fitted, Unwritable(error)], path)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_file_that_cannot_take_its_place_is_taken_away(fitted, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(OSError, match="model"):
+        skdual.save(fitted, tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_save_that_is_killed_leaves_the_good_file(kept):
+    path, content = kept
+    code = (
+        "import sys, time, numpy as np, skdual\n"
+        "class Slow:\n"
+        "    def __getstate__(self):\n"
+        "        time.sleep(60)\n"
+        "skdual.save([np.ones(1_000_000), Slow()], sys.argv[1])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, path])
+    try:
+        while not any(file.stat().st_size > 4_000_000 for file in path.parent.iterdir()):
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert path.read_bytes() == content
+    others = set(os.listdir(path.parent)) - {path.name}
+    assert all(name.startswith(".model.joblib.") and name.endswith(".partial") for name in others)
+    skdual.load(path)
+
+
+def test_the_content_is_on_the_disk_before_it_takes_its_place(fitted, kept, monkeypatch):
+    path, content = kept
+    steps = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(os.fstat(descriptor).st_size))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *files: (steps.append("replace"), replace(*files)))
+    skdual.save(fitted, path)
+    assert steps == [len(content), "replace"]
+
+
+def test_modes_and_links_stay(fitted, kept, tmp_path_factory):
+    path, _ = kept
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+    path.chmod(0o640)
+    link = tmp_path_factory.mktemp("elsewhere") / "link"
+    link.symlink_to(path)
+    skdual.save(fitted, link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert os.listdir(link.parent) == ["link"]
+
+
+def test_a_file_is_little_larger_than_the_weights(two_blocks, quick, tmp_path):
+    X, y = (np.concatenate(20 * [rows]) for rows in two_blocks)
+    changed = {"hidden_layer_sizes": ((512, 64), (256, 64)), "memory_bank_size": 1000, "max_epochs": 2}
+    model = DualBranchClassifier(**(quick | changed)).fit(X, y)
+    skdual.save(model, tmp_path / "model")
+    weights = sum(tensor.nbytes for tensor in model.network_.state_dict().values())
+    assert weights > 10 * X.shape[0] * 4  # a number kept of every row would show
+    assert weights < (tmp_path / "model").stat().st_size < weights + 2 * X.shape[0]
+
+
+def test_a_newer_format_is_refused_by_its_numbers(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "FORMAT", 7)
+    skdual.save(make_pipeline(fitted), tmp_path / "model")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"format 7 .*this skdual reads up to 1; upgrade skdual"):
+        skdual.load(tmp_path / "model")
+
+
+def test_a_function_that_a_file_names_is_not_called(fitted, tmp_path):
+    """A forged file names one where the net takes the class of its optimizer."""
+    state = fitted.__getstate__()
+    forged = DualBranchClassifier.__new__(DualBranchClassifier)
+    function = {"optimizer": np.save}
+    settings = fitted._settings | {"net": fitted._settings["net"] | function, "net_params": function}
+    forged.__dict__.update(state | {"_settings": settings})
+    skops.io.dump(forged, tmp_path / "model.skops")
+    listed = skops.io.get_untrusted_types(file=tmp_path / "model.skops")
+    loaded = skops.io.load(tmp_path / "model.skops", trusted=listed)
+    assert type(loaded.net_.optimizer_).__name__ == "AdamW"
+
+
+def test_skops_needs_one_type_of_ours(two_blocks, quick, tmp_path):
+    X, y = two_blocks
+    model = make_pipeline(StandardScaler(), DualBranchClassifier(**quick)).fit(X, y)
+    skops.io.dump(model, tmp_path / "model.skops")
+    assert skops.io.get_untrusted_types(file=tmp_path / "model.skops") == TRUSTED
+    with pytest.raises(UntrustedTypesFoundException):
+        skops.io.load(tmp_path / "model.skops")
+    again = skops.io.load(tmp_path / "model.skops", trusted=TRUSTED)
+    assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again[-1].history_ == model[-1].history_

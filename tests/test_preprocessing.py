@@ -1,0 +1,189 @@
+"""Both transformers beside the formulas of scanpy and muon, written out cell by cell."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skdual.preprocessing import CenteredLogRatio, LogNormalizer
+
+TRANSFORMERS = [LogNormalizer(), LogNormalizer(target_sum=None), CenteredLogRatio(), CenteredLogRatio(axis=1)]
+every_transformer = pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+rng = np.random.default_rng(0)
+TRAIN, NEW = (np.where(rng.random((n, 6)) < 0.6, 0, rng.poisson(20, (n, 6))) for n in (41, 9))
+TRAIN[[3, 17]] = NEW[2] = 0
+TRAIN[:, 4] = 0
+
+
+def scanpy_formula(counts, target_sum):
+    """scanpy.pp.normalize_total, then scanpy.pp.log1p."""
+    result = np.zeros(counts.shape)
+    for i, row in enumerate(counts.tolist()):
+        total = sum(row)
+        for j, count in enumerate(row):
+            result[i, j] = math.log(1 + count / ((total or 1) / target_sum))
+    return result
+
+
+def median_total(counts):
+    totals = sorted(sum(row) for row in counts.tolist() if sum(row))
+    return (totals[(len(totals) - 1) // 2] + totals[len(totals) // 2]) / 2
+
+
+def muon_formula(counts, train, axis):
+    """muon.prot.pp.clr with flavor="seurat"; with axis=0 the means are those of the rows to train on."""
+    result = np.zeros(counts.shape)
+    for i, j in np.ndindex(counts.shape):
+        seen = train[:, j] if axis == 0 else counts[i]
+        log_mean = sum(math.log(1 + count) for count in seen.tolist()) / len(seen)
+        result[i, j] = math.log(1 + counts[i, j] / math.exp(log_mean))
+    return result
+
+
+def expected(transformer, counts):
+    if isinstance(transformer, CenteredLogRatio):
+        return muon_formula(counts, TRAIN, transformer.axis)
+    return scanpy_formula(counts, transformer.target_sum or median_total(TRAIN))
+
+
+def with_duplicates(X):
+    """Every cell of CSR in two halves."""
+    n, p = X.shape
+    cells = np.concatenate([X, X], axis=1).ravel() / 2
+    return sp.csr_matrix((cells, np.tile(np.arange(p), 2 * n), np.arange(0, 2 * n * p + 1, 2 * p)), shape=X.shape)
+
+
+@every_transformer
+@pytest.mark.parametrize(
+    "store", [np.asarray, sp.csr_matrix, sp.csr_array, sp.csc_matrix, with_duplicates], ids=lambda store: store.__name__
+)
+def test_equals_the_formula_on_training_and_new_rows(transformer, store):
+    fitted = clone(transformer).fit(store(TRAIN.astype(float)))
+    for counts in (TRAIN, NEW):
+        result = fitted.transform(store(counts.astype(float)))
+        assert sp.issparse(result) == (store is not np.asarray)
+        dense = result.toarray() if sp.issparse(result) else result
+        assert_allclose(dense, expected(transformer, counts), rtol=1e-12)
+
+
+@every_transformer
+def test_sparse_stays_csr_without_further_cells(transformer):
+    result = clone(transformer).fit_transform(sp.csr_matrix(TRAIN))
+    assert result.format == "csr"
+    assert result.nnz == np.count_nonzero(TRAIN)
+
+
+@every_transformer
+@pytest.mark.parametrize("store", [np.array, sp.csr_matrix])
+@pytest.mark.parametrize(
+    ("dtype", "result"),
+    [(np.float64, np.float64), (np.float32, np.float32), (np.int64, np.float32), (np.uint16, np.float32)],
+)
+def test_dtype(transformer, store, dtype, result):
+    transformed = clone(transformer).fit_transform(store(TRAIN.astype(dtype)))
+    assert transformed.dtype == result
+    dense = transformed.toarray() if sp.issparse(transformed) else transformed
+    assert_allclose(dense, expected(transformer, TRAIN), rtol=1e-5)
+
+
+@every_transformer
+@pytest.mark.parametrize("store", [np.array, sp.csr_matrix, with_duplicates])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_input_is_left_as_it_was(transformer, store, dtype):
+    X = store(TRAIN.astype(dtype)).astype(dtype)
+    before = X.copy()
+    clone(transformer).fit_transform(X)
+    for name in ("data", "indices", "indptr") if sp.issparse(X) else ():
+        assert_array_equal(getattr(X, name), getattr(before, name))
+    assert_array_equal(X.toarray() if sp.issparse(X) else X, before.toarray() if sp.issparse(X) else before)
+
+
+def test_rows_add_up_to_the_target_before_the_logarithm():
+    for target_sum in (1e4, 1.0, None):
+        normalizer = LogNormalizer(target_sum).fit(TRAIN)
+        totals = np.expm1(normalizer.transform(NEW.astype(float))).sum(axis=1)
+        assert_allclose(totals, np.where(NEW.any(axis=1), normalizer.target_sum_, 0), rtol=1e-12)
+        assert normalizer.target_sum_ == (target_sum or median_total(TRAIN))
+
+
+def test_depth_of_a_cell_does_not_matter():
+    assert_allclose(LogNormalizer().fit_transform(TRAIN * 7.0), LogNormalizer().fit_transform(TRAIN * 1.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("transformer", [LogNormalizer(), CenteredLogRatio(axis=1)], ids=repr)
+def test_what_learns_nothing_needs_no_fit(transformer):
+    assert not transformer.__sklearn_tags__().requires_fit
+    assert_array_equal(clone(transformer).transform(NEW), clone(transformer).fit(TRAIN).transform(NEW))
+
+
+@pytest.mark.parametrize("transformer", [LogNormalizer(None), CenteredLogRatio()], ids=repr)
+def test_what_learns_something_needs_a_fit(transformer):
+    with pytest.raises(NotFittedError):
+        clone(transformer).transform(NEW)
+
+
+@every_transformer
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_and_set_output(transformer, library):
+    names = [f"g{i}" for i in range(6)]
+    frame = {"pandas": pd.DataFrame, "polars": pl.DataFrame}[library](dict(zip(names, TRAIN.T, strict=True)))
+    transformer = clone(transformer).set_output(transform=library)
+    result = transformer.fit_transform(frame)
+    assert isinstance(result, type(frame))
+    assert list(result.columns) == names == list(transformer.get_feature_names_out())
+    assert_allclose(np.asarray(result), expected(transformer, TRAIN), rtol=1e-5)
+
+
+def test_inside_a_column_transformer():
+    frame = pd.DataFrame(TRAIN, columns=list("abcdef"))
+    columns = make_column_transformer((LogNormalizer(), list("abcd")), (CenteredLogRatio(), list("ef")))
+    assert list(columns.fit(frame).get_feature_names_out()) == [
+        *(f"lognormalizer__{name}" for name in "abcd"),
+        *(f"centeredlogratio__{name}" for name in "ef"),
+    ]
+    assert_allclose(columns.transform(frame)[:, 4:], muon_formula(TRAIN[:, 4:], TRAIN[:, 4:], 0), rtol=1e-5)
+
+
+@every_transformer
+@pytest.mark.parametrize("store", [np.array, sp.csr_matrix, lambda X: pd.DataFrame(X, columns=list("abcdef"))])
+def test_negative_cells_are_refused_by_column_and_change_nothing(transformer, store):
+    fitted = clone(transformer).fit(TRAIN)
+    before = dict(vars(fitted))
+    X = np.array(NEW, dtype=float)
+    X[4, 3] = X[5, 5] = -1
+    X = store(X)
+    column = "'d'" if isinstance(X, pd.DataFrame) else "number 3"
+    for refuse in (fitted.fit, fitted.transform) if not isinstance(X, pd.DataFrame) else (fitted.fit,):
+        with pytest.raises(ValueError, match=f"{type(fitted).__name__}: 2 cells of X, in column {column} first"):
+            refuse(X)
+    assert vars(fitted) == before
+
+
+def test_wrong_parameters_are_refused():
+    for transformer, message in (
+        (LogNormalizer(0), "'target_sum' parameter of LogNormalizer must be a float in the range"),
+        (LogNormalizer("auto"), "'target_sum' parameter"),
+        (CenteredLogRatio(2), "'axis' parameter of CenteredLogRatio must be an? int among"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            transformer.fit(TRAIN)
+    with pytest.raises(ValueError, match=r"target_sum=None .* every cell of X is 0"):
+        LogNormalizer(None).fit(np.zeros((3, 2)))
+
+
+def test_a_fit_with_another_axis_forgets_the_columns():
+    transformer = CenteredLogRatio().fit(TRAIN)
+    assert not hasattr(transformer.set_params(axis=1).fit(TRAIN), "geometric_mean_")
+
+
+@parametrize_with_checks(TRANSFORMERS)
+def test_sklearn_checks(estimator, check):
+    check(estimator)

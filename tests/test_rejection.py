@@ -1,0 +1,140 @@
+"""Familiarity of rows, and the label for rows that are none of the known classes."""
+
+import joblib
+import numpy as np
+import pytest
+from naive import subspace_error
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+
+from skdual import DualBranchClassifier
+from skdual.datasets import load_htad
+
+
+@pytest.fixture(scope="module")
+def rows(two_blocks):
+    return train_test_split(*two_blocks, test_size=0.4, random_state=0)
+
+
+def rejecting(quick, **changed):
+    return DualBranchClassifier(**{**quick, "rejection_quantile": 0.2, "rejection_label": "neither", **changed})
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("block_dropout", [0.5, 0])
+def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick, n_members, block_dropout):
+    X, y = two_blocks
+    changed = {"n_members": n_members, "block_dropout": block_dropout, "precision": "float64"}
+    model = DualBranchClassifier(**{**quick, **changed}).fit(X, y)
+    network = model.network_
+    blocks = network.encode_members(*(network.view_weights.new_tensor(X[:, index]) for index in model.block_indices_))
+    h_a, h_b = blocks
+    views = [(h_a, h_b), (h_a, 0 * h_b), (0 * h_a, h_b)] if block_dropout else [(h_a, h_b)]
+    share = np.exp(network.head.log_scale.detach().numpy())
+    share /= share.sum()
+    errors = 0
+    weights = model.view_weights_ / 2 + 1 / (2 * len(views))
+    for view, weight in zip(views, weights, strict=True):
+        z = network.fusion(*view).detach().numpy()
+        z /= np.linalg.norm(z, axis=-1, keepdims=True)
+        for m in range(n_members):
+            errors += weight * share[m] * subspace_error(z[m], network.head.bases[m].detach().numpy())
+    np.testing.assert_allclose(model.score_samples(X), -errors.min(axis=1), rtol=1e-8, atol=1e-10)
+
+
+def test_the_threshold_is_the_quantile_of_the_validation_rows(rows, quick):
+    X, X_val, y, y_val = rows
+    model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
+    plain = DualBranchClassifier(**quick).fit(X, y, X_val=X_val, y_val=y_val)
+    familiarity = model.score_samples(X_val)
+    assert model.rejection_threshold_ == pytest.approx(np.quantile(familiarity, 0.2))
+    labels = model.predict(X_val)
+    rejected = labels == "neither"
+    np.testing.assert_array_equal(rejected, familiarity < model.rejection_threshold_)
+    assert rejected.sum() == 12  # of 60
+    np.testing.assert_array_equal(labels[~rejected], plain.predict(X_val)[~rejected])
+    np.testing.assert_allclose(model.predict_proba(X_val), plain.predict_proba(X_val))
+    assert list(model.classes_) == list(plain.classes_)
+    assert not hasattr(plain, "rejection_threshold_")
+
+
+def test_early_stopping_gives_the_rows_too(rows, quick):
+    X, X_val, y, _ = rows
+    model = rejecting(quick, early_stopping=True).fit(X, y)
+    assert 0 < (model.predict(X_val) == "neither").mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    ("y_of", "label"),
+    [
+        (lambda y: np.unique(y, return_inverse=True)[1], -1),
+        (lambda y: np.unique(y, return_inverse=True)[1], -0.5),
+        (lambda y: np.unique(y, return_inverse=True)[1] + 1.0, -1.0),
+        (lambda y: y, "none of the known classes"),  # longer than any of them
+        (lambda y: y.astype(object), "unknown"),
+    ],
+)
+def test_labels_of_every_kind(rows, quick, y_of, label):
+    X, X_val, y, y_val = rows
+    model = rejecting(quick, rejection_label=label).fit(X, y_of(y), X_val=X_val, y_val=y_of(y_val))
+    labels = model.predict(X_val)
+    assert set(labels.tolist()) <= {label, *model.classes_.tolist()}
+    assert label in labels.tolist()
+    assert labels.dtype == np.result_type(model.classes_, np.asarray(label))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"rejection_label": None}, ["rejection_label", "None"]),
+        ({"rejection_label": "left"}, ["rejection_label", "none of them", "'left'"]),
+        ({"rejection_label": -1}, ["rejection_label", "such as 'left'", "-1"]),
+        ({"rejection_quantile": None}, ["rejection_label='neither'", "rejection_quantile"]),
+        ({"rejection_quantile": 1.0}, ["rejection_quantile", "1.0"]),
+        ({"rejection_quantile": 0}, ["rejection_quantile", "0"]),
+        ({"head": "linear"}, ["rejection_quantile=0.2", "head='subspace'", "head='linear'"]),
+    ],
+)
+def test_what_is_refused(rows, quick, changed, expected):
+    X, X_val, y, y_val = rows
+    with pytest.raises(ValueError, match="rejection") as caught:
+        rejecting(quick, **changed).fit(X, y, X_val=X_val, y_val=y_val)
+    assert all(words in str(caught.value) for words in expected)
+
+
+def test_without_validation_rows_it_says_so_and_changes_nothing(rows, quick):
+    X, X_val, y, y_val = rows
+    model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
+    before, threshold = model.predict(X_val), model.rejection_threshold_
+    with pytest.raises(ValueError, match=r"rejection_quantile=0.2 needs validation rows.*X_val.*early_stopping=True"):
+        model.fit(X, y)
+    assert model.rejection_threshold_ == threshold
+    np.testing.assert_array_equal(model.predict(X_val), before)
+
+
+def test_a_fit_without_it_forgets_the_threshold(rows, quick):
+    X, X_val, y, y_val = rows
+    model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
+    model.set_params(rejection_quantile=None, rejection_label=None).fit(X, y)
+    assert not hasattr(model, "rejection_threshold_")
+    assert set(model.predict(X_val)) <= set(model.classes_)
+
+
+def test_it_is_kept_with_the_model(rows, quick, tmp_path):
+    X, X_val, y, y_val = rows
+    model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
+    joblib.dump(model, tmp_path / "model.joblib")
+    loaded = joblib.load(tmp_path / "model.joblib")
+    clone(loaded)
+    np.testing.assert_array_equal(loaded.predict(X_val), model.predict(X_val))
+    np.testing.assert_array_equal(loaded.score_samples(X_val), model.score_samples(X_val))
+
+
+def test_a_task_that_was_not_learnt_is_less_familiar_on_htad():
+    htad = load_htad()
+    X, X_test, y, y_test = train_test_split(htad.data, htad.target, stratify=htad.target, random_state=0)
+    new = htad.target_names[0]
+    known = y != new
+    model = DualBranchClassifier(36, max_epochs=15, n_members=2, random_state=0).fit(X[known], y[known])
+    assert roc_auc_score(y_test != new, model.score_samples(X_test)) > 0.8
