@@ -12,9 +12,9 @@ _CHUNK_CELLS = 2**18
 def attend(query, key, value):
     """softmax(q k' / sqrt(e)) v (Vaswani et al., 2017), with the features of a token along the last axis but one.
 
-    Accelerators run torch's fused kernel, and so does the CPU in bfloat16. On the CPU these kernels are slow
-    for tokens of 4 to 16 features, whose products have hardly any columns; with features first the same products
-    are wide ones.
+    Accelerators run torch's fused kernel, and so do the CPU in bfloat16 and compiled graphs, which would unroll a loop. On
+    the CPU these kernels are slow for tokens of 4 to 16 features, whose products have hardly any columns; with features
+    first the same products are wide ones.
 
     Parameters
     ----------
@@ -25,17 +25,12 @@ def attend(query, key, value):
     -------
     attended : tensor of shape (n, e, n_queries)
     """
-    if query.device.type == "cpu" and query.dtype != torch.bfloat16:
-        return _attend_in_chunks(query, key, value)
+    if query.device.type == "cpu" and query.dtype != torch.bfloat16 and not torch.compiler.is_compiling():
+        scaled = query.contiguous() / math.sqrt(query.shape[1])
+        return _ChunkedAttention.apply(scaled, key.contiguous(), value.contiguous())
     # the fused kernels want four axes: one head
     rows = (x.mT.unsqueeze(1) for x in (query, key, value))
     return F.scaled_dot_product_attention(*rows).squeeze(1).mT
-
-
-@torch.compiler.disable  # a graph would hold the loop over chunks unrolled
-def _attend_in_chunks(query, key, value):
-    scaled = query.contiguous() / math.sqrt(query.shape[1])
-    return _ChunkedAttention.apply(scaled, key.contiguous(), value.contiguous())
 
 
 class _ChunkedAttention(torch.autograd.Function):

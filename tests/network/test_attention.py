@@ -86,6 +86,12 @@ def test_weights_of_few_samples_are_held_at_a_time(monkeypatch):
     assert largest.cells == 32 * 40 * 50  # they would be seen
 
 
+def test_a_compiled_graph_agrees(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    inputs = make_inputs()
+    torch.testing.assert_close(attend(*inputs), fused(*inputs), rtol=0, atol=0)
+
+
 def test_bfloat16_goes_to_the_fused_kernel():
     inputs = make_inputs(dtype=torch.bfloat16)
     assert attend(*inputs).dtype == torch.bfloat16
