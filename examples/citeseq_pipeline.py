@@ -4,7 +4,7 @@ RNA counts are scaled to one library size and logged, protein counts turned into
 from the training cells only, because they are a step of the pipeline. The data are simulated: 1,500 cells of six types,
 one of them 3 per cent. RNA hardly tells CD4 from CD8 T cells, protein not plasmacytoid dendritic cells from monocytes.
 
-Run: pip install ".[omics]" && python examples/citeseq_pipeline.py
+Run: pip install ".[omics,plotting]" && python examples/citeseq_pipeline.py [--output citeseq_pipeline.png]
 Own data: python examples/citeseq_pipeline.py --data FILE.h5ad [--target cell_type] [--layer counts] [--protein protein]
 (RNA counts in X or a layer, protein counts in obsm).
 """
@@ -12,6 +12,7 @@ Own data: python examples/citeseq_pipeline.py --data FILE.h5ad [--target cell_ty
 import argparse
 
 import anndata
+import matplotlib
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -22,6 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from skdual import DualBranchClassifier
 from skdual.omics import from_anndata
+from skdual.plotting import EmbeddingDisplay
 from skdual.preprocessing import CenteredLogRatio, LogNormalizer
 
 SHARES = {"CD4 T": 0.32, "CD8 T": 0.2, "monocyte": 0.2, "B": 0.14, "NK": 0.11, "pDC": 0.03}
@@ -94,7 +96,9 @@ def main():
     parser.add_argument("--target", default="cell_type", help="column of obs with the labels")
     parser.add_argument("--layer", help="layer with the RNA counts; X by default")
     parser.add_argument("--protein", default="protein", help="key of obsm with the protein counts")
+    parser.add_argument("--output", default="citeseq_pipeline.png", help="the picture (citeseq_pipeline.png)")
     arguments = parser.parse_args()
+    matplotlib.use("Agg")  # draws into files, with no window
 
     adata = anndata.read_h5ad(arguments.data) if arguments.data else simulate()
     cite = from_anndata(adata, block_b={"obsm": arguments.protein}, target=arguments.target, layer=arguments.layer)
@@ -112,6 +116,11 @@ def main():
     print(f"{'macro F1':22s} {len(y_test):4d} cells   F1 {f1_score(y_test, predicted, average='macro'):.3f}")
     shares = zip(("both blocks", "RNA alone", "protein alone"), pipeline[-1].view_weights_, strict=True)
     print("weight of the scores by " + ", by ".join(f"{view} {share:.2f}" for view, share in shares))
+
+    held_out = {"X_held_out": X_test, "y_held_out": y_test}
+    display = EmbeddingDisplay.from_estimator(pipeline, X_train, y_train, **held_out, random_state=0)
+    display.figure_.savefig(arguments.output, dpi=150)
+    print(f"saved {arguments.output}")
 
 
 if __name__ == "__main__":

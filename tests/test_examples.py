@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -77,13 +78,15 @@ def test_citeseq_needs_both_blocks_for_the_rare_type_and_reads_files(tmp_path):
     def scores(printed):
         return {name.strip(): float(f1) for name, f1 in re.findall(r"^(.+?) +\d+ cells   F1 (\S+)$", printed, re.M)}
 
-    f1 = scores(run("citeseq_pipeline.py"))
+    f1 = scores(run("citeseq_pipeline.py", "--output", tmp_path / "cells.png"))
     assert set(f1) == {"CD4 T", "CD8 T", "monocyte", "B", "NK", "pDC", "macro F1"}
     assert f1["macro F1"] > 0.9
     assert f1["pDC"] > 0.7  # by protein alone they are monocytes
     assert min(f1["CD4 T"], f1["CD8 T"]) > 0.85  # by RNA alone they are one
     code = f"import citeseq_pipeline as c; a = c.simulate(300, 50); a.write_h5ad({str(tmp_path / 'small.h5ad')!r})"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=EXAMPLES)
-    printed = run("citeseq_pipeline.py", "--data", tmp_path / "small.h5ad")
+    printed = run("citeseq_pipeline.py", "--data", tmp_path / "small.h5ad", "--output", tmp_path / "small.png")
     assert "50 genes, 11 proteins" in printed
     assert np.isfinite(scores(printed)["macro F1"])
+    for picture in ("cells.png", "small.png"):
+        assert matplotlib.image.imread(tmp_path / picture).std() > 0.05  # not blank
