@@ -12,9 +12,9 @@ _CHUNK_CELLS = 2**18
 def attend(query, key, value):
     """softmax(q k' / sqrt(e)) v (Vaswani et al., 2017), with the features of a token along the last axis but one.
 
-    Accelerators run torch's fused kernel, and so do the CPU in bfloat16 and compiled graphs, which would unroll a loop. On
-    the CPU these kernels are slow for tokens of 4 to 16 features, whose products have hardly any columns; with features
-    first the same products are wide ones.
+    Accelerators run torch's fused kernel, and so do the CPU in bfloat16 and compiled graphs, which would unroll a loop.
+    On the CPU these kernels are slow for tokens of 4 to 16 features, whose products have hardly any columns; with
+    features first the same products are wide ones.
 
     Parameters
     ----------
