@@ -311,6 +311,7 @@ def test_class_weight_is_the_same_as_repeating_rows(two_blocks, quick):
     assert_array_equal(balanced.predict_proba(X), by_hand.predict_proba(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["shuffle", "class_aware"])
 def test_probabilities_are_the_posteriors_of_overlapping_gaussians(sampling):
     """However the batches are drawn: the class-aware ones are corrected for their resampling."""
@@ -489,6 +490,7 @@ def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
 def test_csr_and_csc_give_the_model_of_the_dense_array_and_are_never_made_dense(two_blocks, quick, monkeypatch):
     X, y = two_blocks
     X = np.where(np.abs(X) < 1.5, 0, X)
+    monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", 1)  # for all: products of other sizes round otherwise
     dense = model_of(quick).fit(X, y)
     made_dense = []
     for name in ("toarray", "todense"):
@@ -499,7 +501,6 @@ def test_csr_and_csc_give_the_model_of_the_dense_array_and_are_never_made_dense(
             return _original(matrix, *args, **kwargs)
 
         monkeypatch.setattr(sp.csr_matrix, name, note)
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", 1)
     for kind in (sp.csr_matrix, sp.csc_matrix):
         sparse = model_of(quick).fit(kind(X), y)
         assert_array_equal(sparse.predict_proba(kind(X)), dense.predict_proba(X))

@@ -140,6 +140,7 @@ def htad_losses_and_importance(columns_a, columns_b):
     return alone, model, X_test[:, both], y_test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns_a", "columns_b", "methods"),
     [
