@@ -178,13 +178,23 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
     X_val = check_matrix(estimator, X_val, "X_val")
     y_val = column_or_1d(y_val, warn=True)
     check_consistent_length(X_val, y_val)
+    return X_val, label_codes(y_val.tolist(), classes, "y_val", "y has not")
+
+
+def label_codes(labels, classes, name, complaint):
+    """Class codes of a list of labels, ndarray of int64.
+
+    Raises
+    ------
+    ValueError
+        If there are labels that are no class: ``name`` has some that ``complaint``.
+    """
     # looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10"
     codes = {label: code for code, label in enumerate(classes.tolist())}
-    labels = y_val.tolist()
     unknown = [label for label in dict.fromkeys(labels) if label not in codes]
     if unknown:
-        raise ValueError(f"y_val has {len(unknown)} label(s) that y has not, {unknown[0]!r} first.")
-    return X_val, np.array([codes[label] for label in labels], dtype=np.int64)
+        raise ValueError(f"{name} has {len(unknown)} label(s) that {complaint}, {unknown[0]!r} first.")
+    return np.array([codes[label] for label in labels], dtype=np.int64)
 
 
 def _check_finite(X, name, feature_names):

@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from ..devices import send
 from ..estimator import DualBranchClassifier
-from ..inputs.validation import check_signs
+from ..inputs.validation import check_signs, label_codes
 from ..scalings import SCALINGS
 from .extras import import_extra
 
@@ -32,11 +32,7 @@ def class_codes(estimator, labels, n_rows, name):
     labels = [np.asarray(labels).tolist()] * n_rows if np.ndim(labels) == 0 else column_or_1d(labels).tolist()
     if len(labels) != n_rows:
         raise ValueError(f"{name} must be one label or one a row; got {len(labels)} labels for {n_rows} rows.")
-    codes = {label: code for code, label in enumerate(estimator.classes_.tolist())}
-    unknown = [label for label in dict.fromkeys(labels) if label not in codes]
-    if unknown:
-        raise ValueError(f"{name} has {len(unknown)} label(s) that are not in classes_, {unknown[0]!r} first.")
-    return np.array([codes[label] for label in labels], dtype=np.int64)
+    return label_codes(labels, estimator.classes_, name, "are not in classes_")
 
 
 def column_centres(network):
