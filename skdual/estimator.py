@@ -325,6 +325,18 @@ class DualBranchClassifier(FittedMethods):
         ValueError
             If a parameter or an input is wrong, naming it, what was expected and what came; or if a loss is no longer
             finite, naming the epoch, the term and what to change.
+
+        Examples
+        --------
+        >>> from sklearn.model_selection import train_test_split
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> X, X_val, y, y_val = train_test_split(htad.data, htad.target, random_state=0)
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0)
+        >>> history = model.fit(X, y, X_val=X_val, y_val=y_val).history_
+        >>> len(history), "valid_loss" in history[-1]
+        (2, True)
         """
         self._validate_params()
         data = check_training_input(self, X, y, X_val, y_val)

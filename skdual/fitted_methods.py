@@ -64,6 +64,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
             With two classes the second one's score minus the first one's.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> model.decision_function(htad.data).shape
+        (1386, 7)
         """
         scores = self._run("scores", X)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
@@ -79,6 +88,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         labels : ndarray of shape (n_samples,)
             Of ``classes_``, and with ``rejection_quantile`` also ``rejection_label``.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> model.predict(htad.data[::500]).tolist()
+        ['watch_tv', 'wash_hands', 'watch_tv']
         """
         if not hasattr(self, "rejection_threshold_"):
             codes = self._run("scores", X).argmax(axis=1)
@@ -98,6 +116,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> model.predict_proba(htad.data[::500]).sum(axis=1).round(3).tolist()
+        [1.0, 1.0, 1.0]
         """
         return softmax(self._run("scores", X), axis=1)
 
@@ -111,6 +138,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> model.predict_log_proba(htad.data).shape
+        (1386, 7)
         """
         return log_softmax(self._run("scores", X), axis=1)
 
@@ -125,6 +161,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         z : ndarray of shape (n_samples, d_a + d_b)
             d_a and d_b are the last widths of ``hidden_layer_sizes``.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> model.transform(htad.data).shape
+        (1386, 256)
         """
         return self._run("embed", X)
 
@@ -138,6 +183,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         h_a, h_b : ndarray of shape (n_samples, d_a) and (n_samples, d_b)
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> [h.shape for h in model.transform_branches(htad.data)]
+        [(1386, 128), (1386, 128)]
         """
         return self._run("encode", X)
 
@@ -154,6 +208,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         errors : ndarray of shape (n_samples, n_classes)
             At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
             errors times a learnt scale, and the errors a mean over members and views, weighted by their scales.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> model.classes_[model.projection_error(htad.data[::500]).argmin(axis=1)].tolist()
+        ['watch_tv', 'wash_hands', 'watch_tv']
         """
         return self._run("projection_error", X)
 
@@ -173,5 +236,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         familiarity : ndarray of shape (n_samples,)
             At most 0, and about -1 at least.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> unlike = htad.data + 5 * htad.data.std(axis=0)
+        >>> bool(model.score_samples(htad.data).mean() > model.score_samples(unlike).mean())
+        True
         """
         return self._run("familiarity", X)

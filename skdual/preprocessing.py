@@ -80,6 +80,12 @@ class LogNormalizer(_CountTransformer):
         ------
         ValueError
             If X has negative cells, or ``target_sum=None`` and nothing but zeros.
+
+        Examples
+        --------
+        >>> from skdual.preprocessing import LogNormalizer
+        >>> LogNormalizer(target_sum=None).fit([[1, 3], [0, 8]]).target_sum_
+        6.0
         """
         self._validate_params()
         totals = _totals(_check_counts(self, X))
@@ -104,6 +110,12 @@ class LogNormalizer(_CountTransformer):
         -------
         X_log : ndarray or CSR matrix of shape (n_samples, n_features)
             float64 where X is, and float32 otherwise.
+
+        Examples
+        --------
+        >>> from skdual.preprocessing import LogNormalizer
+        >>> LogNormalizer().fit([[1, 3], [0, 8]]).transform([[0, 2]]).round(3)
+        array([[0.  , 9.21]], dtype=float32)
         """
         if self.target_sum is None:
             check_is_fitted(self)
@@ -178,6 +190,12 @@ class CenteredLogRatio(_CountTransformer):
         ------
         ValueError
             If X has negative cells.
+
+        Examples
+        --------
+        >>> from skdual.preprocessing import CenteredLogRatio
+        >>> CenteredLogRatio().fit([[0, 3], [3, 15]]).geometric_mean_.round(3)
+        array([2., 8.])
         """
         self._validate_params()
         counts = _check_counts(self, X)
@@ -200,6 +218,12 @@ class CenteredLogRatio(_CountTransformer):
         -------
         X_clr : ndarray or CSR matrix of shape (n_samples, n_features)
             float64 where X is, and float32 otherwise.
+
+        Examples
+        --------
+        >>> from skdual.preprocessing import CenteredLogRatio
+        >>> CenteredLogRatio().fit([[0, 3], [3, 15]]).transform([[2, 0]]).round(3)
+        array([[0.693, 0.   ]], dtype=float32)
         """
         if self.axis == 0:
             check_is_fitted(self)

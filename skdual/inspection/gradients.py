@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from ..devices import isolated_random_state, send
 from ..scalings import SCALINGS
+from ..training.inference import as_memory_allows
 from .extras import import_extra
 from .inputs import column_scales
 
@@ -110,6 +111,8 @@ METHODS = {
 def attribute_rows(network, rows, codes, baseline, method, random_state):
     """Attributions of all rows, a few rows at a time; memory is bounded by these.
 
+    A device that runs out of memory gets half as many from there on.
+
     Blocks that are scaled by their logarithm are explained in it: their gradients and differences are those of
     log(1 + x), which, unlike x, noise can't bring out of what the network takes.
 
@@ -145,10 +148,8 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         return tuple(torch.log1p(v) if log else v for v, log in zip(x, logarithm, strict=True))
 
     random_state = check_random_state(random_state)
-    points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
-    n_missed = 0
-    for start in range(0, len(rows), points):
-        numbers = np.arange(start, min(start + points, len(rows)))
+
+    def explain(numbers, points):
         part = Part(
             x=explained(rows.fetch(numbers).blocks),
             baseline=explained(baseline),
@@ -158,8 +159,13 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
             seed=int(random_state.randint(np.iinfo(np.int32).max)),
         )
         attributions, missed = METHODS[method](scores, part)
-        n_missed += missed
-        yield numbers, torch.cat(attributions, dim=1).detach().cpu().numpy()
+        return torch.cat(attributions, dim=1).detach(), torch.tensor(missed)
+
+    points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
+    n_missed = 0
+    for numbers, (attributions, missed) in as_memory_allows(explain, [np.arange(len(rows))], points):
+        n_missed += int(missed)
+        yield numbers, attributions
     if n_missed:
         warnings.warn(
             f"The integrated gradients of {n_missed} of {len(rows)} rows do not add up to score(x) - score(baseline) "

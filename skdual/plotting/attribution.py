@@ -97,6 +97,17 @@ class AttributionDisplay:
             If estimator is something else.
         ValueError
             If an argument is wrong.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> from skdual.plotting import AttributionDisplay
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> display = AttributionDisplay.from_estimator(model, htad.data[:20], method="gradient_x_input", n_features=5)
+        >>> {block: len(bars) for block, bars in display.bars_.items()}
+        {'a': 5, 'b': 5}
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         classifier = final_classifier(estimator)
@@ -130,6 +141,15 @@ class AttributionDisplay:
         ------
         ValueError
             If n_features is not an int of at least 1.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from skdual.plotting import AttributionDisplay
+        >>> columns = pd.MultiIndex.from_tuples([("rna", "CD3E"), ("protein", "CD3")], names=["block", "feature"])
+        >>> display = AttributionDisplay(pd.DataFrame([[0.1, -0.4], [0.3, 0.8]], columns=columns)).plot(n_features=1)
+        >>> list(display.axes_)
+        ['rna', 'protein']
         """
         _check_n_features(n_features)
         shown = {block: importance.iloc[:n_features] for block, importance in self.importances.items()}

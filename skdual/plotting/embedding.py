@@ -106,6 +106,17 @@ class EmbeddingDisplay:
             If method is another one, or only one of X_held_out and y_held_out is given.
         sklearn.exceptions.NotFittedError
             If estimator is not fitted.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> from skdual.plotting import EmbeddingDisplay
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> display = EmbeddingDisplay.from_estimator(model, htad.data, htad.target)
+        >>> display.points.shape
+        (1386, 2)
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         if method not in _METHODS:
@@ -152,6 +163,15 @@ class EmbeddingDisplay:
         Returns
         -------
         self : EmbeddingDisplay
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdual.plotting import EmbeddingDisplay
+        >>> points = np.array([[0.0, 1.0], [1.0, 0.0], [0.9, 0.1]])
+        >>> display = EmbeddingDisplay(points, ["rest", "walk", "walk"]).plot()
+        >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        ['rest', 'walk']
         """
         if ax is None:
             ax = new_axes(f"{type(self).__name__}.plot", figsize=(7.5, 5))

@@ -81,6 +81,17 @@ class ProjectionErrorDisplay:
             If the classifier has no subspaces, or y a class that it does not know.
         sklearn.exceptions.NotFittedError
             If it is not fitted.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> from skdual.plotting import ProjectionErrorDisplay
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> display = ProjectionErrorDisplay.from_estimator(model, htad.data, htad.target)
+        >>> display.own_errors.shape
+        (1386,)
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         classifier = final_classifier(estimator)
@@ -109,6 +120,13 @@ class ProjectionErrorDisplay:
         Returns
         -------
         self : ProjectionErrorDisplay
+
+        Examples
+        --------
+        >>> from skdual.plotting import ProjectionErrorDisplay
+        >>> display = ProjectionErrorDisplay(own_errors=[0.1, 0.2, 0.6], other_errors=[0.7, 0.9, 0.4]).plot()
+        >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        ['correct (2)', 'misclassified (1)', 'equally near']
         """
         if ax is None:
             ax = new_axes(f"{type(self).__name__}.plot", figsize=(5.5, 5.5))

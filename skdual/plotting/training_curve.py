@@ -97,6 +97,17 @@ class TrainingCurveDisplay:
             If estimator is something else.
         sklearn.exceptions.NotFittedError
             If it is not fitted.
+
+        Examples
+        --------
+        >>> from skdual import DualBranchClassifier
+        >>> from skdual.datasets import load_htad
+        >>> from skdual.plotting import TrainingCurveDisplay
+        >>> htad = load_htad()
+        >>> model = DualBranchClassifier(36, n_members=1, max_epochs=2, random_state=0).fit(htad.data, htad.target)
+        >>> display = TrainingCurveDisplay.from_estimator(model)
+        >>> list(display.axes_)
+        ['train_loss', 'classification_loss', 'contrastive_loss', 'orthogonality_loss']
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         classifier = final_classifier(estimator)
@@ -114,6 +125,13 @@ class TrainingCurveDisplay:
         Returns
         -------
         self : TrainingCurveDisplay
+
+        Examples
+        --------
+        >>> from skdual.plotting import TrainingCurveDisplay
+        >>> display = TrainingCurveDisplay([{"train_loss": 2.1}, {"train_loss": 1.4}]).plot()
+        >>> list(display.axes_)
+        ['train_loss']
         """
         n_rows, n_columns = -(-len(self.training_losses) // 2), min(len(self.training_losses), 2)
         if ax is None:

@@ -23,28 +23,52 @@ def in_chunks(compute, rows, numbers=None):
         Numbers of the chunk's rows.
     results : tuple of ndarray
     """
-    size = None
-    for chunk in rows.chunks(numbers):
-        start = 0
+
+    def predict(chunk, size):
+        with torch.no_grad():
+            return compute(*rows.fetch(chunk).blocks)
+
+    return as_memory_allows(predict, rows.chunks(numbers))
+
+
+def as_memory_allows(compute, chunks, size=None):
+    """Apply a function to chunks of rows, cut to half their size from there on when the device runs out of memory.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes the numbers of some rows, ``size`` at most, and the size; gives a tensor, or a tuple of tensors.
+    chunks : iterable of ndarray of int64
+        Numbers of the rows to run over.
+    size : int, optional
+        How many rows may go through the network together at first; as many as the first chunk has by default.
+
+    Yields
+    ------
+    part : ndarray of int64
+        Numbers of some rows of a chunk.
+    results : tuple of ndarray
+    """
+    for chunk in chunks:
+        size, start = size or len(chunk), 0
         while start < len(chunk):
-            part = chunk[start : start + (size or len(chunk))]
-            results = _unless_out_of_memory(compute, rows, part)
+            part = chunk[start : start + size]
+            results = _unless_out_of_memory(compute, part, size)
             if results is None:
-                size = len(part) // 2
+                size //= 2
             else:
                 yield part, results
                 start += len(part)
 
 
-def _unless_out_of_memory(compute, rows, part):
+def _unless_out_of_memory(compute, part, size):
     """The results as arrays, or None; in a function of its own, so that nothing of the failure is kept alive."""
     try:
-        with torch.no_grad():
-            results = compute(*rows.fetch(part).blocks)
+        results = compute(part, size)
         return tuple(tensor.cpu().numpy() for tensor in (results if isinstance(results, tuple) else (results,)))
     except RuntimeError as error:
         # of any device: only CUDA's is always a torch.OutOfMemoryError
-        if len(part) == 1 or "out of memory" not in str(error).lower():
+        if size == 1 or "out of memory" not in str(error).lower():
             raise
         return None
 

@@ -6,9 +6,10 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 
 from skorch.callbacks import Callback
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 
 _N_LINES = 10
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"  # fits in 80 columns
@@ -99,7 +100,9 @@ def closing_progress(callbacks):
 
 def _new_bar(n_epochs):
     """A tqdm bar, or None where neither a notebook nor a terminal can draw one."""
-    from tqdm import auto, notebook  # warns in notebooks without ipywidgets, so only where a bar is asked for
+    with warnings.catch_warnings():  # of a notebook without ipywidgets, which gets lines
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm import auto, notebook
 
     arguments = {"total": n_epochs, "miniters": 1, "file": sys.stderr, "bar_format": _BAR}
     if issubclass(auto.tqdm, notebook.tqdm_notebook):

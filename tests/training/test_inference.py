@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from small_memory import OUT_OF_MEMORY, SmallMemory
 
 from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
@@ -49,35 +50,14 @@ def test_every_chunk_comes_with_the_numbers_of_its_rows(rows, two_blocks, number
 
 # a device that runs out of memory
 
-OUT_OF_MEMORY = {
-    "torch's": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-    "of another kind": RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB)"),
-}
 out_of_memory = pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY.keys())
-
-
-class Small:
-    """Makes a method of the network raise an error for more than so many rows, and notes how many each call has."""
-
-    def __init__(self, monkeypatch, method, most, error):
-        self.n_rows = []
-        original = getattr(DualBranchNetwork, method)
-
-        def limited(network, x_a, x_b):
-            self.n_rows.append(len(x_a))
-            assert len(self.n_rows) < 500, "asked again and again"
-            if len(x_a) > most:
-                raise error
-            return original(network, x_a, x_b)
-
-        monkeypatch.setattr(DualBranchNetwork, method, limited)
 
 
 @out_of_memory
 @pytest.mark.parametrize("method", ["scores", "encode"])
 def test_without_memory_for_a_chunk_it_is_halved(network, rows, method, error, monkeypatch):
     expected = run_in_chunks(network, method, rows)
-    small = Small(monkeypatch, method, 40, error)
+    small = SmallMemory(monkeypatch, method, 40, error)
     got = run_in_chunks(network, method, rows)
     assert small.n_rows == [150, 75, 37, 37, 37, 37, 2]
     assert type(got) is type(expected)
@@ -92,7 +72,7 @@ def test_without_memory_for_a_chunk_it_is_halved(network, rows, method, error, m
 def test_later_chunks_are_of_the_size_that_was_found(network, rows, most, first, monkeypatch):
     monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", 1)  # chunks of 16 rows, and a last one of 6
     expected = run_in_chunks(network, "scores", rows)
-    small = Small(monkeypatch, "scores", most, OUT_OF_MEMORY["torch's"])
+    small = SmallMemory(monkeypatch, "scores", most, OUT_OF_MEMORY["torch's"])
     assert_allclose(run_in_chunks(network, "scores", rows), expected, rtol=1e-5, atol=1e-6)
     size = first[-1]
     last = [size] * (6 // size) + [6 % size] * (6 % size > 0)
@@ -116,7 +96,7 @@ def test_without_memory_for_the_rows_themselves_the_chunk_is_halved_too(network,
 
 @out_of_memory
 def test_one_row_that_is_too_much_is_an_error(network, rows, error, monkeypatch):
-    small = Small(monkeypatch, "scores", 0, error)
+    small = SmallMemory(monkeypatch, "scores", 0, error)
     with pytest.raises(type(error), match="out of memory"):
         run_in_chunks(network, "scores", rows)
     assert small.n_rows == [150, 75, 37, 18, 9, 4, 2, 1]
@@ -124,7 +104,7 @@ def test_one_row_that_is_too_much_is_an_error(network, rows, error, monkeypatch)
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), ValueError("out of memory")], ids=str)
 def test_what_is_no_lack_of_memory_is_raised_at_once(network, rows, error, monkeypatch):
-    small = Small(monkeypatch, "scores", 40, error)
+    small = SmallMemory(monkeypatch, "scores", 40, error)
     with pytest.raises(type(error), match=str(error)):
         run_in_chunks(network, "scores", rows)
     assert small.n_rows == [150]
