@@ -99,7 +99,7 @@ class DualBranchClassifier(FittedMethods):
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 250 steps (125 where one batch holds all rows).
     learning_rate : float, default=0.002
-        Peak learning rate of AdamW.
+        Peak learning rate of AdamW. The linear shortcut around a branch of p > 512 columns learns at 512 / p of it.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1
@@ -190,7 +190,9 @@ class DualBranchClassifier(FittedMethods):
     2017 (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
     Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay
     Regularization", ICLR 2019. Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised
-    columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout).
+    columns). Yang et al., "Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", NeurIPS 2021
+    (learning rate of wide shortcuts). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI
+    2016 (block dropout).
 
     Examples
     --------

@@ -119,14 +119,20 @@ class DualBranchNet(NeuralNetClassifier):
     def initialize_optimizer(self):
         """Weight decay shrinks matrices only: not biases, norms, the scale, or bases that the penalty holds.
 
-        Matrices are the parameters of three axes, the first of which is the member.
+        Matrices are the parameters of three axes, the first of which is the member. Some learn at a rate of their own.
         """
         args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
         if not getattr(self, "optimizer__param_groups", None):
-            parameters = [parameter for _, parameter in self.get_all_learnable_params()]
-            matrices = [parameter for parameter in parameters if parameter.ndim == 3]
-            others = [parameter for parameter in parameters if parameter.ndim != 3]
-            args = ([{"params": matrices}, {"params": others, "weight_decay": 0.0}],)
+            shares = self.module_.learning_rates()
+            groups: dict[tuple[bool, float], list] = {}
+            for _, parameter in self.get_all_learnable_params():
+                groups.setdefault((parameter.ndim == 3, shares.get(parameter, 1.0)), []).append(parameter)
+            args = (
+                [
+                    {"params": parameters, "lr": kwargs["lr"] * share, **({} if is_matrix else {"weight_decay": 0.0})}
+                    for (is_matrix, share), parameters in groups.items()
+                ],
+            )
         self.optimizer_ = self.optimizer(*args, **kwargs)
         return self
 

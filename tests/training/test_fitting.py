@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from skorch.callbacks import EpochTimer
 
 from skdual import DualBranchClassifier
@@ -12,15 +12,15 @@ from skdual.training import fitting
 from skdual.training.fitting import build_net, split_rows
 
 
-def settings(**params):
+def settings(widths=(7, 5), **params):
     y = np.arange(60) % 3
-    return settle(DualBranchClassifier(**params).get_params(deep=False), (7, 5), y, np.arange(3), 60, zero_share=0.0)
+    return settle(DualBranchClassifier(**params).get_params(deep=False), widths, y, np.arange(3), 60, zero_share=0.0)
 
 
-def build(net_params=None, **params):
+def build(net_params=None, widths=(7, 5), **params):
     params["net_params"] = net_params
-    estimator = DualBranchClassifier(**params)
-    return build_net(settings(**params), estimator.get_params(deep=False), torch.device("cpu"), torch.float64, seed=0)
+    params_of_net = DualBranchClassifier(**params).get_params(deep=False)
+    return build_net(settings(widths, **params), params_of_net, torch.device("cpu"), torch.float64, seed=0)
 
 
 def test_the_split_is_stratified_seeded_and_keeps_single_rows_in_training():
@@ -53,6 +53,30 @@ def test_the_net_has_the_type_and_optimiser_asked_for(n_members, fusion, head):
     for name, parameter in net.module_.named_parameters():
         # matrices shrink; biases, norms, scale and bases do not
         assert decays[parameter] == (0.3 if parameter in matrices else 0.0), name
+
+
+@pytest.mark.parametrize("net_params", [None, {"optimizer__lr": 0.05}])
+def test_a_shortcut_moves_no_more_where_a_block_is_wider(net_params):
+    moved = {}
+    for n_columns in (512, 1024, 4096):
+        net = build(net_params, (n_columns, 5), n_members=1, hidden_layer_sizes=((4,), (4,)))
+        x = torch.ones(1, n_columns, dtype=torch.float64)  # columns that go together
+        before = net.module_.branch_a.shortcut(x)
+        net.module_.branch_a.shortcut(x).sum().backward()
+        net.optimizer_.step()
+        moved[n_columns] = (net.module_.branch_a.shortcut(x) - before).detach().numpy()
+    for n_columns in (1024, 4096):
+        # weight decay also moves it, by 1e-5 of the output or less
+        assert_allclose(moved[n_columns], moved[512], rtol=1e-3)
+
+
+def test_only_the_shortcuts_of_wide_blocks_learn_at_a_rate_of_their_own():
+    net = build(widths=(2048, 600), hidden_layer_sizes=((4,), (4,)), learning_rate=0.02)
+    rates = {parameter: group["lr"] for group in net.optimizer_.param_groups for parameter in group["params"]}
+    for name, parameter in net.module_.named_parameters():
+        share = {"branch_a.shortcut.weight": 512 / 2048, "branch_b.shortcut.weight": 512 / 600}.get(name, 1)
+        assert rates[parameter] == pytest.approx(0.02 * share), name
+    assert net.optimizer_.param_groups[0]["lr"] == 0.02  # the rate that history_ tells
 
 
 def test_param_groups_of_the_user_stand():
