@@ -1,8 +1,13 @@
 """A pipeline with a preprocessing for each block, tuned by GridSearchCV, on HTAD.
 
-Run: python examples/grid_search.py
+Run: pip install ".[examples]" && python examples/grid_search.py [--output grid_search.png]
 """
 
+import argparse
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import classification_report
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
@@ -13,7 +18,28 @@ from skdual import DualBranchClassifier, from_prefix
 from skdual.datasets import load_htad
 
 
+def draw(names, folds, output):
+    """The score of every fold, and their mean and standard deviation, the best candidate on top."""
+    figure, ax = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    rows = range(len(names))
+    mean, spread = folds.mean(axis=1), folds.std(axis=1)
+    ax.errorbar(mean, rows, xerr=spread, fmt="D", color="tab:blue", capsize=4, label="mean, std")
+    ax.plot(folds, rows, ".", color="black", zorder=3)
+    ax.plot([], ".", color="black", label="one fold")
+    ax.set_yticks(rows, labels=names)
+    ax.invert_yaxis()
+    ax.set(xlabel="macro F1 by cross-validation")
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend()
+    figure.savefig(output, dpi=150)
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="grid_search.png", help="the picture (grid_search.png)")
+    output = parser.parse_args().output
+    matplotlib.use("Agg")  # draws into files, with no window
+
     htad = load_htad(as_frame=True)
     X_train, X_test, y_train, y_test = train_test_split(
         htad.data, htad.target, test_size=0.2, stratify=htad.target, random_state=0
@@ -28,17 +54,18 @@ def main():
     pipeline = Pipeline(
         [
             ("columns", columns.set_output(transform="pandas")),
-            ("classify", DualBranchClassifier(from_prefix("audio__", "accelerometer__"), random_state=0)),
+            (
+                "classify",
+                DualBranchClassifier(from_prefix("audio__", "accelerometer__"), max_epochs=15, random_state=0),
+            ),
         ]
     )
     search = GridSearchCV(
         pipeline,
         {
             "classify__contrastive_weight": [0.0, 0.5],
-            "classify__temperature": [0.1],
             "classify__subspace_dim": [2, 4],
             "classify__learning_rate": [1e-3, 3e-3],
-            "classify__max_epochs": [15],
         },
         cv=StratifiedKFold(3, shuffle=True, random_state=0),
         scoring="f1_macro",
@@ -46,15 +73,19 @@ def main():
     )
     search.fit(X_train, y_train)
     results = search.cv_results_
-    for rank in range(1, len(results["params"]) + 1):
-        for index in (results["rank_test_score"] == rank).nonzero()[0]:
-            chosen = {name.removeprefix("classify__"): value for name, value in results["params"][index].items()}
-            mean, spread = results["mean_test_score"][index], results["std_test_score"][index]
-            print(f"macro F1 {mean:.3f} +- {spread:.3f}  {chosen}")
+    order = results["rank_test_score"].argsort(kind="stable")
+    folds = np.column_stack([results[f"split{fold}_test_score"] for fold in range(search.n_splits_)])[order]
+    names = []
+    for index, scores in zip(order, folds, strict=True):
+        params = results["params"][index]
+        names.append(", ".join(f"{name.removeprefix('classify__')} {value:g}" for name, value in params.items()))
+        print(f"macro F1 {scores.mean():.3f} +- {scores.std():.3f}  {names[-1]}")
 
     best = search.best_estimator_.set_params(classify__max_epochs="auto").fit(X_train, y_train)
     print(f"\nthe best, fitted with max_epochs='auto', on {len(y_test)} rows held out:")
     print(classification_report(y_test, best.predict(X_test), digits=3))
+    draw(names, folds, output)
+    print(f"saved {output}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """Hyperparameters found by Optuna on HTAD; trials that lag behind are given up before their last epoch.
 
-Run: pip install "skdual[search]", then python examples/optuna_search.py
+Run: pip install ".[search,plotting]" && python examples/optuna_search.py [--output optuna_search.png]
 """
 
+import argparse
+
+import matplotlib
 import optuna
+from matplotlib import pyplot as plt
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
@@ -28,7 +32,33 @@ class PruneTrial(Callback):
             raise optuna.TrialPruned(f"after {epoch} epochs")
 
 
+def draw(study, output):
+    """The validation loss of every trial by epoch; the grey ones were given up where they end."""
+    figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+    kinds = {"given up": ("silver", 1.0), "run to the end": ("tab:blue", 1.0), "the best": ("tab:orange", 2.5)}
+    for trial in study.trials:
+        given_up = trial.state == optuna.trial.TrialState.PRUNED
+        kind = "the best" if trial.number == study.best_trial.number else "given up" if given_up else "run to the end"
+        color, width = kinds[kind]
+        epochs, losses = zip(*trial.intermediate_values.items(), strict=True)
+        ax.plot(epochs, losses, color=color, linewidth=width, zorder=2 + list(kinds).index(kind))
+        if given_up:
+            ax.plot(epochs[-1], losses[-1], "x", color=color)
+    for kind, (color, width) in kinds.items():
+        ax.plot([], color=color, linewidth=width, label=kind)
+    ax.set(yscale="log", xlabel="epoch", ylabel="classification loss on validation rows")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
+    ax.legend()
+    figure.savefig(output, dpi=150)
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="optuna_search.png", help="the picture (optuna_search.png)")
+    output = parser.parse_args().output
+    matplotlib.use("Agg")  # draws into files, with no window
+
     htad = load_htad()
     X, X_test, y, y_test = train_test_split(htad.data, htad.target, test_size=0.2, stratify=htad.target, random_state=0)
     X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
@@ -67,6 +97,8 @@ def main():
         model = DualBranchClassifier(htad.blocks, **params, max_epochs=MAX_EPOCHS, random_state=0).fit(X, y)
         score = f1_score(y_test, model.predict(X_test), average="macro")
         print(f"{name:16s}  macro F1 {score:.3f} on {len(y_test)} rows held out")
+    draw(study, output)
+    print(f"saved {output}")
 
 
 if __name__ == "__main__":

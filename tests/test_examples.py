@@ -35,15 +35,6 @@ def test_quickstart_gains_from_both_blocks_and_predicts_the_same_after_loading()
 
 
 @pytest.mark.slow
-def test_grid_search():
-    printed = run("grid_search.py")
-    scores = [float(score) for score in re.findall(r"^macro F1 (\S+)", printed, flags=re.MULTILINE)]
-    assert len(scores) == 8
-    assert scores == sorted(scores, reverse=True)
-    assert float(re.search(r"macro avg\s+\S+\s+\S+\s+(\S+)", printed)[1]) > 0.88
-
-
-@pytest.mark.slow
 def test_multiomics_has_the_full_widths():
     printed = run("multiomics.py")
     assert "branches [2048, 1024, 512, 256] and [512, 256]" in printed

@@ -1,4 +1,4 @@
-"""Searches that spend epochs where they are worth it: pruned trials, successive halving, and the examples of both."""
+"""Grid search, pruned trials and successive halving, and the examples of all three."""
 
 import ast
 import re
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
 import optuna
 import pytest
 from skorch.callbacks import Callback
@@ -27,12 +28,19 @@ class Report(Callback):
             raise optuna.TrialPruned
 
 
-def run(name):
-    return subprocess.run([sys.executable, EXAMPLES / name], check=True, capture_output=True, text=True).stdout
+def run(name, output, *arguments):
+    """What an example prints, once its picture is there."""
+    command = [sys.executable, EXAMPLES / name, "--output", output, *arguments]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.rstrip().endswith(f"saved {output}")
+    picture = matplotlib.image.imread(output)
+    assert min(picture.shape[:2]) > 500
+    assert picture.std() > 0.05  # not blank
+    return printed
 
 
-def scores_on_held_out_rows(printed):
-    return [float(score) for score in re.findall(r"macro F1 (\S+) on 278 rows", printed)]
+def scores_on_held_out_rows(printed, n_rows=278):
+    return [float(score) for score in re.findall(rf"macro F1 (\S+) on {n_rows} rows", printed)]
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -58,8 +66,17 @@ def test_a_pruner_sees_each_epoch_and_ends_a_fit_that_changes_nothing(two_blocks
 
 
 @pytest.mark.slow
-def test_optuna_search_gives_up_poor_trials_and_finds_good_settings():
-    printed = run("optuna_search.py")
+def test_grid_search_ranks_its_candidates(tmp_path):
+    printed = run("grid_search.py", tmp_path / "grid.png")
+    scores = [float(score) for score in re.findall(r"^macro F1 (\S+)", printed, flags=re.MULTILINE)]
+    assert len(scores) == 8
+    assert scores == sorted(scores, reverse=True)
+    assert float(re.search(r"macro avg\s+\S+\s+\S+\s+(\S+)", printed)[1]) > 0.88
+
+
+@pytest.mark.slow
+def test_optuna_search_gives_up_poor_trials_and_finds_good_settings(tmp_path):
+    printed = run("optuna_search.py", tmp_path / "optuna.png")
     trials = re.findall(r"^trial +\d+  (\w+) +(\d+) epochs", printed, flags=re.MULTILINE)
     assert len(trials) == 20
     complete = [int(epochs) for state, epochs in trials if state == "COMPLETE"]
@@ -74,17 +91,18 @@ def test_optuna_search_gives_up_poor_trials_and_finds_good_settings():
 
 
 @pytest.mark.slow
-def test_halving_search_keeps_the_better_third_of_each_round():
-    printed = run("halving_search.py")
-    rows = re.findall(r"^ *(\d+) epochs  macro F1 (\S+)  (.*)$", printed, flags=re.MULTILINE)
+@pytest.mark.parametrize(("data", "n_held_out"), [("htad", 278), ("nutrimouse", 8)])
+def test_halving_search_keeps_the_better_third_of_each_round(tmp_path, data, n_held_out):
+    printed = run("halving_search.py", tmp_path / "halving.png", "--data", data)
+    rows = re.findall(r"^ *(\d+) epochs  log loss (\S+)  (.*)$", printed, flags=re.MULTILINE)
     rounds = {}
-    for epochs, score, params in rows:
-        rounds.setdefault(int(epochs), []).append((float(score), tuple(sorted(ast.literal_eval(params).items()))))
+    for epochs, loss, params in rows:
+        rounds.setdefault(int(epochs), []).append((float(loss), tuple(sorted(ast.literal_eval(params).items()))))
     assert {epochs: len(candidates) for epochs, candidates in rounds.items()} == {2: 12, 6: 4, 18: 2}
     for few, more in ((2, 6), (6, 18)):
         went_on = {params for _, params in rounds[more]}
-        kept = [score for score, params in rounds[few] if params in went_on]
-        left = [score for score, params in rounds[few] if params not in went_on]
-        assert min(kept) >= max(left)
-    [best] = scores_on_held_out_rows(printed)
+        kept = [loss for loss, params in rounds[few] if params in went_on]
+        left = [loss for loss, params in rounds[few] if params not in went_on]
+        assert max(kept) <= min(left)
+    [best] = scores_on_held_out_rows(printed, n_held_out)
     assert best > 0.9

@@ -1,9 +1,6 @@
 """HTAD: home tasks recorded by a microphone and a wrist accelerometer."""
 
-from importlib.resources import files
-
-import numpy as np
-from sklearn.utils import Bunch
+from .archive import load_archive
 
 _DESCR = """\
 HTAD, a Home-Tasks Activities Dataset with wrist-accelerometer and audio features.
@@ -43,21 +40,5 @@ def load_htad(*, as_frame=False):
     >>> htad.data.shape, htad.blocks
     ((1386, 52), {'audio': slice(0, 36, None), 'accelerometer': slice(36, 52, None)})
     """
-    with (
-        (files(__package__) / "data" / "htad.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as archive,
-    ):
-        data, codes = archive["data"], archive["target"]
-        target_names, feature_names = archive["target_names"], archive["feature_names"].tolist()
-    if as_frame:
-        import pandas as pd
-
-        data = pd.DataFrame(data, columns=feature_names)
-    return Bunch(
-        data=data,
-        target=target_names[codes],
-        target_names=target_names,
-        feature_names=feature_names,
-        blocks={"audio": slice(0, 36), "accelerometer": slice(36, 52)},
-        DESCR=_DESCR,
-    )
+    blocks = {"audio": slice(0, 36), "accelerometer": slice(36, 52)}
+    return load_archive("htad", blocks=blocks, description=_DESCR, as_frame=as_frame)

