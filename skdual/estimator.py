@@ -46,7 +46,7 @@ class DualBranchClassifier(FittedMethods):
         Random weights of the branches.
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions.
-    block_dropout : float, default=0.5
+    block_dropout : float, default=0.25
         Share of the rows that lose one of their blocks while training, each as often as the other, so that the network
         can score a row by both blocks and by either alone; ``view_weights_`` says what came of it. 0: both only.
     token_dim : int, default=4
@@ -217,7 +217,7 @@ class DualBranchClassifier(FittedMethods):
         normalization="layer",
         initialization="he",
         fusion="concat",
-        block_dropout=0.5,
+        block_dropout=0.25,
         token_dim=4,
         attention_heads=1,
         projection_dim=128,

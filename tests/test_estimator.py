@@ -912,7 +912,7 @@ def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
         ({"token_dim": 8}, slice(None), "token_dim"),
         ({"n_members": 3}, slice(None), "n_members is 2, but now it would be 3"),
         ({"blocks": 6}, slice(None), "blocks"),
-        ({"block_dropout": 0}, slice(None), "block_dropout is 0.5, but now it would be 0"),
+        ({"block_dropout": 0}, slice(None), "block_dropout is 0.25, but now it would be 0"),
     ],
 )
 def test_warm_start_with_something_else_is_refused(two_blocks, quick, params, rows, match):

@@ -97,7 +97,7 @@ def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
 @pytest.mark.parametrize("block_dropout", [0, 0.3, 0.5])
 def test_block_dropout_reaches_the_network(block_dropout):
     assert settled(block_dropout=block_dropout)["module"]["block_dropout"] == block_dropout
-    assert settled()["module"]["block_dropout"] == 0.5
+    assert settled()["module"]["block_dropout"] == 0.25
 
 
 # members

@@ -109,7 +109,7 @@ def test_everything_comes_back(fitted, two_blocks):
     assert_array_equal(again.view_weights_, fitted.view_weights_)
     assert 0 < fitted.view_weights_[0] < 1  # a mixture, not what a new network has
     assert torch.equal(again.network_.view_weights, fitted.network_.view_weights)
-    assert again.get_params()["block_dropout"] == fitted.get_params()["block_dropout"] == 0.5
+    assert again.get_params()["block_dropout"] == fitted.get_params()["block_dropout"] == 0.25
     assert again.network_.n_members == 3
     blocks = [torch.from_numpy(X[:, index]) for index in fitted.block_indices_]
     with torch.no_grad():
