@@ -99,7 +99,8 @@ class DualBranchClassifier(FittedMethods):
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 250 steps (125 where one batch holds all rows).
     learning_rate : float, default=0.002
-        Peak learning rate of AdamW. The linear shortcut around a branch of p > 512 columns learns at 512 / p of it.
+        Peak learning rate of AdamW. The linear shortcut around a branch of p columns learns at n / p of it where the n
+        training rows are fewer.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1

@@ -188,6 +188,8 @@ def settle(
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,
             "mixup_alpha": _mixup_alpha(params["mixup_alpha"], zero_share),
+            # Adam moves every weight of a shortcut alike: where columns outnumber rows it would drown the branch
+            "shortcut_rates": tuple(min(1.0, n_train / n_columns) for n_columns in widths),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }

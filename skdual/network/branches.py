@@ -11,8 +11,6 @@ ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
 NORMALIZATIONS = {"batch": MemberBatchNorm, "layer": MemberLayerNorm}
 INITIALIZATIONS = ("he", "xavier", "orthogonal")
 
-_FULL_RATE_COLUMNS = 512
-
 
 def initialize_linear(layer, initialization):
     """Weights of every member by name, biases at 0.
@@ -36,8 +34,6 @@ class BranchEncoder(nn.Module):
 
     The linear map is the shortcut of a residual block (He et al., 2016) around the whole MLP: where classes
     are all but linear in the columns, as where columns outnumber rows, it need not be learnt through the layers.
-    Adam moves each of its p weights alike, and where columns go together the output moves by the sum: of more than 512
-    columns it learns at a rate that falls as 1/p (Yang et al., 2021). The layers, which are normalised, need none.
 
     Parameters
     ----------
@@ -70,7 +66,6 @@ class BranchEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.shortcut = MemberLinear(n_members, in_features, hidden_layer_sizes[-1], bias=False)
         nn.init.normal_(self.shortcut.weight, std=1 / math.sqrt(in_features))
-        self.shortcut_rate = min(1.0, _FULL_RATE_COLUMNS / in_features)
 
     def forward(self, x):
         return self.layers(x) + self.shortcut(x)

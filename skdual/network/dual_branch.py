@@ -117,10 +117,6 @@ class DualBranchNetwork(nn.Module):
             ProjectionHead(n_members, d, projection_dim) for d in (d_a, d_b) if projection_dim
         )
 
-    def learning_rates(self):
-        """Share of the learning rate at which each parameter learns, where it is not 1: a dict parameter -> share."""
-        return {branch.shortcut.weight: branch.shortcut_rate for branch in (self.branch_a, self.branch_b)}
-
     def encode_members(self, x_a, x_b, mixing=None):
         """Every member's branch outputs, (n_members, batch, d_a) and (n_members, batch, d_b)."""
         x_a, x_b = self.scaler_a(x_a), self.scaler_b(x_b)
