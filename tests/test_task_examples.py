@@ -76,7 +76,8 @@ def test_the_subtype_of_both_blocks_needs_both_in_training(tmp_path):
     whole, linear = rows["block_dropout=0"], rows["logistic regression"]
     assert set(rows) == {"default", "block_dropout=0", "logistic regression"}
     assert whole["escaped"] > max(rows["default"]["escaped"], linear["escaped"]) + 0.15
-    assert whole["macro"] > 0.58
+    assert whole["macro"] > 0.68
+    assert rows["default"]["macro"] > linear["macro"]  # a shortcut at the full rate would drown the branches
     for one in rows.values():
         assert one["immune"] > 0.6
         assert one["log loss"] < 1.2  # 1.38 by guessing the shares
