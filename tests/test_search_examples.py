@@ -2,18 +2,13 @@
 
 import ast
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import matplotlib.image
 import optuna
 import pytest
+from run_example import run
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 class Report(Callback):
@@ -26,17 +21,6 @@ class Report(Callback):
         self.trial.report(net.history[-1, "valid_classification_loss"], len(net.history))
         if self.trial.should_prune():
             raise optuna.TrialPruned
-
-
-def run(name, output, *arguments):
-    """What an example prints, once its picture is there."""
-    command = [sys.executable, EXAMPLES / name, "--output", output, *arguments]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert printed.rstrip().endswith(f"saved {output}")
-    picture = matplotlib.image.imread(output)
-    assert min(picture.shape[:2]) > 500
-    assert picture.std() > 0.05  # not blank
-    return printed
 
 
 def scores_on_held_out_rows(printed, n_rows=278):

@@ -1,28 +1,12 @@
 """The pages by task run as their users run them, and show what they say."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import pytest
+from run_example import run
 
 from skdual.datasets import load_htad
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-def run(name, output, *arguments):
-    """What a page prints, once its picture is there."""
-    command = [sys.executable, EXAMPLES / name, "--output", output, *arguments]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert printed.rstrip().endswith(f"saved {output}")
-    picture = matplotlib.image.imread(output)
-    assert min(picture.shape[:2]) > 500
-    assert picture.std() > 0.05  # not blank
-    return printed
 
 
 def rows_of(printed):
