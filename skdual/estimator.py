@@ -89,7 +89,7 @@ class DualBranchClassifier(FittedMethods):
         32 and 256.
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
-        are repeated (a row at most 4 times an epoch, or as often as one ``samples_per_class`` needs) and the
+        are repeated (a row about 4 times an epoch at most, or as often as one ``samples_per_class`` needs) and the
         cross-entropy is weighted by the inverse of the sampling frequency, so that probabilities keep the priors (with
         layer normalisation; batch normalisation lets the rows of a batch see how it was drawn, which skews them).
     classes_per_batch, samples_per_class : int or None, default=None
@@ -192,7 +192,7 @@ class DualBranchClassifier(FittedMethods):
     Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay
     Regularization", ICLR 2019. Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised
     columns). Yang et al., "Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", NeurIPS 2021
-    (learning rate of wide shortcuts). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI
+    (a rate that falls as 1 / columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI
     2016 (block dropout).
 
     Examples

@@ -32,8 +32,8 @@ def initialize_linear(layer, initialization):
 class BranchEncoder(nn.Module):
     """MLP from the columns of a block to its features plus a linear map of them: (batch, p) -> (n_members, batch, d).
 
-    The linear map is the shortcut of a residual block (He et al., 2016) around the whole MLP: where classes
-    are all but linear in the columns, as where columns outnumber rows, it need not be learnt through the layers.
+    The linear map is the shortcut of a residual block (He et al., 2016) around the whole MLP: where classes are all but
+    linear in the columns, that need not be learnt through the layers.
 
     Parameters
     ----------
