@@ -33,11 +33,12 @@ class DualBranchClassifier(FittedMethods):
         that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
-        ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns, ``(512, 256)`` for a block B of at least
-        2,048, and ``(256, 128)`` for narrower blocks, halved until they start with at most 16 units a column, or 32.
+        ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for
+        a block B of at least 2,048 of both, and else ``(256, 128)``, halved until they start with at most 16 units a
+        column, or 32.
     dropout : "auto", float or pair of float, default="auto"
-        Dropout rate of both branches or of each. "auto" is 0.5 for a block A of at least 8,192 columns, and 0.2
-        otherwise.
+        Dropout rate of both branches or of each. "auto" is 0.5 for a block A of at least 8,192 columns and
+        as many training rows, and 0.2 otherwise.
     activation : {"gelu", "gelu_tanh"}, default="gelu"
         Exact GELU or its tanh approximation.
     normalization : {"layer", "batch"}, default="layer"
@@ -99,8 +100,8 @@ class DualBranchClassifier(FittedMethods):
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 250 steps (125 where one batch holds all rows).
     learning_rate : float, default=0.002
-        Peak learning rate of AdamW. The linear shortcut around a branch of p columns learns at n / p of it where the n
-        training rows are fewer.
+        Peak learning rate of AdamW. The weights of a block of more columns than training rows are trained in the span
+        of these rows, as coordinates of it, and widened to the columns at the end.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1
@@ -140,7 +141,8 @@ class DualBranchClassifier(FittedMethods):
         can be drawn, as in log files, a line after every tenth of the fit. 2 prints a table row each epoch. Fits that
         run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
-        Each is copied before use; what it refers to is not.
+        Each is copied before use; what it refers to is not. While a block has more columns than training rows, they
+        see its rows as coordinates (see ``learning_rate``).
     net_params : dict or None, default=None
         Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``.
 
@@ -191,9 +193,9 @@ class DualBranchClassifier(FittedMethods):
     2017 (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
     Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay
     Regularization", ICLR 2019. Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised
-    columns). Yang et al., "Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", NeurIPS 2021
-    (a rate that falls as 1 / columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI
-    2016 (block dropout).
+    columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout).
+    Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on Computing 2009 (random turn of the
+    rows' span).
 
     Examples
     --------

@@ -14,13 +14,13 @@ from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
 from .scalings import SCALINGS, scaling_pair
 
 WIDE_SIZES = ((2048, 1024, 512, 256), (512, 256))
-"""Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns."""
+"""Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns, and as many rows."""
 
 WIDE_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""
 
 NARROW_SIZES = (256, 128)
-"""Widths of a branch whose block has fewer than 4 columns for each unit of the first wide layer, and at least 16."""
+"""Widths of a branch of fewer than 4 columns or rows for each unit of the first wide layer, and at least 16 columns."""
 
 _WIDE_PRODUCT = 1024
 _MIN_WIDTH = 32
@@ -143,7 +143,8 @@ def settle(
             f"contrastive={params['contrastive']!r} and contrastive_weight={params['contrastive_weight']}; set "
             f"memory_bank_size=0 or turn the loss on."
         )
-    hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], widths)
+    directions = [min(n_columns, n_train) for n_columns in widths]  # in which the training rows of a block differ
+    hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], widths, directions)
     _check_dims(params, sum(sizes[-1] for sizes in hidden_layer_sizes))
     batch = _batch_settings(params, n_train, len(classes))
     return {
@@ -154,7 +155,7 @@ def settle(
             "in_features": tuple(widths),
             "n_classes": len(classes),
             "hidden_layer_sizes": hidden_layer_sizes,
-            "dropout": _dropout(params["dropout"], widths),
+            "dropout": _dropout(params["dropout"], directions),
             "standardize": scaling_pair(params["standardize"], block_names),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
             "bfloat16": _bfloat16(params["precision"], hidden_layer_sizes, bfloat16_units),
@@ -188,8 +189,6 @@ def settle(
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,
             "mixup_alpha": _mixup_alpha(params["mixup_alpha"], zero_share),
-            # Adam moves every weight of a shortcut alike: where columns outnumber rows it would drown the branch
-            "shortcut_rates": tuple(min(1.0, n_train / n_columns) for n_columns in widths),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }
@@ -222,14 +221,17 @@ def _is_number(value: Any, kind) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def is_wide(n_columns, sizes):
-    """Whether "auto" gives a block the widths of wide blocks: with at least 4 columns for each unit they start with."""
-    return n_columns >= 4 * sizes[0]
+def _is_wide(n_directions, sizes):
+    """Whether a block has at least 4 columns, and training rows, for each unit that wide widths start with."""
+    return n_directions >= 4 * sizes[0]
 
 
-def _hidden_layer_sizes(value, widths):
+def _hidden_layer_sizes(value, widths, directions):
     if isinstance(value, str):
-        return tuple(_auto_sizes(n_columns, wide) for wide, n_columns in zip(WIDE_SIZES, widths, strict=True))
+        return tuple(
+            wide if _is_wide(n_directions, wide) else _narrow_sizes(n_columns)
+            for wide, n_columns, n_directions in zip(WIDE_SIZES, widths, directions, strict=True)
+        )
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
@@ -239,22 +241,20 @@ def _hidden_layer_sizes(value, widths):
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
 
 
-def _auto_sizes(n_columns, wide):
-    """The wide sizes or the narrow ones; these halved until they start with at most 16 units a column, or with 32."""
-    if is_wide(n_columns, wide):
-        return wide
+def _narrow_sizes(n_columns):
+    """Halved until they start with at most 16 units a column, or with 32."""
     sizes: tuple[int, ...] = NARROW_SIZES
     while sizes[0] > max(_MIN_WIDTH, _MAX_UNITS_PER_COLUMN * n_columns):
         sizes = tuple(size // 2 for size in sizes)
     return sizes
 
 
-def _dropout(value, widths):
+def _dropout(value, directions):
     """A rate for each branch; "auto" goes with the "auto" widths."""
     if isinstance(value, str):
         return tuple(
-            rate if is_wide(n_columns, sizes) else NARROW_DROPOUT
-            for rate, sizes, n_columns in zip(WIDE_DROPOUT, WIDE_SIZES, widths, strict=True)
+            rate if _is_wide(n_directions, sizes) else NARROW_DROPOUT
+            for rate, sizes, n_directions in zip(WIDE_DROPOUT, WIDE_SIZES, directions, strict=True)
         )
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
     if len(pair) != 2 or not all(_is_number(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):

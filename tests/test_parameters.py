@@ -46,8 +46,8 @@ def test_auto_rounds_wide_products_to_bfloat16_where_there_are_units_for_it(prec
 # widths and dropout
 
 
-@pytest.mark.parametrize("n_train", [10, 500, 100_000])
-def test_wide_blocks_get_the_widths_and_rates_of_the_method(n_train):
+@pytest.mark.parametrize("n_train", [8192, 100_000])
+def test_wide_blocks_of_many_rows_get_the_widths_and_rates_of_the_method(n_train):
     module = settled(widths=(10_000, 3_000), n_train=n_train)["module"]
     assert module["in_features"] == (10_000, 3_000)
     assert module["hidden_layer_sizes"] == ((2048, 1024, 512, 256), (512, 256))
@@ -57,7 +57,7 @@ def test_wide_blocks_get_the_widths_and_rates_of_the_method(n_train):
 
 def test_network_of_wide_blocks():
     with torch.device("meta"):  # shapes only
-        network = DualBranchNetwork(**settled(widths=(10_000, 3_000))["module"])
+        network = DualBranchNetwork(**settled(widths=(10_000, 3_000), n_train=10_000)["module"])
     for branch, widths, rate in (
         (network.branch_a, [10_000, 2048, 1024, 512, 256], 0.5),
         (network.branch_b, [3_000, 512, 256], 0.2),
@@ -84,14 +84,30 @@ def test_network_of_wide_blocks():
 @pytest.mark.parametrize("n_other", [3, 10_000])
 def test_automatic_widths_and_rate_of_a_branch_go_by_its_own_block(side, n_columns, sizes, rate, n_other):
     widths = (n_columns, n_other) if side == 0 else (n_other, n_columns)
-    module = settled(widths=widths)["module"]
+    module = settled(widths=widths, n_train=10**6)["module"]
     assert module["hidden_layer_sizes"][side] == sizes
     assert module["dropout"][side] == rate
 
 
+@pytest.mark.parametrize(
+    ("n_train", "sizes", "dropout"),
+    [
+        (10, ((256, 128), (256, 128)), (0.2, 0.2)),
+        (2047, ((256, 128), (256, 128)), (0.2, 0.2)),
+        (2048, ((256, 128), (512, 256)), (0.2, 0.2)),
+        (8191, ((256, 128), (512, 256)), (0.2, 0.2)),
+        (8192, ((2048, 1024, 512, 256), (512, 256)), (0.5, 0.2)),
+    ],
+)
+def test_few_rows_get_narrow_branches_however_many_columns_they_have(n_train, sizes, dropout):
+    module = settled(widths=(20_000, 5_000), n_train=n_train)["module"]
+    assert module["hidden_layer_sizes"] == sizes
+    assert module["dropout"] == dropout
+
+
 def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
-    assert settled(widths=(10_000, 5), hidden_layer_sizes=((8,), (8,)))["module"]["dropout"] == (0.5, 0.2)
-    assert settled(widths=(50, 3_000), hidden_layer_sizes=((2048, 8), (8,)))["module"]["dropout"] == (0.2, 0.2)
+    for widths, sizes, rates in (((10_000, 5), ((8,), (8,)), (0.5, 0.2)), ((50, 3_000), ((2048, 8), (8,)), (0.2, 0.2))):
+        assert settled(widths=widths, n_train=9_000, hidden_layer_sizes=sizes)["module"]["dropout"] == rates
 
 
 @pytest.mark.parametrize("block_dropout", [0, 0.3, 0.5])
@@ -131,7 +147,9 @@ def test_automatic_members_by_rows(n_train, expected):
         ((10**6, 10**6), ((1000,), (1000,)), 1),
         ((10, 10), ((2000, 1989, 1), (1,)), 8),  # inner layers count too: 2,000 x (10 + 1,989) + 1,989 + 10
         ((10, 10), ((2000, 1990, 1), (1,)), 4),
-        ((10_000, 3_000), "auto", 1),
+        ((10_000, 3_000), "auto", 8),
+        ((20_000, 5_000), "auto", 4),
+        ((200_000, 50_000), "auto", 1),
         ((3, 2), "auto", 8),
     ],
 )

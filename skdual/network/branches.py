@@ -67,5 +67,10 @@ class BranchEncoder(nn.Module):
         self.shortcut = MemberLinear(n_members, in_features, hidden_layer_sizes[-1], bias=False)
         nn.init.normal_(self.shortcut.weight, std=1 / math.sqrt(in_features))
 
+    @property
+    def column_layers(self):
+        """The two layers whose weights multiply the columns."""
+        return self.layers[0], self.shortcut
+
     def forward(self, x):
         return self.layers(x) + self.shortcut(x)

@@ -117,9 +117,13 @@ class DualBranchNetwork(nn.Module):
             ProjectionHead(n_members, d, projection_dim) for d in (d_a, d_b) if projection_dim
         )
 
+    def scale(self, x_a, x_b):
+        """Both blocks as the branches take them."""
+        return self.scaler_a(x_a), self.scaler_b(x_b)
+
     def encode_members(self, x_a, x_b, mixing=None):
         """Every member's branch outputs, (n_members, batch, d_a) and (n_members, batch, d_b)."""
-        x_a, x_b = self.scaler_a(x_a), self.scaler_b(x_b)
+        x_a, x_b = self.scale(x_a, x_b)
         if mixing is not None:
             x_a, x_b = mixing(x_a), mixing(x_b)
         return self.branch_a(x_a), self.branch_b(x_b)
@@ -143,7 +147,8 @@ class DualBranchNetwork(nn.Module):
         return h_a[0], h_b[0]
 
     def _encode_first(self, x_a, x_b):
-        return _first(self.branch_a, self.scaler_a(x_a)), _first(self.branch_b, self.scaler_b(x_b))
+        x_a, x_b = self.scale(x_a, x_b)
+        return _first(self.branch_a, x_a), _first(self.branch_b, x_b)
 
     def embed(self, x_a, x_b):
         """The first member's fused embedding z, (batch, d_a + d_b)."""

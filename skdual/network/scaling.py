@@ -14,7 +14,8 @@ class ColumnScaler(nn.Module):
 
     The limit (Holzmueller et al., 2024, RealMLP) leaves cells near the mean as they are. Without it the columns
     that are 0 in nearly all rows, as in counts of words or genes, reach tens of deviations where they are
-    not, and drown the rest. Scalings to a range have no limit.
+    not, and drown the rest. It moves the mean of such columns off 0: :meth:`centre` takes that out again. Scalings to a
+    range have no limit.
 
     Parameters
     ----------
@@ -26,21 +27,27 @@ class ColumnScaler(nn.Module):
 
     mean: torch.Tensor
     scale: torch.Tensor
+    limited_mean: torch.Tensor
 
     def __init__(self, n_columns, scaling="standard"):
         super().__init__()
-        self._logarithm, self._limited = SCALINGS[scaling].logarithm, SCALINGS[scaling].limited
+        self._logarithm, self.limited = SCALINGS[scaling].logarithm, SCALINGS[scaling].limited
         self.register_buffer("mean", torch.zeros(n_columns))
         self.register_buffer("scale", torch.ones(n_columns))
+        self.register_buffer("limited_mean", torch.zeros(n_columns))
 
     def set_statistics(self, mean, scale):
         """Copy mean and scale, arrays of shape (n_columns,), into the layer."""
         self.mean.copy_(torch.from_numpy(mean).to(self.mean.dtype))
         self.scale.copy_(torch.from_numpy(scale).to(self.scale.dtype))
 
+    def centre(self, limited_mean):
+        """Subtract the mean of limited columns, an array of shape (n_columns,), from then on."""
+        self.limited_mean.copy_(torch.from_numpy(limited_mean).to(self.limited_mean.dtype))
+
     def forward(self, x):
         z = ((torch.log1p(x) if self._logarithm else x) - self.mean) / self.scale
-        if not self._limited:
+        if not self.limited:
             return z
         # a square root of squares would overflow where z is huge
-        return z / torch.hypot(z / LIMIT, torch.ones((), dtype=z.dtype, device=z.device))
+        return z / torch.hypot(z / LIMIT, torch.ones((), dtype=z.dtype, device=z.device)) - self.limited_mean

@@ -20,6 +20,7 @@ from ..scalings import SCALINGS
 from .calibration import fit_view_weights, held_out_folds, held_out_scores
 from .inference import run_in_chunks
 from .net import DualBranchNet
+from .row_span import in_row_span
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 _FUSED_ADAMW = ("cpu", "cuda")
@@ -96,7 +97,8 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.set_view_weights(np.eye(len(net.module_.view_weights))[0])
         else:
             _set_statistics(net.module_, training)
-        net.partial_fit(training, validation=validation)
+        with in_row_span(net.module_, training, validation, seed, fitted_before=before is not None) as (seen, watched):
+            net.partial_fit(seen, validation=watched)
     _set_view_weights(net, training, validation)
     return net, settings, _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
 

@@ -53,8 +53,6 @@ class DualBranchNet(NeuralNetClassifier):
         Of class-aware batches.
     memory_bank_size : int
     mixup_alpha : float
-    shortcut_rates : pair of float
-        Share of the learning rate at which the linear shortcut around each branch learns.
     warmup : float
     gradient_clip : float or None
     patience : int or None
@@ -80,7 +78,6 @@ class DualBranchNet(NeuralNetClassifier):
         samples_per_class=None,
         memory_bank_size=0,
         mixup_alpha=0.0,
-        shortcut_rates=(1.0, 1.0),
         warmup=0.0,
         gradient_clip=None,
         patience=None,
@@ -94,7 +91,6 @@ class DualBranchNet(NeuralNetClassifier):
         self.samples_per_class = samples_per_class
         self.memory_bank_size = memory_bank_size
         self.mixup_alpha = mixup_alpha
-        self.shortcut_rates = shortcut_rates
         self.warmup = warmup
         self.gradient_clip = gradient_clip
         self.patience = patience
@@ -123,21 +119,15 @@ class DualBranchNet(NeuralNetClassifier):
     def initialize_optimizer(self):
         """Weight decay shrinks matrices only: not biases, norms, the scale, or bases that the penalty holds.
 
-        Matrices are the parameters of three axes, the first of which is the member. Some learn at a rate of their own.
+        Matrices are the parameters of three axes, the first of which is the member. With ``param_groups`` of
+        the user's (``net_params``) it is for these to say.
         """
         args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
         if not getattr(self, "optimizer__param_groups", None):
-            branches = (self.module_.branch_a, self.module_.branch_b)
-            shares = {branch.shortcut.weight: rate for branch, rate in zip(branches, self.shortcut_rates, strict=True)}
-            groups: dict[tuple[bool, float], list] = {}
-            for _, parameter in self.get_all_learnable_params():
-                groups.setdefault((parameter.ndim == 3, shares.get(parameter, 1.0)), []).append(parameter)
-            args = (
-                [
-                    {"params": parameters, "lr": kwargs["lr"] * share, **({} if is_matrix else {"weight_decay": 0.0})}
-                    for (is_matrix, share), parameters in groups.items()
-                ],
-            )
+            parameters = [parameter for _, parameter in self.get_all_learnable_params()]
+            matrices = [parameter for parameter in parameters if parameter.ndim == 3]
+            others = [parameter for parameter in parameters if parameter.ndim != 3]
+            args = ([{"params": matrices}, {"params": others, "weight_decay": 0.0}],)
         self.optimizer_ = self.optimizer(*args, **kwargs)
         return self
 

@@ -56,6 +56,14 @@ def test_scalings_take_logarithms_and_limit_as_they_say(scaling, logarithm, limi
     np.testing.assert_allclose(layer(torch.from_numpy(x)), expected, rtol=1e-13)
 
 
+def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
+    x = torch.from_numpy(np.random.default_rng(0).exponential(8, (50, 3)))
+    limited = scaler(x)
+    assert limited.mean(dim=0).abs().min() > 0.5
+    scaler.centre(limited.mean(dim=0).numpy())
+    torch.testing.assert_close(scaler(x), limited - limited.mean(dim=0))
+
+
 def test_mean_0_and_scale_1_until_statistics_are_set():
     unset, zero_one = ColumnScaler(3), ColumnScaler(3)
     zero_one.set_statistics(np.zeros(3), np.ones(3))
@@ -64,7 +72,7 @@ def test_mean_0_and_scale_1_until_statistics_are_set():
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"mean", "scale"}
+    assert set(scaler.state_dict()) == {"mean", "scale", "limited_mean"}
     assert not list(scaler.parameters())
 
 

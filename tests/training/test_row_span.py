@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_allclose
+from skorch.callbacks import Callback
+
+from skdual import DualBranchClassifier
+from skdual.training import row_span
+from skdual.training.calibration import held_out_folds
+from skdual.training.row_span import RowSpan
+
+N_ROWS, WIDTHS = 24, (60, 40)
+PLAIN = {
+    "blocks": WIDTHS[0],
+    "hidden_layer_sizes": ((9, 6), (7, 5)),
+    "dropout": 0.0,
+    "block_dropout": 0.0,
+    "mixup_alpha": 0.0,
+    "gradient_clip": None,
+    "subspace_dim": 2,
+    "batch_size": 8,
+    "max_epochs": 6,
+    "random_state": 0,
+}
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(6, 15))
+
+
+@pytest.fixture
+def wide():
+    """Rows of two blocks of more columns than rows, of three classes."""
+    random_generator = np.random.default_rng(1)
+    y = np.arange(N_ROWS) % 3
+    return random_generator.normal(size=(N_ROWS, sum(WIDTHS))) + 0.6 * y[:, None], y
+
+
+@pytest.fixture
+def in_columns(monkeypatch):
+    """Function that keeps the training in the columns from then on."""
+    return lambda: monkeypatch.setattr(row_span, "MAX_CELLS", 0)
+
+
+def member_scores(model, X):
+    split = WIDTHS[0]
+    with torch.no_grad():
+        return model.network_.member_scores(torch.from_numpy(X[:, :split]), torch.from_numpy(X[:, split:])).numpy()
+
+
+def test_coordinates_keep_lengths_and_angles(rows):
+    coordinates = RowSpan(rows, np.random.default_rng(0)).coordinates
+    assert coordinates.shape == (6, 6)
+    assert_allclose(coordinates @ coordinates.T, rows @ rows.T, atol=1e-8)
+
+
+def test_vectors_are_projected_onto_the_span(rows):
+    span = RowSpan(rows, np.random.default_rng(0))
+    vectors = np.random.default_rng(1).normal(size=(4, 15))
+    projected = vectors @ np.linalg.pinv(rows) @ rows
+    assert_allclose(span.expand(span.project(vectors)), projected, atol=1e-8)
+    assert_allclose(np.linalg.norm(span.project(vectors), axis=1), np.linalg.norm(projected, axis=1))
+    assert_allclose(span.project(rows), span.coordinates, atol=1e-5)
+
+
+def test_what_only_some_rows_span_can_be_left_out(rows):
+    span = RowSpan(rows, np.random.default_rng(0))
+    vectors = np.random.default_rng(1).normal(size=(4, 15))
+    others = rows[[0, 2, 3, 5]]
+    got = span.expand(span.project(vectors), without=np.array([1, 4]))
+    assert_allclose(got, vectors @ np.linalg.pinv(others) @ others, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_may_depend_on_each_other(rows, dtype):
+    dependent = np.vstack([rows, rows[:2], np.zeros((1, 15)), 1e4 * rows[2:3]]).astype(dtype)
+    span = RowSpan(dependent, np.random.default_rng(0))
+    vectors = np.random.default_rng(1).normal(size=(4, 15)).astype(dtype)
+    assert span.coordinates.dtype == dtype
+    tolerance = 0.02 if dtype == np.float32 else 1e-4
+    assert_allclose(span.expand(span.project(vectors)), vectors @ np.linalg.pinv(rows) @ rows, atol=tolerance)
+
+
+def test_coordinates_of_one_row_are_spread_over_all():
+    coordinates = RowSpan(np.eye(64, 100), np.random.default_rng(0)).coordinates
+    assert np.abs(coordinates).max() < 0.2  # 1 / 8 each if all were alike
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, in_columns, n_members):
+    X, y = wide
+
+    def fit(*rates):
+        groups = [
+            (f"branch_{block}.{layer}.weight", {"lr": 0.01 * rate})
+            for block, rate in zip("ab", rates, strict=True)
+            for layer in ("layers.0", "shortcut")
+        ]
+        descent = {"optimizer": torch.optim.SGD, "optimizer__param_groups": groups, "optimizer__momentum": 0.9}
+        model = DualBranchClassifier(
+            **PLAIN,
+            standardize="minmax",
+            learning_rate=0.01,
+            weight_decay=0.0,
+            n_members=n_members,
+            net_params=descent,
+        )
+        return model.fit(X, y)
+
+    in_span = fit(*(width / N_ROWS for width in WIDTHS))
+    in_columns()
+    expected = fit(1, 1)
+    trained = held_out_folds(y, n_members) != np.arange(n_members)[:, None]
+    start = DualBranchClassifier(**PLAIN, standardize="minmax", learning_rate=1e-12, n_members=n_members).fit(X, y)
+    for member in range(n_members):
+        want, got = (member_scores(model, X)[member, 0, trained[member]] for model in (expected, in_span))
+        assert np.abs(want - member_scores(start, X)[member, 0, trained[member]]).max() > 0.05
+        assert_allclose(got, want, atol=1e-5)
+    assert in_span.history_[-1]["train_loss"] == pytest.approx(expected.history_[-1]["train_loss"], abs=1e-5)
+
+
+def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide):
+    X, y = wide
+    model = DualBranchClassifier(**PLAIN, n_members=3, standardize=False).fit(X, y)
+    trained = held_out_folds(y, 3) != np.arange(3)[:, None]
+    split = WIDTHS[0]
+    for branch, block in zip(
+        (model.network_.branch_a, model.network_.branch_b), (X[:, :split], X[:, split:]), strict=True
+    ):
+        assert branch.shortcut.weight.shape[2] == block.shape[1]
+        for layer in branch.column_layers:
+            for member in range(3):
+                weights = layer.weight[member].detach().numpy()
+                seen = block[trained[member]]
+                assert_allclose(weights @ np.linalg.pinv(seen) @ seen, weights, atol=1e-5)
+                assert np.abs(weights).max() > 0.01
+
+
+def test_a_warm_start_keeps_what_it_learnt_from_other_rows(wide):
+    X, y = wide
+    others = np.random.default_rng(2).normal(size=X.shape)
+    model = DualBranchClassifier(**PLAIN, n_members=2, warm_start=True).fit(X, y)
+    before = member_scores(model, X)
+    model.set_params(learning_rate=1e-12).fit(others, y)
+    assert_allclose(member_scores(model, X), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("standardize", ["standard", "none", "maxabs", "robust", ("standard", "none")])
+@pytest.mark.parametrize("normalization", ["layer", "batch"])
+def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalization):
+    X, y = wide
+    others = X + np.random.default_rng(2).normal(size=X.shape)
+    losses = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, dataset_valid, **kwargs):
+            losses.append(net.predict_proba(dataset_valid))
+
+    params = {"standardize": standardize, "normalization": normalization, "n_members": 1, "callbacks": [Watch()]}
+    model = DualBranchClassifier(**PLAIN, **params).fit(X, y, X_val=others, y_val=y)
+    scores = member_scores(model, others)[0, 0]
+    expected = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
+    assert_allclose(losses[-1], expected, atol=1e-5)
+
+
+def test_sparse_rows_give_the_same_network(wide):
+    X, y = wide
+    X = np.where(X > 0.5, X, 0)
+    dense, sparse = (DualBranchClassifier(**PLAIN, n_members=2).fit(rows, y) for rows in (X, sp.csr_matrix(X)))
+    assert_allclose(sparse.predict_proba(X), dense.predict_proba(X), atol=1e-6)
+
+
+def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns):
+    X, y = wide
+    X, blocks = X[:, :70], slice(0, 60)
+    shapes = []
+
+    class Shapes(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            shapes.append(
+                [layer.weight.shape[2] for layer in (net.module_.branch_a.shortcut, net.module_.branch_b.shortcut)]
+            )
+
+    params = PLAIN | {"max_epochs": 1, "blocks": (blocks, slice(60, 70)), "callbacks": [Shapes()], "n_members": 1}
+    DualBranchClassifier(**params).fit(X, y)
+    in_columns()
+    DualBranchClassifier(**params).fit(X, y)
+    assert shapes == [[N_ROWS, 10], [60, 10]]
+
+
+def test_limited_columns_are_centred_again_in_a_block_wider_than_long(wide):
+    X, y = wide
+    X = np.exp(2 * X[:, :70])
+    model = DualBranchClassifier(**PLAIN | {"max_epochs": 1}, n_members=1).fit(X, y)
+    with torch.no_grad():
+        scaled_a, scaled_b = model.network_.scale(torch.from_numpy(X[:, :60]), torch.from_numpy(X[:, 60:]))
+    assert scaled_a.mean(dim=0).abs().max() < 1e-12
+    assert scaled_b.mean(dim=0).abs().max() > 0.05
+    before = model.network_.scaler_a.limited_mean.clone()
+    model.set_params(warm_start=True).fit(X[::-1] ** 1.1, y)
+    assert torch.equal(model.network_.scaler_a.limited_mean, before)
