@@ -1,5 +1,6 @@
 """Where the numbers live: the one place that decides device, precision and random state."""
 
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 _AUTO_ORDER = ("cuda", "mps", "xpu")
 _PINNING = ("cuda", "xpu")  # devices that copy page-locked memory while the host goes on
+_one_at_a_time = threading.RLock()  # torch's random state belongs to all threads of the process
 
 
 def _backend(device_type):
@@ -133,20 +135,24 @@ def _random_state(device):
 
 @contextmanager
 def isolated_random_state(device, seed):
-    """Seed torch for the block, and put its random state back afterwards, on the CPU and on ``device``."""
-    host_state = torch.random.get_rng_state()
-    on_device = _random_state(device)
-    device_state = on_device[0]() if on_device else None
-    try:
-        torch.default_generator.manual_seed(seed)
-        if on_device:
-            if hasattr(_backend(device.type), "device"):
-                with _backend(device.type).device(device):
+    """Seed torch for the block, and put its random state back afterwards, on the CPU and on ``device``.
+
+    Threads go through such blocks one after the other.
+    """
+    with _one_at_a_time:
+        host_state = torch.random.get_rng_state()
+        on_device = _random_state(device)
+        device_state = on_device[0]() if on_device else None
+        try:
+            torch.default_generator.manual_seed(seed)
+            if on_device:
+                if hasattr(_backend(device.type), "device"):
+                    with _backend(device.type).device(device):
+                        _backend(device.type).manual_seed(seed)
+                else:
                     _backend(device.type).manual_seed(seed)
-            else:
-                _backend(device.type).manual_seed(seed)
-        yield
-    finally:
-        torch.random.set_rng_state(host_state)
-        if on_device:
-            on_device[1](device_state)
+            yield
+        finally:
+            torch.random.set_rng_state(host_state)
+            if on_device:
+                on_device[1](device_state)

@@ -48,8 +48,10 @@ class DualBranchClassifier(FittedMethods):
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions.
     block_dropout : float, default=0.25
-        Share of the rows that lose one of their blocks while training, each as often as the other, so that the network
-        can score a row by both blocks and by either alone; ``view_weights_`` says what came of it. 0: both only.
+        Share of the rows that lose one of their blocks while training, each as often as the other, so that a row can be
+        scored by both blocks and by either alone; ``view_weights_`` says what came of it. Where there are several
+        members, half of them lose none and the others twice the share (all rows at most), because what serves single
+        blocks can spoil what both tell together. 0: by both only.
     token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -73,8 +75,9 @@ class DualBranchClassifier(FittedMethods):
         only.
     n_members : "auto" or int, default="auto"
         Independent networks of one form that are trained side by side and whose scores are averaged. Where there are
-        several, each leaves an eighth of the rows out of its training (one part in ``n_members`` if that is less), and
-        the temperature of the probabilities is fitted on these (batch normalisation lets their columns, not their
+        several, each leaves a sixth of the rows out of its training (or less where members are many), the same sixth as
+        one member of the other half (see ``block_dropout``); ``view_weights_`` and the temperature of the
+        probabilities are fitted on these (batch normalisation lets their columns, not their
         labels, into its statistics). "auto" is 8, halved until the members have no more than 32 million weights in the
         hidden layers of their branches, and no more than 100,000 rows to see an epoch, together.
     class_weight : dict, "balanced" or None, default=None
@@ -159,9 +162,10 @@ class DualBranchClassifier(FittedMethods):
     block_indices_ : tuple of two ndarray of int
         Positions of the columns of each block.
     view_weights_ : ndarray of shape (3,) or (1,)
-        Share of the scores by both blocks, by block A alone and by block B alone in the final scores; by both blocks
-        only with ``block_dropout=0``. Fitted on the rows that members hold out, by log loss; with one member on the
-        validation rows, and (1, 0, 0) where there are none. A block that only adds noise is left out this way.
+        Share of the scores by both blocks (of all members), by block A alone and by block B alone in the final scores;
+        by both blocks only with ``block_dropout=0``. Fitted on the rows that members hold out, by log loss and a small
+        cost of single blocks; with one member on the validation rows, and (1, 0, 0) where there are none. A block that
+        only adds noise is left out this way.
     probability_temperature_ : float
         What the scores so weighted were divided by to give honest probabilities: above 1 where they were too sure of
         themselves. Fitted with the weights; 1 where there are no rows for it.
@@ -349,7 +353,8 @@ class DualBranchClassifier(FittedMethods):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         before = None
         if self.warm_start and hasattr(self, "network_"):
-            before = Fitted(self.classes_, self._columns(), self._settings, self.network_.state_dict())
+            names = getattr(self, "feature_names_in_", None)
+            before = Fitted(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
         net, settings, threshold = fit_network(self.get_params(deep=False), data, device, seed, before)
         self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
         return self
@@ -368,7 +373,8 @@ class DualBranchClassifier(FittedMethods):
         self.network_ = net.module_
         self.device_ = device
         view_weights = net.module_.view_weights.cpu().numpy().astype(np.float64)
-        self.view_weights_ = view_weights / view_weights.sum()
+        by_blocks = np.bincount([which for _, which in net.module_.views], weights=view_weights)
+        self.view_weights_ = by_blocks / by_blocks.sum()
         self.probability_temperature_ = float(1 / view_weights.sum())
         if rejection_threshold is not None:
             self.rejection_threshold_ = rejection_threshold

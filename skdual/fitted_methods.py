@@ -11,13 +11,17 @@ from .inputs.columns import ColumnBlocks
 from .inputs.rows import Rows
 from .inputs.validation import check_matrix, check_range, check_signs
 from .network import DualBranchNetwork
+from .network.heads import SubspaceHead
 from .training.inference import run_in_chunks
 
 
 def _has_subspaces(estimator):
     """Raise the AttributeError that says why there are no distances to subspaces."""
-    if estimator.head != "subspace":
-        raise AttributeError(f"the distance to class subspaces needs head='subspace'; got head={estimator.head!r}.")
+    head = estimator.head
+    if hasattr(estimator, "network_"):  # the parameter may have been set anew since the fit
+        head = "subspace" if isinstance(estimator.network_.head, SubspaceHead) else "linear"
+    if head != "subspace":
+        raise AttributeError(f"the distance to class subspaces needs head='subspace'; got head={head!r}.")
     return True
 
 
@@ -44,14 +48,24 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         check_is_fitted(self)
         X, columns = check_matrix(self, X), self._columns()
         dtype = next(self.network_.parameters()).dtype
-        check_range(X, dtype)
-        check_signs(X, columns, self.network_.scalings, feature_names=getattr(self, "feature_names_in_", None))
+        feature_names = getattr(self, "feature_names_in_", None)
+        check_range(X, dtype, feature_names=feature_names)
+        check_signs(X, columns, self.network_.scalings, feature_names=feature_names)
         return Rows(X, columns, self.device_, dtype)
 
     def _run(self, method, X):
         """Check X and run a method of the network over it."""
         rows = self._rows(X)
-        return run_in_chunks(self.network_, method, rows)
+        results = run_in_chunks(self.network_, method, rows)
+        for result in results if isinstance(results, tuple) else (results,):
+            finite = np.isfinite(result.reshape(len(result), -1)).all(axis=1)
+            if not finite.all():
+                raise ValueError(
+                    f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of cells so large that what the "
+                    f"network makes of them is not finite; scale the columns of X as in the fit, or fit with a "
+                    f"standardize that limits cells, such as 'standard'."
+                )
+        return results
 
     def decision_function(self, X):
         """Class scores, whose softmax is the probability.
@@ -63,7 +77,14 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,) with two classes
-            With two classes the second one's score minus the first one's.
+            float32 or float64, as the network computes. With two classes the second one's score minus the first one's.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
 
         Examples
         --------
@@ -87,7 +108,15 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Of ``classes_``, and with ``rejection_quantile`` also ``rejection_label``.
+            Of ``classes_``, in their dtype. With ``rejection_quantile`` also ``rejection_label``, in a dtype that holds
+            both: int64 for uint8 and -1, wider strings for a longer one.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
 
         Examples
         --------
@@ -103,7 +132,10 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
             return self.classes_[codes]
         scores, familiarity = self._run("scores_and_familiarity", X)
         labels = self.classes_[scores.argmax(axis=1)]
-        return np.where(familiarity >= self.rejection_threshold_, labels, self._settings["rejection"]["label"])
+        if labels.dtype == np.uint64:  # which numpy would join with a negative label as floats
+            labels = labels.astype(np.int64)
+        label = np.asarray(self._settings["rejection"]["label"])  # an array, so that labels become of a type for both
+        return np.where(familiarity >= self.rejection_threshold_, labels, label)
 
     def predict_proba(self, X):
         """Probability of every class.
@@ -115,7 +147,14 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
+            float32 or float64, as the network computes; in the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
 
         Examples
         --------
@@ -138,6 +177,14 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
+            float32 or float64, as the network computes; in the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
 
         Examples
         --------
@@ -160,7 +207,14 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         z : ndarray of shape (n_samples, d_a + d_b)
-            d_a and d_b are the last widths of ``hidden_layer_sizes``.
+            float32 or float64, as the network computes; d_a and d_b are the last widths of ``hidden_layer_sizes``.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
 
         Examples
         --------
@@ -183,6 +237,14 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         h_a, h_b : ndarray of shape (n_samples, d_a) and (n_samples, d_b)
+            float32 or float64, as the network computes.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
 
         Examples
         --------
@@ -206,8 +268,18 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         errors : ndarray of shape (n_samples, n_classes)
-            At least 0, and about 1 at most; with two classes too there is one column a class. The scores are minus the
-            errors times a learnt scale, and the errors a mean over members and views, weighted by their scales.
+            float32 or float64, as the network computes. At least 0, and about 1 at most; with two classes too there is
+            one column a class. The scores are minus the errors times a learnt scale, and the errors a mean over members
+            and views, weighted by their scales.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+        AttributeError
+            With another head.
 
         Examples
         --------
@@ -235,7 +307,16 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         familiarity : ndarray of shape (n_samples,)
-            At most 0, and about -1 at least.
+            float32 or float64, as the network computes. At most 0, and about -1 at least.
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
+        ValueError
+            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+        AttributeError
+            With another head.
 
         Examples
         --------

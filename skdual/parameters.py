@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -208,13 +209,31 @@ def _rejection(params, classes, has_validation):
             f"rejection_quantile={quantile} needs validation rows to learn its threshold from; give X_val and y_val to "
             f"fit, or set early_stopping=True."
         )
-    example = classes.tolist()[0]
-    alike = isinstance(label, type(example)) or (_is_number(label, numbers.Real) and _is_number(example, numbers.Real))
-    if not alike or label in classes.tolist():
+    return {"quantile": float(quantile), "label": _rejection_label(label, classes)}
+
+
+def _rejection_label(label: Any, classes):
+    """The label as a plain value that one array can hold unchanged beside the labels of y."""
+    int64, largest = np.iinfo(np.int64), sys.float_info.max
+    if classes.dtype.kind in "mM" or (classes.dtype == np.uint64 and classes.max() > int64.max):
         raise ValueError(
-            f"rejection_label must be a label like those of y, such as {example!r}, but none of them; got {label!r}."
+            f"rejection_label can't stand beside labels of {classes.dtype}; make y strings, or integers within int64."
         )
-    return {"quantile": float(quantile), "label": label}
+    kind: type
+    if classes.dtype.kind in "biu":
+        kind, wanted = int, "an integer within int64"
+        fits = _is_number(label, numbers.Integral) and int64.min <= label <= int64.max
+    elif classes.dtype.kind == "f":
+        kind, wanted = float, "a finite number that float64 holds"
+        fits = _is_number(label, numbers.Real) and -largest <= label <= largest and float(label) == label
+    else:
+        kind, wanted, fits = str, "a str", isinstance(label, str)
+    if not fits or label in classes.tolist():
+        raise ValueError(
+            f"rejection_label must be {wanted}, like labels of y such as {classes.tolist()[0]!r}, but none of them; "
+            f"got {label!r}."
+        )
+    return kind(label)
 
 
 def _is_number(value: Any, kind) -> bool:

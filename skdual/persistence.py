@@ -7,6 +7,8 @@ from pathlib import Path
 
 import joblib
 
+from .saving import NewerFormatError
+
 
 def save(model, path):
     """Write a model to a file that is never half of one.
@@ -89,7 +91,8 @@ def load(path):
     OSError
         If the file can't be read.
     ValueError
-        If a newer skdual wrote the file in a format that this one does not know.
+        If the file is damaged, cut short or no model file at all; or if a newer skdual wrote it in a format that this
+        one does not know.
 
     Warns
     -----
@@ -110,4 +113,14 @@ def load(path):
     ...     skdual.load(f"{folder}/model.joblib")
     DualBranchClassifier(blocks=36)
     """
-    return joblib.load(path)
+    try:
+        return joblib.load(path)
+    except (NewerFormatError, MemoryError, RuntimeError, Warning):
+        raise  # not the file's fault, or clear by itself
+    except Exception as error:  # whatever the bytes happen to mean
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(
+            f"{str(path)!r} is no model file as skdual.save writes it, or is damaged or cut short "
+            f"({type(error).__name__}: {error})."
+        ) from error

@@ -111,14 +111,22 @@ class LogNormalizer(_CountTransformer):
         X_log : ndarray or CSR matrix of shape (n_samples, n_features)
             float64 where X is, and float32 otherwise.
 
+        Raises
+        ------
+        ValueError
+            If ``target_sum`` or X is wrong.
+        sklearn.exceptions.NotFittedError
+            If ``target_sum=None`` and nothing was fitted.
+
         Examples
         --------
         >>> from skdual.preprocessing import LogNormalizer
         >>> LogNormalizer().fit([[1, 3], [0, 8]]).transform([[0, 2]]).round(3)
         array([[0.  , 9.21]], dtype=float32)
         """
+        self._validate_params()
         if self.target_sum is None:
-            check_is_fitted(self)
+            check_is_fitted(self, "target_sum_")
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         totals = _totals(counts)
@@ -219,14 +227,22 @@ class CenteredLogRatio(_CountTransformer):
         X_clr : ndarray or CSR matrix of shape (n_samples, n_features)
             float64 where X is, and float32 otherwise.
 
+        Raises
+        ------
+        ValueError
+            If ``axis`` or X is wrong.
+        sklearn.exceptions.NotFittedError
+            If ``axis=0`` and no column means were fitted.
+
         Examples
         --------
         >>> from skdual.preprocessing import CenteredLogRatio
         >>> CenteredLogRatio().fit([[0, 3], [3, 15]]).transform([[2, 0]]).round(3)
         array([[0.693, 0.   ]], dtype=float32)
         """
+        self._validate_params()
         if self.axis == 0:
-            check_is_fitted(self)
+            check_is_fitted(self, "geometric_mean_")
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         mean = self.geometric_mean_ if self.axis == 0 else _geometric_mean(counts, axis=1)

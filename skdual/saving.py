@@ -12,7 +12,12 @@ from .training.fitting import build_net
 FORMAT = 1
 
 _REBUILT = ("network_", "net_", "device_")
+_READ_BY_TORCH = ("_saved", "_settings", "block_indices_")
 _SAME_MEANING = {"skdual": 2, "torch": 1, "scikit-learn": 1}  # so many leading numbers of two versions are to agree
+
+
+class NewerFormatError(ValueError):
+    """A model was saved by a skdual that knows more than this one."""
 
 
 def pack(state, version):
@@ -35,15 +40,15 @@ def unpack(state, version):
 
     Raises
     ------
-    ValueError
+    NewerFormatError
         If the state was written by a newer skdual.
     """
     if "_saved" not in state:
         return state
-    state = dict(state)
+    state = {name: _writable(value) if name in _READ_BY_TORCH else value for name, value in state.items()}
     saved = state.pop("_saved")
     if saved["format"] > FORMAT:
-        raise ValueError(
+        raise NewerFormatError(
             f"the saved model has format {saved['format']} (skdual {saved['versions']['skdual']}), this skdual reads "
             f"up to {FORMAT}; upgrade skdual to load it."
         )
@@ -58,6 +63,17 @@ def unpack(state, version):
     net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()
     return {**state, "net_": net, "network_": net.module_, "device_": device}
+
+
+def _writable(value):
+    """The same with copies of the arrays that are mapped from a file for reading, which torch warns of."""
+    if isinstance(value, dict):
+        return {name: _writable(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_writable, value))
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        return np.array(value)
+    return value
 
 
 def _versions(version):

@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -42,9 +43,36 @@ def member_scores(model, X, view=0):
     return np.stack(scores)
 
 
+def scores_by_blocks(model, X):
+    """The same by both blocks, by A and by B, (3, n_members, n, n_classes); or by both only."""
+    return np.stack([member_scores(model, X, which) for which in range(len(model.view_weights_))])
+
+
+def views_of(model):
+    """Members of each view, and which blocks they score by: half of the members score by both only."""
+    n_members = model.network_.n_members
+    if len(model.view_weights_) == 1:
+        return [(range(n_members), 0)]
+    whole, dropping = range(n_members // 2), range(n_members // 2, n_members)
+    return [(whole, 0)] * bool(whole) + [(dropping, 0), (dropping, 1), (dropping, 2)]
+
+
 def scores_in_views(model, X):
-    """The same in every view, (n_views, n_members, n, n_classes)."""
-    return np.stack([member_scores(model, X, view) for view in range(len(model.network_.view_weights))])
+    """Mean scores of each view, (n_views, n, n_classes)."""
+    scores = scores_by_blocks(model, X)
+    return np.stack([scores[which, list(members)].mean(axis=0) for members, which in views_of(model)])
+
+
+def weights_fitted_on(model, scores, y, weight=(1.0, 1.0, 1.0)):
+    """Weights of the views by these scores, with the cost of single blocks."""
+    by_single_block = np.array([which > 0 for _, which in views_of(model)])
+    return fit_view_weights(scores, codes_of(y), np.array(weight), by_single_block)
+
+
+def held_out_scores_in_views(model, X, folds, rows):
+    """Scores in each view of rows by the member of the view that holds out their fold."""
+    scores = scores_by_blocks(model, X)
+    return np.stack([[scores[which, members[folds[row]], row] for row in rows] for members, which in views_of(model)])
 
 
 def one_member(model, member, view=0):
@@ -54,7 +82,7 @@ def one_member(model, member, view=0):
     state = {
         name: tensor[[member]] if name in parameters else tensor for name, tensor in model.network_.state_dict().items()
     }
-    state["view_weights"] = torch.eye(len(model.network_.view_weights))[view]
+    state["view_weights"] = torch.eye(len(model.view_weights_))[view]
     alone.to(model.network_.view_weights.dtype).load_state_dict(state)
     return alone.eval()
 
@@ -119,19 +147,21 @@ def test_probabilities_are_the_softmax_of_the_weighted_mean_score_over_the_tempe
     params = params | {"n_members": n_members, "block_dropout": block_dropout}
     params["random_state"] = 1  # such that the temperature is not near 1, where it would do nothing
     model = model_of(quick, **params).fit(X, y, X_val=X[::3], y_val=y[::3])
-    n_views = 3 if block_dropout else 1
-    scores = scores_in_views(model, X)
-    assert scores.shape == (n_views, n_members, 150, 3)
     if n_members > 1:
+        scores = scores_by_blocks(model, X)
         assert np.abs(scores - scores.mean(axis=1, keepdims=True)).max() > 0.1  # members differ
-    assert model.view_weights_.shape == (n_views,)
+    assert model.view_weights_.shape == (3 if block_dropout else 1,)
     assert model.view_weights_.dtype == np.float64
     assert model.view_weights_.sum() == pytest.approx(1, abs=1e-12)
     assert model.view_weights_.min() >= 0
     assert model.probability_temperature_ == pytest.approx(1 / model.network_.view_weights.sum().item())
     assert abs(math.log(model.probability_temperature_)) > 0.05
-    mean = sum(share * of_view.mean(axis=0) for share, of_view in zip(model.view_weights_, scores, strict=True))
-    expected = softmax(mean / model.probability_temperature_, axis=1)
+    weights = model.network_.view_weights.numpy()
+    by_blocks = [
+        sum(w for w, (_, of) in zip(weights, views_of(model), strict=True) if of == which) for which in (0, 1, 2)
+    ]
+    assert_allclose(model.view_weights_ * weights.sum(), by_blocks[: len(model.view_weights_)], rtol=1e-5)
+    expected = softmax(np.tensordot(weights, scores_in_views(model, X), axes=1), axis=1)
     assert_allclose(model.predict_proba(X), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -156,9 +186,10 @@ def test_two_classes_give_one_score_and_both_errors(two_blocks, quick, n_members
     assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-score)), rtol=1e-5)
     errors = model.projection_error(X)
     assert errors.shape == (150, 2)
-    scale = np.mean([math.exp(log_scale) for log_scale in model.network_.head.log_scale.tolist()])
-    by_hand = scale * (errors[:, 0] - errors[:, 1]) / model.probability_temperature_
-    assert_allclose(score, by_hand, rtol=1e-4, atol=1e-4)
+    scales = np.exp(model.network_.head.log_scale.detach().numpy())
+    weights = model.network_.view_weights.tolist()
+    scale = sum(weight * scales[list(of)].mean() for weight, (of, _) in zip(weights, views_of(model), strict=True))
+    assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -168,17 +199,18 @@ def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces
     head = model.network_.head
     scales = np.exp(head.log_scale.detach().numpy())
     errors, weights = [], []
-    for member in range(n_members):
+    views = zip(model.network_.view_weights.tolist(), views_of(model), strict=True)
+    for weight, member, which in [(w / len(of), member, which) for w, (of, which) in views for member in of]:
         alone = one_member(model, member)
         bases = head.bases[member].detach().numpy()
         with torch.no_grad():
             h_a, h_b = alone.encode_members(torch.from_numpy(X[:, :7]), torch.from_numpy(X[:, 7:]))
-        for share, (seen_a, seen_b) in zip(model.view_weights_, [(1, 1), (1, 0), (0, 1)], strict=True):
-            with torch.no_grad():
-                z = alone.fusion(seen_a * h_a, seen_b * h_b)[0].numpy()
-            z /= np.linalg.norm(z, axis=1, keepdims=True)
-            errors.append(np.stack([((z - z @ U.T @ U) ** 2).sum(axis=1) for U in bases], axis=1))
-            weights.append(share * scales[member])
+        seen_a, seen_b = [(1, 1), (1, 0), (0, 1)][which]
+        with torch.no_grad():
+            z = alone.fusion(seen_a * h_a, seen_b * h_b)[0].numpy()
+        z /= np.linalg.norm(z, axis=1, keepdims=True)
+        errors.append(np.stack([((z - z @ U.T @ U) ** 2).sum(axis=1) for U in bases], axis=1))
+        weights.append(weight * scales[member])
     if n_members > 1:
         assert 0 < model.view_weights_[0] < 1  # a mixture
     naive = np.average(errors, axis=0, weights=weights)
@@ -371,43 +403,48 @@ OF_HELD_OUT_ROWS = {
 def test_a_member_does_not_depend_on_the_rows_that_it_holds_out(two_blocks, quick, params, changed, monkeypatch):
     X, y = two_blocks
     params = {"standardize": False, "n_members": 3, "dropout": 0.1} | params
-    folds = held_out_folds(codes_of(y), 3)
+    of_members = [0, 1, 2] if params.get("block_dropout") == 0 else [0, 0, 1]
+    folds = held_out_folds(codes_of(y), max(of_members) + 1)
     for module in ("net", "fitting"):  # the same, though labels change
-        monkeypatch.setattr(f"skdual.training.{module}.held_out_folds", lambda codes, n_members: folds)
+        monkeypatch.setattr(f"skdual.training.{module}.held_out_folds", lambda codes, n_held_out: folds)
     X = X / 10
     expected = members_weights(model_of(quick, **params).fit(X, y))
-    for member in range(3):
+    for fold in set(of_members):
         other_X, other_y = X.copy(), y.copy()
         if changed == "features":
-            other_X[folds == member] = np.random.default_rng(0).normal(size=X.shape)[folds == member]
+            other_X[folds == fold] = np.random.default_rng(0).normal(size=X.shape)[folds == fold]
         else:
-            other_y[folds == member] = np.roll(y[folds == member], 5)
+            other_y[folds == fold] = np.roll(y[folds == fold], 5)
         assert np.any(other_X != X) or np.any(other_y != y)
         weights = members_weights(model_of(quick, **params).fit(other_X, other_y))
-        for same in range(3):
-            if same == member:
-                assert_array_equal(weights[same], expected[same])
+        for member in range(3):
+            if of_members[member] == fold:
+                assert_array_equal(weights[member], expected[member])
             else:
-                assert np.abs(weights[same] - expected[same]).max() > 1e-3
+                assert np.abs(weights[member] - expected[member]).max() > 1e-3
 
 
 def assert_view_weights(model, expected):
     assert model.probability_temperature_ == pytest.approx(1 / expected.sum(), rel=1e-4)
-    assert_allclose(model.view_weights_, expected / expected.sum(), rtol=1e-3, atol=1e-4)
+    shares = np.zeros(len(model.view_weights_))
+    for (_, which), weight in zip(views_of(model), expected, strict=True):
+        shares[which] += weight / expected.sum()
+    assert_allclose(model.view_weights_, shares, rtol=1e-3, atol=1e-4)
     assert_allclose(model.network_.view_weights, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("block_dropout", [0, 0.5])
 def test_the_view_weights_are_fitted_on_held_out_rows(two_blocks, quick, block_dropout):
     X, y = two_blocks
-    params = {"n_members": 3, "class_weight": {"left": 3}, "block_dropout": block_dropout}
+    params = {"n_members": 4, "class_weight": {"left": 3}, "block_dropout": block_dropout}
     model = model_of(quick, **params).fit(X, y)
-    folds, scores = held_out_folds(codes_of(y), 3), scores_in_views(model, X)
-    rows = [row for row in range(150) if folds[row] in (0, 1, 2)]
-    held_out = np.stack([[of_view[folds[row], row] for row in rows] for of_view in scores])
+    n_folds = 2 if block_dropout else 4
+    folds = held_out_folds(codes_of(y), n_folds)
+    rows = [row for row in range(150) if folds[row] in range(n_folds)]
+    held_out = held_out_scores_in_views(model, X, folds, rows)
     weight = np.array([3.0, 1.0, 1.0])
     weight /= weight[codes_of(y)].mean()
-    assert_view_weights(model, fit_view_weights(held_out, codes_of(y)[rows], weight))
+    assert_view_weights(model, weights_fitted_on(model, held_out, y[rows], weight))
     # and on no other rows, though there be some
     watched = model_of(quick, **params).fit(X, y, X_val=X, y_val=np.roll(y, 1))
     assert watched.probability_temperature_ == model.probability_temperature_
@@ -418,15 +455,14 @@ def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, 
     X, y = two_blocks
     for n_members in (1, 3):
         model = model_of(quick, early_stopping=True, validation_fraction=0.3, n_members=n_members).fit(X, y)
-        scores = scores_in_views(model, X)
         if n_members == 1:
-            chosen, fitted_on = scores[:, 0, rows_seen["valid"]], rows_seen["valid"]
+            chosen, fitted_on = scores_in_views(model, X)[:, rows_seen["valid"]], rows_seen["valid"]
         else:
             folds = np.full(150, -1)
-            folds[rows_seen["train"]] = held_out_folds(codes_of(y[rows_seen["train"]]), 3)
-            fitted_on = np.flatnonzero((folds >= 0) & (folds < 3))
-            chosen = scores[:, folds[fitted_on], fitted_on]
-        assert_view_weights(model, fit_view_weights(chosen, codes_of(y[fitted_on]), np.ones(3)))
+            folds[rows_seen["train"]] = held_out_folds(codes_of(y[rows_seen["train"]]), 2)
+            fitted_on = np.flatnonzero(folds == 0)  # which one member of either half holds out
+            chosen = held_out_scores_in_views(model, X, folds, fitted_on)
+        assert_view_weights(model, weights_fitted_on(model, chosen, y[fitted_on]))
 
 
 @pytest.mark.parametrize(("block_dropout", "unfitted"), [(0, [1]), (0.5, [1, 0, 0])])
@@ -437,10 +473,10 @@ def test_one_member_has_view_weights_from_validation_rows_only(two_blocks, quick
     assert without.view_weights_.tolist() == unfitted
     assert without.probability_temperature_ == 1.0
     assert isinstance(without.probability_temperature_, float)
-    scores = scores_in_views(without, X)[:, 0]
+    scores = scores_in_views(without, X)
     assert_allclose(without.decision_function(X), scores[0], rtol=1e-5, atol=1e-5)
     given = model_of(quick, **params).fit(X, y, X_val=X[:40], y_val=y[:40])
-    expected = fit_view_weights(scores_in_views(given, X[:40])[:, 0], codes_of(y[:40]), np.ones(3))
+    expected = weights_fitted_on(given, scores_in_views(given, X[:40]), y[:40])
     assert_view_weights(given, expected)
     assert abs(math.log(expected.sum())) > 0.05
     by_hand = np.tensordot(expected, scores, axes=1)
@@ -455,7 +491,7 @@ def test_a_block_of_noise_does_no_harm(quick, noisy):
     known = rng.normal(size=(1300, 5)) + 1.5 * np.eye(3, 5)[y]
     noise = rng.normal(size=(1300, 300))
     X = np.hstack([noise, known] if noisy == "a" else [known, noise]).astype(np.float32)
-    params = quick | {"blocks": 300 if noisy == "a" else 5, "n_members": 4, "max_epochs": 20, "contrastive": None}
+    params = quick | {"blocks": 300 if noisy == "a" else 5, "n_members": 6, "max_epochs": 20, "contrastive": None}
     params["hidden_layer_sizes"] = ((32, 16), (32, 16))
     train, test = slice(300), slice(300, None)
     alone = LogisticRegression().fit(known[train], y[train]).score(known[test], y[test])
@@ -474,7 +510,7 @@ def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
     y = (X[:, 0] + X[:, 3] > 0) ^ (rng.random(1200) < 0.25)
     params = quick | {"blocks": 3, "max_epochs": 60, "learning_rate": 1e-2, "dropout": 0.0, "mixup_alpha": 0}
     params["hidden_layer_sizes"] = ((64, 32), (64, 32))
-    model = DualBranchClassifier(**(params | {"n_members": 4})).fit(X[:300], y[:300])
+    model = DualBranchClassifier(**(params | {"n_members": 8})).fit(X[:300], y[:300])
     assert model.probability_temperature_ > 1.5
     scores = model.decision_function(X[300:])
     cool = log_loss(y[300:], model.predict_proba(X[300:]))
@@ -870,6 +906,28 @@ def test_warm_start_keeps_its_members_however_many_rows_come(two_blocks, quick):
     assert few.set_params(n_members="auto").fit(X, y).network_.n_members == 3
 
 
+def test_warm_start_with_columns_in_another_order_is_refused(two_blocks, quick):
+    X, y = pd.DataFrame(two_blocks[0]).add_prefix("column "), two_blocks[1]
+    model = model_of(quick, warm_start=True).fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match=r"column 2 is 'column 2', but in X it is 'column 3'"):
+        model.fit(X.iloc[:, [0, 1, 3, 2, *range(4, 12)]], y)
+    assert_array_equal(model.predict_proba(X), before)
+    assert model.fit(X.to_numpy(), y).n_epochs_ == 2 * model.max_epochs  # without names there is nothing to compare
+
+
+def test_fits_in_threads_give_what_they_give_one_after_the_other(two_blocks, quick):
+    X, y = two_blocks
+    expected = [model_of(quick, random_state=seed).fit(X, y).predict_proba(X) for seed in range(4)]
+    torch.manual_seed(7)
+    state = torch.random.get_rng_state()
+    with ThreadPoolExecutor(4) as threads:
+        models = threads.map(lambda seed: model_of(quick, random_state=seed).fit(X, y), range(4))
+        got = [model.predict_proba(X) for model in models]
+    assert_array_equal(got, expected)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_view_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     X, y = two_blocks
     model = model_of(quick, n_members=1, warm_start=True).fit(X, y, X_val=X[:40], y_val=y[:40])
@@ -878,7 +936,7 @@ def test_view_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     assert again.probability_temperature_ == 1
     assert again.network_.view_weights.tolist() == again.view_weights_.tolist() == [1, 0, 0]
     model.fit(X, y, X_val=X[:40], y_val=y[:40])
-    assert_view_weights(model, fit_view_weights(scores_in_views(model, X[:40])[:, 0], codes_of(y[:40]), np.ones(3)))
+    assert_view_weights(model, weights_fitted_on(model, scores_in_views(model, X[:40]), y[:40]))
     assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
 
 

@@ -107,6 +107,21 @@ def test_storage_and_dtype(store, kinds, expected):
     assert_array_equal(dense, np.hstack([COUNTS, LEVELS]).astype(expected))
 
 
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
+def test_cells_beyond_float32_are_kept_in_float64(store):
+    large = COUNTS * 1e60
+    for counts, levels in ((large, LEVELS), (LEVELS, large), (COUNTS, large)):
+        adata = AnnData(store(counts), obsm={"protein": store(levels)})
+        data = from_anndata(adata, block_b={"obsm": "protein"}, target=None).data
+        assert data.dtype == np.float64
+        assert_array_equal(data.toarray() if sp.issparse(data) else data, np.hstack([counts, levels]))
+    unknown = np.where(COUNTS > 1, np.inf, COUNTS)  # which float32 holds as well
+    adata = AnnData(unknown, obsm={"protein": LEVELS})
+    data = from_anndata(adata, block_b={"obsm": "protein"}, target=None).data
+    assert data.dtype == np.float32
+    assert_array_equal(data[:, :4], unknown)
+
+
 def test_views_and_files_give_the_rows_they_show(cite, tmp_path):
     view = cite[5:12]
     for adata in (view, view.copy()):
@@ -163,9 +178,23 @@ def test_without_target_there_are_no_labels(cite):
         ({"block_b": {}}, "block_b must be"),
         ({"block_b": {"obsm": "protein", "highly_variable": True}}, "block_b must be"),
         ({"block_a": {"obsm": "protein"}}, "block_a and block_b are both {'obsm': 'protein'}"),
-        ({"layer": "raw"}, "layer='raw' is not among the layers; there are: 'counts'"),
+        ({"block_b": {"obsm": ["protein"]}}, r"block_b=\['protein'\] is not among the keys of obsm; there are: 'prot"),
+        ({"block_b": {"obsm": {}}}, "block_b={} is not among the keys of obsm"),
+        (
+            {"block_a": {"highly_variable": [True] * 4}},
+            r"block_a: var\['highly_variable'\] must be compared with one v",
+        ),
+        ({"block_a": {"highly_variable": ["yes", "no"]}}, r"must be compared with one value, got \['yes', 'no'\]"),
+        ({"layer": "raw"}, "layer='raw' is not among the layers of adata; there are: 'counts'"),
+        ({"layer": ["counts"]}, r"layer=\['counts'\] is not among the layers of adata; there are: 'counts'"),
+        ({"layer": "raw", "block_a": {"obsm": "levels"}}, "layer='raw' is not among the layers"),
+        ({"target": ["cell_type"]}, r"target=\['cell_type'\] is not among the columns of obs; there are: 'cell_type'"),
+        ({"target": LABELS}, "target=array.* is not among the columns of obs"),
         ({"target": "type"}, "target='type' is not among the columns of obs; there are: 'cell_type', 'number'"),
-        ({"names": ("rna", "rna")}, r"two different names, got \('rna', 'rna'\)"),
+        ({"names": ("rna", "rna")}, r"names must be a pair of two different str, got \('rna', 'rna'\)"),
+        ({"names": None}, "names must be a pair of two different str, got None"),
+        ({"names": "ab"}, "names must be a pair of two different str, got 'ab'"),
+        ({"names": ("rna", 1)}, r"names must be a pair of two different str, got \('rna', 1\)"),
     ],
 )
 def test_anndata_refusals_name_what_is_there(cite, arguments, message):
@@ -181,7 +210,7 @@ def test_missing_labels_texts_and_no_x_are_refused(cite):
     with pytest.raises(ValueError, match="block 'protein' must be a matrix of numbers, got cells of object"):
         from_anndata(cite, block_b={"obsm": "texts"}, target=None)
     cite.X = None
-    with pytest.raises(ValueError, match="no X; name one of its layers: 'counts'"):
+    with pytest.raises(ValueError, match="adata has no X; name one of its layers: 'counts'"):
         from_anndata(cite, block_b={"obsm": "protein"}, target=None)
 
 
@@ -240,11 +269,19 @@ def test_layers_and_obsm_of_modalities(tmp_path):
     ("change", "arguments", "message"),
     [
         ({}, {"modality_b": "protein"}, "modality_b='protein' is not among modalities; there are: 'rna', 'prot', 'oth"),
-        ({}, {"modality_b": "rna"}, "two different names"),
+        ({}, {"modality_b": "rna"}, "modality_a and modality_b are both 'rna'; they must be two modalities"),
+        (
+            {},
+            {"modality_a": ["rna"]},
+            r"modality_a=\['rna'\] is not among modalities; there are: 'rna', 'prot', 'other'",
+        ),
         ({}, {"target": "type"}, "target='type' is not among the columns of obs; there are: 'cell_type'"),
-        ({}, {"layer": "counts"}, "layer='counts' is not among the layers; there are: none"),
+        ({}, {"layer": "counts"}, "layer='counts' is not among the layers of modality 'rna'; there are: none"),
+        ({}, {"layer": ["counts"]}, r"layer=\['counts'\] is not among the layers of modality 'rna'"),
+        ({}, {"layer": {"prot": "a"}, "obsm": {"prot": "b"}}, "modality 'prot' is in both layer and obsm"),
         ({}, {"layer": {"other": "counts"}}, "layer='other' is not among the two modalities; there are: 'rna', 'prot'"),
-        ({}, {"obsm": {"prot": "pca"}}, "obsm='pca' is not among the keys of obsm; there are: none"),
+        ({}, {"obsm": {"prot": "pca"}}, "obsm='pca' is not among the keys of obsm of modality 'prot'; there are: none"),
+        ({}, {"obsm": {"prot": ["pca"]}}, r"obsm=\['pca'\] is not among the keys of obsm of modality 'prot'"),
         ({"obs": {"cell_type": [None, *LABELS[:-4], *[None] * 3]}}, {}, "'cell_type' is missing in 3 of 20 cells"),
         ({"cells_protein": ["lone1", "lone2"]}, {}, "share no obs_names .'cell0' and 'lone1' are the first of each"),
     ],
@@ -254,6 +291,16 @@ def test_mudata_refusals_name_what_is_there(change, arguments, message):
     arguments = {"modality_a": "rna", "modality_b": "prot", "target": "cell_type"} | arguments
     with pytest.raises(ValueError, match=message):
         from_mudata(mdata, **arguments)
+
+
+def test_arguments_of_another_type_are_refused_by_name():
+    mdata = two_modalities(obs={"cell_type": LABELS})
+    for target in (["cell_type"], 5, LABELS):
+        with pytest.raises(TypeError, match=f"target must be a str or None, got {type(target).__name__}"):
+            from_mudata(mdata, "rna", "prot", target)
+    for obsm in ("pca", ["pca"], 5):
+        with pytest.raises(TypeError, match="obsm must be a dict modality -> key, got "):
+            from_mudata(mdata, "rna", "prot", "cell_type", obsm=obsm)
 
 
 @pytest.mark.filterwarnings("ignore:Observation names are not unique", "ignore:obs_names are not unique")
@@ -279,5 +326,5 @@ def test_without_the_package_the_extra_is_named(read, package, monkeypatch):
         if package == "anndata"
         else dict.fromkeys(("modality_a", "modality_b", "target"), "a")
     )
-    with pytest.raises(ImportError, match=rf'{package} is not installed; .*pip install "skdual\[omics\]"'):
+    with pytest.raises(ImportError, match=rf'from_{package} needs {package}; .*pip install "skdual\[omics\]"'):
         read(np.zeros((3, 3)), **arguments)

@@ -1,11 +1,16 @@
 """Model files: complete or not there, of the size of the weights, and readable without trust."""
 
+import gzip
+import lzma
 import os
+import re
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import skops.io
@@ -134,8 +139,53 @@ def test_a_newer_format_is_refused_by_its_numbers(fitted, tmp_path, monkeypatch)
     monkeypatch.setattr(saving, "FORMAT", 7)
     skdual.save(make_pipeline(fitted), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 7 .*this skdual reads up to 1; upgrade skdual"):
+    with pytest.raises(ValueError, match=r"^the saved model has format 7 .*this skdual reads up to 1; upgrade skdual"):
         skdual.load(tmp_path / "model")
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+NO_MODELS = {
+    "empty": lambda content: b"",
+    "half": cut,
+    "first bytes": lambda content: content[:40],
+    "text": lambda content: b"hello world\n",
+    "csv": lambda content: b"col1,col2\n1,2\n",
+    "json": lambda content: b'{"a": 1}',
+    "noise": lambda content: np.random.default_rng(0).bytes(3000),
+    "half of gzip": lambda content: cut(gzip.compress(content)),
+    "half of xz": lambda content: cut(lzma.compress(content)),
+    "no gzip": lambda content: b"\x1f\x8b" + bytes(100),
+    "zip": lambda content: b"PK\x03\x04" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("damage", NO_MODELS.values(), ids=NO_MODELS.keys())
+@pytest.mark.parametrize("given", [str, Path], ids=["str", "path"])
+def test_a_file_that_holds_no_model_is_refused_by_its_path(kept, damage, given):
+    path, content = kept
+    path.write_bytes(damage(content))
+    with pytest.raises(ValueError, match=rf"^{re.escape(repr(str(path)))} is no model file .*damaged or cut short"):
+        skdual.load(given(path))
+
+
+def test_a_state_that_lacks_its_parts_is_damaged(fitted, tmp_path):
+    state = fitted.__getstate__()
+    del state["_saved"]["weights"]
+    broken = DualBranchClassifier.__new__(DualBranchClassifier)
+    broken.__dict__.update(state)
+    joblib.dump({"model": broken}, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"model' is no model file .*KeyError: 'weights'"):
+        skdual.load(tmp_path / "model")
+
+
+def test_a_file_that_is_not_there_or_none_stays_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        skdual.load(tmp_path / "nowhere")
+    with pytest.raises(IsADirectoryError):
+        skdual.load(tmp_path)
 
 
 def test_a_function_that_a_file_names_is_not_called(fitted, tmp_path):

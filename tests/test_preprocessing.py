@@ -130,6 +130,12 @@ def test_what_learns_something_needs_a_fit(transformer):
         clone(transformer).transform(NEW)
 
 
+def test_columns_that_no_fit_has_seen_have_no_means():
+    transformer = CenteredLogRatio(axis=1).fit(TRAIN).set_params(axis=0)
+    with pytest.raises(NotFittedError):
+        transformer.transform(NEW)
+
+
 @every_transformer
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames_and_set_output(transformer, library):
@@ -170,11 +176,15 @@ def test_negative_cells_are_refused_by_column_and_change_nothing(transformer, st
 def test_wrong_parameters_are_refused():
     for transformer, message in (
         (LogNormalizer(0), "'target_sum' parameter of LogNormalizer must be a float in the range"),
+        (LogNormalizer(-1), "'target_sum' parameter"),
         (LogNormalizer("auto"), "'target_sum' parameter"),
+        (CenteredLogRatio("rows"), "'axis' parameter of CenteredLogRatio"),
         (CenteredLogRatio(2), "'axis' parameter of CenteredLogRatio must be an? int among"),
     ):
         with pytest.raises(ValueError, match=message):
             transformer.fit(TRAIN)
+        with pytest.raises(ValueError, match=message):  # though it would learn nothing from a fit
+            transformer.transform(NEW)
     with pytest.raises(ValueError, match=r"target_sum=None .* every cell of X is 0"):
         LogNormalizer(None).fit(np.zeros((3, 2)))
 

@@ -1,5 +1,7 @@
 """Familiarity of rows, and the label for rows that are none of the known classes."""
 
+import re
+
 import joblib
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from skdual import DualBranchClassifier
 from skdual.datasets import load_htad
+from skdual.parameters import _rejection
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +33,20 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     network = model.network_
     blocks = network.encode_members(*(network.view_weights.new_tensor(X[:, index]) for index in model.block_indices_))
     h_a, h_b = blocks
-    views = [(h_a, h_b), (h_a, 0 * h_b), (0 * h_a, h_b)] if block_dropout else [(h_a, h_b)]
-    share = np.exp(network.head.log_scale.detach().numpy())
-    share /= share.sum()
+    views = [([*range(n_members)], (h_a, h_b))]
+    if block_dropout:  # of two members the second scores by single blocks too
+        last = [n_members - 1]
+        views = [(last, (h_a, h_b)), (last, (h_a, 0 * h_b)), (last, (0 * h_a, h_b))]
+        views = [([0], (h_a, h_b)), *views] if n_members == 2 else views
+    scale = np.exp(network.head.log_scale.detach().numpy())
     errors = 0
-    weights = model.view_weights_ / 2 + 1 / (2 * len(views))
-    for view, weight in zip(views, weights, strict=True):
+    weights = network.view_weights.numpy() / network.view_weights.sum().item() / 2 + 1 / (2 * len(views))
+    for (members, view), weight in zip(views, weights, strict=True):
         z = network.fusion(*view).detach().numpy()
         z /= np.linalg.norm(z, axis=-1, keepdims=True)
-        for m in range(n_members):
-            errors += weight * share[m] * subspace_error(z[m], network.head.bases[m].detach().numpy())
+        for m in members:
+            share = scale[m] / scale[members].sum()
+            errors += weight * share * subspace_error(z[m], network.head.bases[m].detach().numpy())
     np.testing.assert_allclose(model.score_samples(X), -errors.min(axis=1), rtol=1e-8, atol=1e-10)
 
 
@@ -69,8 +76,12 @@ def test_early_stopping_gives_the_rows_too(rows, quick):
     ("y_of", "label"),
     [
         (lambda y: np.unique(y, return_inverse=True)[1], -1),
-        (lambda y: np.unique(y, return_inverse=True)[1], -0.5),
+        (lambda y: np.unique(y, return_inverse=True)[1].astype(np.uint8), -1),
+        (lambda y: np.unique(y, return_inverse=True)[1].astype(np.int8), 10**18),
+        (lambda y: np.unique(y, return_inverse=True)[1].astype(np.uint8), np.int8(-1)),
+        (lambda y: np.unique(y, return_inverse=True)[1] > 0, -1),
         (lambda y: np.unique(y, return_inverse=True)[1] + 1.0, -1.0),
+        (lambda y: (np.unique(y, return_inverse=True)[1] + 1).astype(np.float32), 0.1),
         (lambda y: y, "none of the known classes"),  # longer than any of them
         (lambda y: y.astype(object), "unknown"),
     ],
@@ -81,7 +92,52 @@ def test_labels_of_every_kind(rows, quick, y_of, label):
     labels = model.predict(X_val)
     assert set(labels.tolist()) <= {label, *model.classes_.tolist()}
     assert label in labels.tolist()
-    assert labels.dtype == np.result_type(model.classes_, np.asarray(label))
+    plain = label.item() if isinstance(label, np.generic) else label
+    assert labels.dtype == np.result_type(model.classes_, np.asarray(plain))
+
+
+def test_labels_of_uint64_stay_integers(rows, quick):
+    X, X_val, y, y_val = rows
+    first = 2**62 + 1  # which float64 does not hold
+    large = dict(zip(np.unique(y), np.arange(first, first + 3, dtype=np.uint64), strict=True))
+    y, y_val = (np.array([large[label] for label in labels]) for labels in (y, y_val))
+    labels = rejecting(quick, rejection_label=-1).fit(X, y, X_val=X_val, y_val=y_val).predict(X_val)
+    assert labels.dtype == np.int64
+    assert set(labels.tolist()) <= {-1, first, first + 1, first + 2}
+    assert -1 in labels
+    assert max(labels) >= first
+
+
+INTEGERS = (np.array([0, 1, 2], dtype=np.uint8), "an integer within int64")
+FLOATS = (np.array([0.0, 1.0]), "a finite number that float64 holds")
+STRINGS = (np.array(["a", "b"]), "a str")
+
+
+@pytest.mark.parametrize(
+    ("classes", "label"),
+    [(INTEGERS, label) for label in (-0.5, -1.0, np.nan, 2**63, 10**30, True, np.True_, "a", None, 1, [-1])]
+    + [(FLOATS, label) for label in (np.nan, -np.inf, 10**30, 10**400, False, "a", None, 1, 1.0, -1j)]
+    + [(STRINGS, label) for label in (-1, np.nan, b"c", None, "b", ["c"])]
+    + [((np.array([False, True]), INTEGERS[1]), label) for label in (True, 1, -0.5)],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_label_that_predict_could_not_give_unchanged_is_refused(classes, label):
+    params = {"rejection_quantile": 0.2, "rejection_label": label, "head": "subspace"}
+    classes, wanted = classes
+    with pytest.raises(ValueError, match="rejection_label") as caught:
+        _rejection(params, classes, has_validation=True)
+    assert f"must be {wanted}, like labels of y such as {classes.tolist()[0]!r}, but none of them; " in str(
+        caught.value
+    )
+    assert f"got {label!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("classes", [np.array([0, 2**63], dtype=np.uint64), np.array([0, 1], dtype="M8[D]")], ids=str)
+def test_labels_that_no_other_can_stand_beside_are_refused(classes):
+    params = {"rejection_quantile": 0.2, "rejection_label": -1, "head": "subspace"}
+    message = f"rejection_label can't stand beside labels of {classes.dtype};"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _rejection(params, classes, has_validation=True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -150,3 +151,25 @@ def test_parameters_set_after_the_fit_do_not_spoil_the_file(two_blocks, quick):
     fitted.set_params(net_params={"nonsense": 1}, callbacks=[1], hidden_layer_sizes=((3,), (3,)), head="linear")
     fitted.set_params(n_members=1)
     assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)
+
+
+@pytest.fixture
+def every_warning():
+    """Torch gives most of its warnings once in the life of a process."""
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)
+
+
+@pytest.mark.usefixtures("every_warning")
+@pytest.mark.parametrize("blocks", [7, ([0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9, 11])], ids=["beside", "apart"])
+def test_arrays_mapped_for_reading_are_loaded_without_a_warning(two_blocks, quick, blocks, tmp_path):
+    fitted = DualBranchClassifier(**quick | {"blocks": blocks}).fit(*two_blocks)
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+        assert isinstance(again.view_weights_, np.memmap)
+        assert not again.view_weights_.flags.writeable
+        assert_array_equal(again.predict_proba(two_blocks[0]), fitted.predict_proba(two_blocks[0]))
+    assert all(index.flags.writeable for index in again.block_indices_)

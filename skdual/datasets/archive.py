@@ -5,6 +5,8 @@ from importlib.resources import files
 import numpy as np
 from sklearn.utils import Bunch
 
+from ..extras import import_extra
+
 
 def load_archive(name, *, blocks, description, as_frame):
     """Read a data set that lies beside this module.
@@ -22,7 +24,14 @@ def load_archive(name, *, blocks, description, as_frame):
     -------
     bunch : sklearn.utils.Bunch
         ``data``, ``target``, ``target_names``, ``feature_names``, ``blocks``, ``DESCR``.
+
+    Raises
+    ------
+    ImportError
+        If a frame is asked for and pandas is missing.
     """
+    if as_frame:
+        pandas = import_extra("pandas", extra=None, caller=f"load_{name}(as_frame=True)")
     with (
         (files(__package__) / "data" / f"{name}.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as archive,
@@ -30,9 +39,7 @@ def load_archive(name, *, blocks, description, as_frame):
         data, codes = archive["data"], archive["target"]
         target_names, feature_names = archive["target_names"], archive["feature_names"].tolist()
     if as_frame:
-        import pandas as pd
-
-        data = pd.DataFrame(data, columns=feature_names)
+        data = pandas.DataFrame(data, columns=feature_names)
     return Bunch(
         data=data,
         target=target_names[codes],

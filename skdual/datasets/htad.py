@@ -33,6 +33,11 @@ def load_htad(*, as_frame=False):
         ``"audio__mfcc1"``; ``blocks``, dict name -> slice, for the parameter of that name; ``DESCR``, what the data
         are, where they come from and under which licence.
 
+    Raises
+    ------
+    ImportError
+        If ``as_frame=True`` and pandas is missing.
+
     Examples
     --------
     >>> from skdual.datasets import load_htad

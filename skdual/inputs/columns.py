@@ -1,10 +1,13 @@
 """Which columns feed which branch: the grammar of ``blocks`` and what it resolves to."""
 
 import numbers
+import operator
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+
+from .frames import check_not_lazy, column_names
 
 _GRAMMAR = (
     "None, an int k (the first k columns | the rest; -k: the rest | the last k), a pair or a dict name -> "
@@ -19,7 +22,7 @@ class Prefix:
         self.prefix = prefix
 
     def __call__(self, X):
-        names = [name for name in getattr(X, "columns", ()) if isinstance(name, str)]
+        names = [name for name in column_names(X) if isinstance(name, str)]
         if not names:
             raise ValueError(
                 f"blocks=from_prefix({self.prefix!r}, ...) picks columns by name, but X is a "
@@ -105,11 +108,15 @@ def join_blocks(A, B):
     >>> X.shape, blocks
     ((3, 6), 4)
     """
+    check_not_lazy(A, "A")
+    check_not_lazy(B, "B")
     libraries = [type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)]
     if libraries[0] != libraries[1]:
         raise TypeError(
             f"A and B must be frames of one library, or neither a frame; got {type(A).__name__} and {type(B).__name__}."
         )
+    if libraries[0] == "pyarrow":
+        raise TypeError("A and B must be frames of pandas or polars, got pyarrow; give A.to_pandas(), B.to_pandas().")
     if libraries[0] is None:
         A, B = (block if sp.issparse(block) else np.asarray(block) for block in (A, B))
         for name, block in (("A", A), ("B", B)):
@@ -187,6 +194,7 @@ def resolve_blocks(blocks, X, n_features, feature_names):
     if blocks is None:
         return ColumnBlocks(("a", "b"), (everything, everything))
     if isinstance(blocks, numbers.Integral) and not isinstance(blocks, (bool, np.bool_)):
+        _check_width(blocks, n_features)
         if not 0 < abs(int(blocks)) < n_features:
             raise ValueError(
                 f"blocks={blocks} must leave at least one column in each block; X has n_features = {n_features} "
@@ -203,12 +211,27 @@ def resolve_blocks(blocks, X, n_features, feature_names):
         raise ValueError(f"blocks must name two blocks, got {len(selectors)}: {blocks!r}.")
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"the names of blocks must be strings, got {names!r}.")
+    _check_width(blocks, n_features)
     indices = tuple(
         _resolve_selector(name, selector, X, everything, feature_names)
         for name, selector in zip(names, selectors, strict=True)
     )
+    for name, selector, index in zip(names, selectors, indices, strict=True):
+        if not len(index):
+            raise ValueError(
+                f"blocks: block {name!r} has no columns (X has {n_features}); it must have at least one, got "
+                f"{selector!r}."
+            )
     _check_partition(names, indices, n_features, feature_names)
     return ColumnBlocks(names, indices)
+
+
+def _check_width(blocks, n_features):
+    if n_features < 2:
+        raise ValueError(
+            f"blocks={blocks!r} needs a column of X for each of two blocks, but X has n_features = {n_features}; with "
+            f"blocks=None both branches read every column."
+        )
 
 
 def _resolve_selector(block, selector, X, everything, feature_names):
@@ -221,7 +244,7 @@ def _resolve_selector(block, selector, X, everything, feature_names):
             # a slice of names includes its end, as in pandas
             stop = None if selector.stop is None else _position(block, selector.stop, feature_names) + 1
             selector = slice(start, stop, selector.step)
-        return everything[selector]
+        return _resolve_slice(block, selector, everything)
     if isinstance(selector, str):
         selector = [selector]
     wanted = np.asarray(selector if np.ndim(selector) else [selector])
@@ -244,6 +267,22 @@ def _resolve_selector(block, selector, X, everything, feature_names):
         raise ValueError(f"blocks: block {block!r} of an X with {len(everything)} columns: {error}.") from error
 
 
+def _resolve_slice(block, selector, everything):
+    """Column positions of a slice, none of whose ends may lie outside of X: Python would cut it without a word."""
+    n_features = len(everything)
+    try:
+        ends = [operator.index(end) for end in (selector.start, selector.stop) if end is not None]
+        index = everything[selector]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"blocks: block {block!r} is {selector!r}: {error}.") from error
+    if any(abs(end) > n_features for end in ends):
+        raise ValueError(
+            f"blocks: block {block!r} is {selector!r}, but X has {n_features} columns; the ends of a slice must lie "
+            f"between {-n_features} and {n_features}."
+        )
+    return index
+
+
 def _position(block, name, feature_names):
     if feature_names is None:
         raise ValueError(
@@ -256,14 +295,11 @@ def _position(block, name, feature_names):
 
 
 def _check_partition(names, indices, n_features, feature_names):
-    """Refuse blocks that are empty, overlap, repeat or leave out columns."""
+    """Refuse blocks that overlap, repeat or leave out columns."""
 
     def show(position):
         return repr(str(feature_names[position])) if feature_names is not None else f"number {position}"
 
-    for name, index in zip(names, indices, strict=True):
-        if not len(index):
-            raise ValueError(f"blocks: block {name!r} has no columns (X has {n_features}).")
     uses = np.bincount(np.concatenate(indices), minlength=n_features)
     if (uses > 1).any():
         twice = np.flatnonzero(uses > 1)

@@ -1,16 +1,17 @@
 """Checks of what users hand to fit and predict; nothing is written on the estimator."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 
 from ..scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
+from .frames import check_container
+from .labels import check_labels, label_codes
 
 _CHUNK_CELLS = 2**20
 
@@ -53,16 +54,14 @@ def check_training_input(estimator, X, y, X_val, y_val):
     """
     # validate_data writes n_features_in_ and feature_names_in_ before it refuses: let it write on a stand-in
     stand_in = type(estimator)(**estimator.get_params(deep=False))
-    with _naming_columns(X, "X"):
-        checked, y = validate_data(stand_in, X, y, **_matrix_rules(X))
+    checked = _checked_matrix(stand_in, X, "X", reset=True)
     feature_names = getattr(stand_in, "feature_names_in_", None)
-    _check_finite(checked, "X", feature_names)
+    y = check_labels(y, "y", checked.shape[0], "X")
     try:
         check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        kinds = sorted({type(label).__name__ for label in y.tolist()})
-        raise ValueError(f"y must hold labels of one kind, got {len(kinds)} kinds: {', '.join(kinds)}.") from error
+    except ValueError as error:
+        raise ValueError(f"y: {error}") from error
+    classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}) in {len(y)} rows; a classifier needs at least 2.")
     columns = resolve_blocks(estimator.blocks, X, checked.shape[1], feature_names)
@@ -72,27 +71,27 @@ def check_training_input(estimator, X, y, X_val, y_val):
 
 def check_matrix(estimator, X, name="X"):
     """Check a matrix against what the estimator was fitted on; returns float32 or float64, dense or CSR."""
-    with _naming_columns(X, name):
-        checked = validate_data(estimator, X, reset=False, **_matrix_rules(X))
-    _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
-    return checked
+    return _checked_matrix(estimator, X, name, reset=False)
 
 
-def check_range(X, dtype, name="X"):
+def check_range(X, dtype, name="X", feature_names=None):
     """Refuse cells that are finite in X (as checked before) but not in the torch dtype that is computed in.
 
     Raises
     ------
     ValueError
+        With the place of the first such cell.
     """
     largest = torch.finfo(dtype).max
     if float(np.finfo(X.dtype).max) <= largest:
         return
-    for _, part in _parts(X.data if sp.issparse(X) else X):
+    for start, part in _parts(X.data if sp.issparse(X) else X):
         if np.abs(part).max(initial=0) > largest:
+            first = _first_place(X, start, np.abs(part) > largest, feature_names)
             raise ValueError(
-                f"{name} contains cells beyond {largest:.1e}, too large for {str(dtype).removeprefix('torch.')}, in "
-                f"which the model computes; scale the columns, or set precision='float64'."
+                f"{name} contains cells beyond {largest:.1e}, the first in {first}, too large for "
+                f"{str(dtype).removeprefix('torch.')}, in which the model computes; scale the columns, or set "
+                f"precision='float64'."
             )
 
 
@@ -124,10 +123,10 @@ def check_signs(X, columns, scalings, name="X", feature_names=None):
             negative += np.bincount(at, minlength=len(negative))
         if negative[index].any():
             first = index[negative[index] > 0][0]
-            where = f"column {first}" if feature_names is None else f"column {str(feature_names[first])!r}"
             raise ValueError(
-                f"{name} has {negative[index].sum()} negative cell(s) in block {block!r}, in {where} first, which "
-                f"standardize={scaling!r} can't take the logarithm of; scale that block another way."
+                f"{name} has {negative[index].sum()} negative cell(s) in block {block!r}, in "
+                f"{_column(first, feature_names)} first, which standardize={scaling!r} can't take the logarithm of; "
+                f"scale that block another way."
             )
 
 
@@ -137,29 +136,35 @@ def _parts(values):
     return ((start, values[start : start + size]) for start in range(0, len(values), size))
 
 
-@contextmanager
-def _naming_columns(X, name):
-    """Say which columns of a frame are not numbers, and which argument a refusal is about if it is not X."""
+def _checked_matrix(estimator, X, name, reset):
+    """X as float32 or float64, dense or CSR, every cell finite and there once; refusals say which argument it is."""
+    check_container(X, name)
     try:
-        yield
+        checked = validate_data(estimator, X, reset=reset, **_matrix_rules(X))
     except (TypeError, ValueError) as error:
-        wrong = [column for column in getattr(X, "columns", ()) if not _is_numeric(X[column])]
-        if wrong:
-            raise ValueError(
-                f"{name} has {len(wrong)} column(s) that are not numbers, {wrong[0]!r} first; encode or drop them."
-            ) from error
-        if name != "X":
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{name}: {error}") from error
-        raise
+        if name in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+    if sp.issparse(checked) and _has_duplicates(checked):
+        checked = checked.copy()  # which may be the user's own
+        checked.sum_duplicates()
+    _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
+    return checked
 
 
-def _is_numeric(column):
-    try:
-        np.asarray(column, dtype=np.float64)
-    except (TypeError, ValueError):
+def _has_duplicates(X):
+    """Whether a CSR matrix holds a cell twice; one of unsorted columns is looked at some rows at a time."""
+    if X.has_canonical_format:
         return False
-    return True
+    size = max(1, _CHUNK_CELLS * X.shape[0] // max(1, X.nnz))
+    for start in range(0, X.shape[0], size):
+        part = X[start : start + size]
+        n_stored = part.nnz
+        part.sum_duplicates()
+        if part.nnz < n_stored:
+            return True
+    return False
 
 
 def _matrix_rules(X):
@@ -176,25 +181,8 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
     if X_val is None:
         return None
     X_val = check_matrix(estimator, X_val, "X_val")
-    y_val = column_or_1d(y_val, warn=True)
-    check_consistent_length(X_val, y_val)
+    y_val = check_labels(y_val, "y_val", X_val.shape[0], "X_val")
     return X_val, label_codes(y_val.tolist(), classes, "y_val", "y has not")
-
-
-def label_codes(labels, classes, name, complaint):
-    """Class codes of a list of labels, ndarray of int64.
-
-    Raises
-    ------
-    ValueError
-        If there are labels that are no class: ``name`` has some that ``complaint``.
-    """
-    # looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10"
-    codes = {label: code for code, label in enumerate(classes.tolist())}
-    unknown = [label for label in dict.fromkeys(labels) if label not in codes]
-    if unknown:
-        raise ValueError(f"{name} has {len(unknown)} label(s) that {complaint}, {unknown[0]!r} first.")
-    return np.array([codes[label] for label in labels], dtype=np.int64)
 
 
 def _check_finite(X, name, feature_names):
@@ -207,18 +195,22 @@ def _check_finite(X, name, feature_names):
             continue
         n_nan += int(np.isnan(part).sum())
         n_infinite += int(np.isinf(part).sum())
-        if first is None:
-            first = np.argwhere(~np.isfinite(part))[0]
-            first[0] += start
-    if first is None:
-        return
+        first = first or _first_place(X, start, ~np.isfinite(part), feature_names)
+    if first is not None:
+        raise ValueError(
+            f"{name} contains {n_nan} NaN and {n_infinite} infinite (inf) cells, the first in {first}; every cell must "
+            f"be finite. Impute them first, for instance with sklearn.impute.SimpleImputer."
+        )
+
+
+def _first_place(X, start, wrong, feature_names):
+    """Row and column of the first true entry of ``wrong``, a mask over one of the parts of X (of its data if CSR)."""
+    at = np.argwhere(wrong)[0]
+    at[0] += start
     if sp.issparse(X):
-        row = int(np.searchsorted(X.indptr, first[0], side="right") - 1)
-        column = int(X.indices[first[0]])
-    else:
-        row, column = int(first[0]), int(first[1])
-    where = f"column {column}" if feature_names is None else f"column {str(feature_names[column])!r}"
-    raise ValueError(
-        f"{name} contains {n_nan} NaN and {n_infinite} infinite (inf) cells, the first in row {row}, {where}; every "
-        f"cell must be finite. Impute them first, for instance with sklearn.impute.SimpleImputer."
-    )
+        at = np.searchsorted(X.indptr, at[0], side="right") - 1, X.indices[at[0]]
+    return f"row {at[0]}, {_column(at[1], feature_names)}"
+
+
+def _column(position, feature_names):
+    return f"column {position}" if feature_names is None else f"column {str(feature_names[position])!r}"

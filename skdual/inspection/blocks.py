@@ -10,9 +10,9 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from torch import nn
 
+from ..extras import import_extra
 from ..inputs.validation import check_matrix
-from .extras import import_extra
-from .inputs import check_classifier, check_labels, column_centres
+from .inputs import check_classifier, check_method, check_targets, column_centres
 
 METHODS = ("permutation", "ablation")
 
@@ -51,10 +51,10 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     Raises
     ------
     TypeError
-        If ``estimator`` is not a DualBranchClassifier, or ``scoring`` is more than one score.
+        If ``estimator`` is not a DualBranchClassifier, or ``scoring`` is more than one score or gives no number.
     ValueError
-        If an argument is wrong, naming it; or if ``method="permutation"`` is asked of an estimator whose
-        branches read the same columns (``blocks=None``), which can't be permuted for one of them.
+        If an argument is wrong, naming it; or if ``method="permutation"`` is asked of a single row, or of an estimator
+        whose branches read the same columns (``blocks=None``), which can't be permuted for one of them.
     ImportError
         If pandas is missing.
 
@@ -75,23 +75,45 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     >>> importance["mean"].idxmax()
     'accelerometer'
     """
-    pandas = import_extra("pandas")
+    pandas = import_extra("pandas", extra="inspection", caller="block_importance")
     check_classifier(estimator)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}.")
-    if not isinstance(n_repeats, Integral) or n_repeats < 1:
+    check_method(method, METHODS)
+    if not isinstance(n_repeats, Integral) or isinstance(n_repeats, bool) or n_repeats < 1:
         raise ValueError(f"n_repeats must be an int of at least 1, got {n_repeats!r}.")
     if isinstance(scoring, (list, tuple, set, dict)):
         raise TypeError(f"scoring must be one score (a name, a callable or None), got {scoring!r}.")
-    scorer = check_scoring(estimator, scoring)
-    y = check_labels(X, y)
+    score = _scores_of(check_scoring(estimator, scoring))
+    random_state = check_random_state(random_state)
+    y = check_targets(X, y)
+    if not callable(scoring):
+        _check_known(estimator, y)
     if method == "ablation":
-        whole = scorer(estimator, X, y)
-        drops = [[whole - scorer(without, X, y)] for without in _without_each_block(estimator)]
+        whole = score(estimator, X, y)
+        drops = [[whole - score(without, X, y)] for without in _without_each_block(estimator)]
     else:
-        drops = _permutation_drops(estimator, X, y, scorer, n_repeats, check_random_state(random_state))
+        drops = _permutation_drops(estimator, X, y, score, n_repeats, random_state)
     index = pandas.Index(estimator.block_names_, name="block")
     return pandas.DataFrame({"mean": np.mean(drops, axis=1), "std": np.std(drops, axis=1)}, index=index)
+
+
+def _scores_of(scorer):
+    """The scorer, whose answers are checked to be numbers."""
+
+    def score(estimator, X, y):
+        found = scorer(estimator, X, y)
+        try:
+            return float(found)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"scoring must give a number, got {found!r}.") from error
+
+    return score
+
+
+def _check_known(estimator, y):
+    """Refuse labels that no prediction can equal, of which every score would be the same with and without a block."""
+    known = hasattr(estimator, "rejection_threshold_") or not set(y.tolist()).isdisjoint(estimator.classes_.tolist())
+    if not known:
+        raise ValueError(f"y has none of the labels in classes_, {estimator.classes_}; got {y.tolist()[0]!r} first.")
 
 
 class _Constant(nn.Module):
@@ -117,7 +139,7 @@ def _without_each_block(estimator):
         yield without
 
 
-def _permutation_drops(estimator, X, y, scorer, n_repeats, random_state):
+def _permutation_drops(estimator, X, y, score, n_repeats, random_state):
     """Drops of the score by block and repeat."""
     if np.intersect1d(*estimator.block_indices_).size:
         raise ValueError(
@@ -125,10 +147,14 @@ def _permutation_drops(estimator, X, y, scorer, n_repeats, random_state):
             "that both branches read every column; take method='ablation', which parts the branches."
         )
     X = check_matrix(estimator, X)
-    whole = scorer(estimator, _as_fitted(estimator, X), y)
+    if X.shape[0] < 2:
+        raise ValueError(
+            "method='permutation' needs at least 2 rows to deal out anew, got an X of 1; take method='ablation'."
+        )
+    whole = score(estimator, _as_fitted(estimator, X), y)
     return [
         [
-            whole - scorer(estimator, _as_fitted(estimator, _permuted(X, columns, random_state)), y)
+            whole - score(estimator, _as_fitted(estimator, _permuted(X, columns, random_state)), y)
             for _ in range(n_repeats)
         ]
         for columns in estimator.block_indices_
@@ -151,4 +177,5 @@ def _as_fitted(estimator, X):
     """X with the column names of fit, where it had some."""
     if sp.issparse(X) or not hasattr(estimator, "feature_names_in_"):
         return X
-    return import_extra("pandas").DataFrame(X, columns=estimator.feature_names_in_)
+    pandas = import_extra("pandas", extra="inspection", caller="block_importance")
+    return pandas.DataFrame(X, columns=estimator.feature_names_in_)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from ..extras import import_extra
 from ..training.inference import run_in_chunks
-from .extras import import_extra
 from .gradients import METHODS, attribute_rows
-from .inputs import baseline_blocks, check_classifier, class_codes, column_names
+from .inputs import baseline_blocks, check_classifier, check_method, class_codes, column_names
 
 
 def attributions(
@@ -46,11 +46,12 @@ def attributions(
     method : {"integrated_gradients", "gradient_x_input", "smooth_grad"}, default="integrated_gradients"
         Computed by captum.
     baseline : array-like of shape (n_features,) or None, default=None
-        The row to compare with. None: what ``standardize`` turns into 0 in every column: the training mean
-        (``True``), the median ("robust"), exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum ("minmax"),
-        or 0 ("maxabs", ``False``).
+        The row to compare with; a pandas Series with names must have those of ``feature_names_in_``, in that order.
+        None: what ``standardize`` turns into 0 in every column: the training mean (``True``), the median ("robust"),
+        exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum ("minmax"), or 0 ("maxabs", ``False``).
     feature_names : array-like of str of shape (n_features,) or None, default=None
-        Names of the columns of X. None: ``feature_names_in_``, and "x0", "x1", ... where there are none.
+        Names of the columns of X, in their order. None: ``feature_names_in_``, and "x0", "x1", ... where there are
+        none.
     random_state : int, RandomState instance or None, default=None
         Seeds the noise of ``"smooth_grad"``; the other methods draw nothing.
 
@@ -94,9 +95,9 @@ def attributions(
     >>> found.shape, found["accelerometer"].shape, found.columns[0]
     ((3, 52), (3, 16), ('audio', 'audio__mfcc1'))
     """
-    pandas = import_extra("pandas")
+    pandas = import_extra("pandas", extra="inspection", caller="attributions")
     rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
-    codes = _target_codes(estimator, rows, target, "target")
+    codes = _target_codes(estimator, rows, _one_a_row(target, len(rows)), "target")
     found = np.empty((len(rows), len(columns)), dtype=baseline[0].new_empty(0).cpu().numpy().dtype)
     for part, values in attribute_rows(estimator.network_, rows, codes, baseline, method, random_state):
         found[part] = values
@@ -153,7 +154,7 @@ def class_attributions(
     >>> importance.shape, importance["sweep"].groupby("block").sum().shape
     ((52, 7), (2,))
     """
-    pandas = import_extra("pandas")
+    pandas = import_extra("pandas", extra="inspection", caller="class_attributions")
     rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
     codes = _target_codes(estimator, rows, y, "y")
     sums = np.zeros((len(estimator.classes_), len(columns)))
@@ -168,10 +169,15 @@ def class_attributions(
 def _prepare(estimator, X, method, baseline, feature_names):
     """The arguments that both functions share, checked: rows, baseline of both blocks, names of the columns."""
     check_classifier(estimator)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}.")
+    check_method(method, METHODS)
     columns = column_names(estimator, feature_names)
     return estimator._rows(X), baseline_blocks(estimator, baseline), columns
+
+
+def _one_a_row(target, n_rows):
+    """The target of every row, where there is one for all."""
+    one_for_all = isinstance(target, str) or not hasattr(target, "__len__") or getattr(target, "ndim", 1) == 0
+    return np.repeat(np.asarray(target), n_rows) if one_for_all and target is not None else target
 
 
 def _target_codes(estimator, rows, labels, name):

@@ -9,9 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ..devices import isolated_random_state, send
+from ..extras import import_extra
 from ..scalings import SCALINGS
 from ..training.inference import as_memory_allows
-from .extras import import_extra
 from .inputs import column_scales
 
 TOLERANCE = 1e-3
@@ -45,16 +45,20 @@ class Part(NamedTuple):
     seed: int
 
 
+def _captum():
+    return import_extra("captum.attr", extra="inspection", caller="skdual.inspection")
+
+
 def gradient_x_input(scores, part):
     """The gradient at the row, times the row's difference from the baseline."""
-    saliency = import_extra("captum.attr").Saliency(scores)
+    saliency = _captum().Saliency(scores)
     gradient = saliency.attribute(tuple(v.requires_grad_() for v in part.x), target=part.target, abs=False)
     return tuple(g * (v - b) for g, v, b in zip(gradient, part.x, part.baseline, strict=True)), 0
 
 
 def smooth_grad(scores, part):
     """The mean gradient over noisy copies of the row, times the row's difference from the baseline."""
-    captum = import_extra("captum.attr")
+    captum = _captum()
 
     def scores_of_steps(*steps):
         return scores(*(b + s * step for b, s, step in zip(part.baseline, part.scale, steps, strict=True)))
@@ -76,7 +80,7 @@ def smooth_grad(scores, part):
 
 def integrated_gradients(scores, part):
     """The integral of the gradient along the straight path from the baseline, times the row's difference from it."""
-    method = import_extra("captum.attr").IntegratedGradients(scores)
+    method = _captum().IntegratedGradients(scores)
     with torch.no_grad():
         start, end = scores(*part.baseline), scores(*part.x)
     difference = (end - start).gather(1, part.target[:, None]).squeeze(1)

@@ -1,14 +1,19 @@
 """Checks of what users hand to the functions of inspection, and what it means for the network."""
 
+import reprlib
+
 import numpy as np
 import torch
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..devices import send
 from ..estimator import DualBranchClassifier
-from ..inputs.validation import check_signs, label_codes
+from ..extras import import_extra
+from ..inputs.columns import ColumnBlocks
+from ..inputs.labels import check_labels, label_codes
+from ..inputs.validation import check_range, check_signs
 from ..scalings import SCALINGS
-from .extras import import_extra
 
 
 def check_classifier(estimator):
@@ -21,18 +26,32 @@ def check_classifier(estimator):
     check_is_fitted(estimator)
 
 
+def check_method(method, methods):
+    """Refuse what is not the name of one of the methods."""
+    if not isinstance(method, str) or method not in methods:
+        raise ValueError(f"method must be one of {', '.join(map(repr, methods))}; got {method!r}.")
+
+
 def class_codes(estimator, labels, n_rows, name):
-    """Class codes of the rows, ndarray of int64, from one label for all or from one label a row.
+    """Class codes of the rows, ndarray of int64.
+
+    Parameters
+    ----------
+    estimator : DualBranchClassifier
+    labels : array-like of shape (n_rows,)
+    n_rows : int
+    name : str
+        Argument that the labels are.
 
     Raises
     ------
     ValueError
         If there are not as many labels as rows, or labels that are none of ``classes_``.
     """
-    labels = [np.asarray(labels).tolist()] * n_rows if np.ndim(labels) == 0 else column_or_1d(labels).tolist()
-    if len(labels) != n_rows:
-        raise ValueError(f"{name} must be one label or one a row; got {len(labels)} labels for {n_rows} rows.")
-    return label_codes(labels, estimator.classes_, name, "are not in classes_")
+    labels = check_labels(labels, name, n_rows, "X")
+    if labels.dtype.kind == "b" and estimator.classes_.dtype.kind in "iuf":
+        raise ValueError(f"{name} must hold labels of classes_, which are numbers; got booleans.")
+    return label_codes(labels.tolist(), estimator.classes_, name, "are not in classes_")
 
 
 def column_centres(network):
@@ -64,23 +83,56 @@ def baseline_blocks(estimator, baseline):
     Raises
     ------
     ValueError
-        If the array is not one finite number a column, or negative where the logarithm is taken.
+        If the array is not one finite number a column, has the names of other columns, is too large for what the model
+        computes in, or negative where the logarithm is taken.
     """
     centres = column_centres(estimator.network_)
     if baseline is None:
         return centres
-    baseline = np.asarray(baseline, dtype=np.float64)
-    if baseline.shape != (estimator.n_features_in_,):
-        raise ValueError(
-            f"baseline must hold one number a column, shape ({estimator.n_features_in_},); got shape {baseline.shape}."
-        )
+    names = getattr(estimator, "feature_names_in_", None)
+    _check_names_of_baseline(baseline, names)
+    baseline = _numbers(baseline, estimator.n_features_in_)
     if not np.isfinite(baseline).all():
-        raise ValueError(f"baseline must be finite; column {np.flatnonzero(~np.isfinite(baseline))[0]} is not.")
-    check_signs(baseline[None], estimator._columns(), estimator.network_.scalings, "baseline")
+        first = np.flatnonzero(~np.isfinite(baseline))[0]
+        column = first if names is None else repr(str(names[first]))
+        raise ValueError(f"baseline must be finite; got {baseline[first]} for column {column}.")
+    check_range(baseline[None], centres[0].dtype, "baseline")
+    columns = ColumnBlocks(estimator.block_names_, estimator.block_indices_)
+    check_signs(baseline[None], columns, estimator.network_.scalings, "baseline", names)
     return tuple(
         send(torch.from_numpy(baseline[index]), centre.device, centre.dtype)[None]
         for index, centre in zip(estimator.block_indices_, centres, strict=True)
     )
+
+
+def _check_names_of_baseline(baseline, names):
+    """Refuse a Series with the names of other columns, or of these in another order, for it is taken by position."""
+    pandas = import_extra("pandas", extra="inspection", caller="skdual.inspection")
+    if names is None or not isinstance(baseline, pandas.Series) or len(baseline) != len(names):
+        return
+    index = baseline.index.tolist()
+    wrong = [(came, name) for came, name in zip(index, names, strict=True) if came != name]
+    if wrong and all(isinstance(label, str) for label in index):
+        raise ValueError(
+            f"baseline must have the columns of the fit in their order (feature_names_in_); got {wrong[0][0]!r} where "
+            f"{str(wrong[0][1])!r} belongs."
+        )
+
+
+def _numbers(baseline, n_features):
+    """The baseline as ndarray of float64 of shape (n_features,)."""
+    try:
+        row = np.asarray(baseline)
+        if row.dtype.kind not in "biufO":  # texts and complex numbers would be turned into others
+            raise TypeError(f"cells of {row.dtype}")
+        row = row.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"baseline must hold one number a column, shape ({n_features},); got {reprlib.repr(baseline)}."
+        ) from error
+    if row.shape != (n_features,):
+        raise ValueError(f"baseline must hold one number a column, shape ({n_features},); got shape {row.shape}.")
+    return row
 
 
 def column_names(estimator, feature_names):
@@ -89,21 +141,42 @@ def column_names(estimator, feature_names):
     Raises
     ------
     ValueError
-        If ``feature_names`` are not one name a column of X.
+        If ``feature_names`` are not one str a column of X, or the names of the fit in another order.
     """
-    pandas = import_extra("pandas")
+    pandas = import_extra("pandas", extra="inspection", caller="skdual.inspection")
     n_features = estimator.n_features_in_
-    if feature_names is None:
-        feature_names = getattr(estimator, "feature_names_in_", [f"x{column}" for column in range(n_features)])
-    feature_names = column_or_1d(np.asarray(feature_names, dtype=object))
-    if len(feature_names) != n_features:
-        raise ValueError(f"feature_names must be one a column; got {len(feature_names)} for {n_features} columns.")
+    of_fit = getattr(estimator, "feature_names_in_", [f"x{column}" for column in range(n_features)])
+    names = of_fit if feature_names is None else feature_names
+    if not hasattr(names, "__len__") or isinstance(names, (str, set, dict)):
+        raise ValueError(f"feature_names must be one str a column, {n_features} of them; got {reprlib.repr(names)}.")
+    names = list(names)
+    if len(names) != n_features:
+        raise ValueError(f"feature_names must be one str a column; got {len(names)} for {n_features} columns.")
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(f"feature_names must be one str a column; got {reprlib.repr(wrong[0])} among them.")
+    if names != list(of_fit) and sorted(names) == sorted(of_fit):
+        raise ValueError(
+            "feature_names must be in the order of the columns; got those of the fit (feature_names_in_) in another."
+        )
     blocks = zip(estimator.block_names_, estimator.block_indices_, strict=True)
-    pairs = [(block, name) for block, index in blocks for name in feature_names[index]]
+    pairs = [(block, names[column]) for block, index in blocks for column in index]
     return pandas.MultiIndex.from_tuples(pairs, names=["block", "feature"])
 
 
-def check_labels(X, y):
-    """y as an array of as many labels as X has rows."""
-    check_consistent_length(X, y)
-    return column_or_1d(y)
+def check_targets(X, y):
+    """y as an array of as many class labels as X has rows.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    y = check_labels(y, "y", _num_samples(X), "X")
+    if not len(y):
+        raise ValueError("X and y must have at least one row, got none.")
+    try:
+        check_classification_targets(y)
+    except ValueError as error:
+        raise ValueError(f"y must hold class labels. {error}") from error
+    return y

@@ -6,8 +6,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .extras import import_extra
-from .inputs import check_classifier, check_labels
+from ..extras import import_extra
+from .inputs import check_classifier, check_targets
 
 
 def linear_probe(estimator, X, y, *, cv=5, scoring=None):
@@ -40,7 +40,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     TypeError
         If ``estimator`` is not a DualBranchClassifier.
     ValueError
-        If X is not what the estimator was fitted on, or y not as long.
+        If X is not what the estimator was fitted on, or y not one label a row, of two classes at least.
     ImportError
         If pandas is missing.
 
@@ -59,9 +59,11 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     >>> list(linear_probe(model, htad.data[1::2], htad.target[1::2], cv=3).index)
     ['audio', 'accelerometer', 'fused']
     """
-    pandas = import_extra("pandas")
+    pandas = import_extra("pandas", extra="inspection", caller="linear_probe")
     check_classifier(estimator)
-    y = check_labels(X, y)
+    y = check_targets(X, y)
+    if len(set(y.tolist())) < 2:
+        raise ValueError(f"y has 1 class ({y.tolist()[0]!r}) in {len(y)} row(s); a probe needs at least 2.")
     stages = [*estimator.transform_branches(X), np.asarray(estimator.transform(X))]
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     scores = [cross_val_score(probe, stage, y, cv=cv, scoring=scoring) for stage in stages]

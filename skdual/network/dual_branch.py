@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -36,10 +37,11 @@ class DualBranchNetwork(nn.Module):
     """Two branch encoders, their fusion and the classifier; the arguments are settled, none is "auto".
 
     The network has ``n_members`` independent members of one form, computed side by side (Lakshminarayanan et al.,
-    2017, deep ensembles; Laurent et al., 2023, packed). Each scores a row by both blocks, and where single
-    blocks were trained for (``block_dropout``), by block A alone and by block B alone: the views. Scores are the
-    mean over members of the sum over views times ``view_weights``. Embeddings, whose axes differ from member to member,
-    are those of the first.
+    2017, deep ensembles; Laurent et al., 2023, packed). The second half of them also learns to score a row by either
+    block alone (``block_dropout``); what serves that can spoil what both blocks tell together, so the first half does
+    not. Hence the views: the mean scores of the first half by both blocks, and of the second half by both, by block A
+    and by block B. Scores are the sum over views times ``view_weights``. Embeddings, whose axes differ from member to
+    member, are those of the first.
 
     Parameters
     ----------
@@ -58,15 +60,26 @@ class DualBranchNetwork(nn.Module):
     projection_dim : int
         0 builds no projection heads.
     block_dropout : float
-        Share of the rows that lose one of their blocks, each as often as the other, while training (modality dropout,
-        Neverova et al., 2016).
+        Share of the rows of all members together that lose one of their blocks, each as often as the other, while
+        training (modality dropout, Neverova et al., 2016). With 0 all members score by both blocks only.
     standardize : pair of str, or bool
         How each block is scaled: names in :data:`~skdual.scalings.SCALINGS`, or "standard" (True) or "none" (False).
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
+
+    Attributes
+    ----------
+    views : list of (slice, int)
+        The members of each view, and which of their scores count: 0 by both blocks, 1 by block A, 2 by block B.
+    view_weights : tensor of shape (n_views,)
+    member_folds : ndarray of int64 of shape (n_members,)
+        Which part of the rows a member is to leave out of its training; each half of the members has the same parts.
+    n_held_out_folds : int
+        How many such parts there are; 0 for a single member, which leaves nothing out.
     """
 
     view_weights: torch.Tensor
+    block_losses: torch.Tensor
 
     def __init__(
         self,
@@ -92,10 +105,19 @@ class DualBranchNetwork(nn.Module):
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim = d_a + d_b
         self.n_members = n_members
-        self._block_dropout = block_dropout
         self._bfloat16 = bfloat16
-        view_weights = [1.0, 0.0, 0.0] if block_dropout else [1.0]
-        self.register_buffer("view_weights", torch.tensor(view_weights))
+        n_whole = n_members // 2 if block_dropout else n_members
+        whole, dropping = slice(0, n_whole), slice(n_whole, n_members)
+        self.views = [(members, 0) for members in (whole, dropping) if members.start < members.stop]
+        self.views += [(dropping, 1), (dropping, 2)] if block_dropout else []
+        self.member_folds = np.r_[np.arange(n_whole), np.arange(n_members - n_whole)]
+        self.n_held_out_folds = 0 if n_members == 1 else int(self.member_folds.max()) + 1
+        self.register_buffer("view_weights", torch.zeros(len(self.views)))
+        self.reset_view_weights()
+        rate = min(1.0, block_dropout * n_members / (n_members - n_whole)) if block_dropout else 0.0
+        losses = torch.tensor([0.0] * n_whole + [rate] * (n_members - n_whole))
+        self.register_buffer("block_losses", losses[:, None, None], persistent=False)
+        self._drops_blocks = bool(block_dropout)
         self.scalings = scaling_pair(standardize)
         self.scaler_a, self.scaler_b = (
             nn.Identity() if scaling == "none" else ColumnScaler(p, scaling)
@@ -129,17 +151,24 @@ class DualBranchNetwork(nn.Module):
         return self.branch_a(x_a), self.branch_b(x_b)
 
     def _embed_views(self, x_a, x_b):
-        """Every member's embedding in every view, (n_members, n_views * batch, d_a + d_b)."""
+        """Every member's embeddings by both blocks, A and B, (n_members, 3 * batch, d_a + d_b); or by both only."""
         h_a, h_b = self.encode_members(x_a, x_b)
-        if len(self.view_weights) == 1:
+        if not self._drops_blocks:
             return self.fusion(h_a, h_b)
         none_a, none_b = torch.zeros_like(h_a), torch.zeros_like(h_b)
         return self.fusion(torch.cat([h_a, h_a, none_a], dim=1), torch.cat([h_b, none_b, h_b], dim=1))
 
     def member_scores(self, x_a, x_b):
-        """Every member's class scores in every view, (n_members, n_views, batch, n_classes)."""
-        scores = self.head(self._embed_views(x_a, x_b))
-        return scores.unflatten(1, (len(self.view_weights), -1))
+        """Every member's class scores by both blocks, A and B, (n_members, 3, batch, n_classes); or by both only."""
+        return self._of_members(self.head(self._embed_views(x_a, x_b)))
+
+    def _of_members(self, values):
+        return values.unflatten(1, (3 if self._drops_blocks else 1, -1))
+
+    def _in_views(self, values):
+        """Means over the members of each view, (n_views, batch, n_classes), of what the head made of _embed_views."""
+        of_members = self._of_members(values)
+        return torch.stack([of_members[members, which].mean(dim=0) for members, which in self.views])
 
     def encode(self, x_a, x_b):
         """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
@@ -155,8 +184,13 @@ class DualBranchNetwork(nn.Module):
         return _first(self.fusion, *self._encode_first(x_a, x_b))[0]
 
     def view_scores(self, x_a, x_b):
-        """The members' mean scores in every view, (batch, n_views, n_classes)."""
-        return self.member_scores(x_a, x_b).mean(dim=0).transpose(0, 1)
+        """The mean scores in every view, (batch, n_views, n_classes)."""
+        return self._in_views(self.head(self._embed_views(x_a, x_b))).transpose(0, 1)
+
+    def reset_view_weights(self):
+        """Count all members by both blocks, and no single block."""
+        shares = [(members.stop - members.start) / self.n_members * (which == 0) for members, which in self.views]
+        self.set_view_weights(np.array(shares))
 
     def set_view_weights(self, view_weights):
         """Copy the weights of the views, an array of shape (n_views,), into the network."""
@@ -167,8 +201,7 @@ class DualBranchNetwork(nn.Module):
         return self._scores(self._embed_views(x_a, x_b))
 
     def _scores(self, z):
-        by_view = self.head(z).mean(dim=0).unflatten(0, (len(self.view_weights), -1))
-        return torch.einsum("v,vbc->bc", self.view_weights, by_view)
+        return torch.einsum("v,vbc->bc", self.view_weights, self._in_views(self.head(z)))
 
     def scores_and_familiarity(self, x_a, x_b):
         """Both at the cost of one, (batch, n_classes) and (batch,)."""
@@ -178,11 +211,11 @@ class DualBranchNetwork(nn.Module):
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.
 
-        The mean over members and views, weighted as in the scores, so that it ranks classes as they do.
+        The mean over members and views, weighted by scale and view weight, so that it ranks classes as the scores do.
         """
-        assert isinstance(self.head, SubspaceHead)
-        error = self.head.projection_error(self._embed_views(x_a, x_b)).unflatten(0, (len(self.view_weights), -1))
-        return torch.einsum("v,vbc->bc", self.view_weights / self.view_weights.sum(), error)
+        error, scale = self._errors_in_views(self._embed_views(x_a, x_b))
+        weight = self.view_weights * scale
+        return torch.einsum("v,vbc->bc", weight / weight.sum(), error)
 
     def familiarity(self, x_a, x_b):
         """Minus the distance to the nearest class's subspace, (batch,); with ``head="subspace"`` only.
@@ -193,10 +226,16 @@ class DualBranchNetwork(nn.Module):
         return self._familiarity(self._embed_views(x_a, x_b))
 
     def _familiarity(self, z):
-        assert isinstance(self.head, SubspaceHead)
-        error = self.head.projection_error(z).unflatten(0, (len(self.view_weights), -1))
+        error, _ = self._errors_in_views(z)
         share = self.view_weights / self.view_weights.sum()
         return -torch.einsum("v,vbc->bc", (share + share.mean()) / 2, error).amin(dim=-1)
+
+    def _errors_in_views(self, z):
+        """Mean projection errors in every view, members weighted by scale, (n_views, batch, n_classes); mean scales."""
+        assert isinstance(self.head, SubspaceHead)
+        scale = self.head.log_scale.exp()
+        scales = torch.stack([scale[members].mean() for members, _ in self.views])
+        return self._in_views(scale[:, None, None] * self.head.projection_error(z)) / scales[:, None, None], scales
 
     def forward(self, x_a, x_b, mixing=None):
         """What a training or validation step needs: scores, and the projections where there are heads for them.
@@ -214,7 +253,7 @@ class DualBranchNetwork(nn.Module):
 
     def _drop_blocks(self, h_a, h_b):
         """Set one block's features of some rows to 0, while training."""
-        if not (self.training and self._block_dropout):
+        if not (self.training and self._drops_blocks):
             return h_a, h_b
         draw = torch.rand_like(h_a[..., :1], dtype=torch.float32)
-        return h_a * (draw >= self._block_dropout / 2), h_b * (draw < 1 - self._block_dropout / 2)
+        return h_a * (draw >= self.block_losses / 2), h_b * (draw < 1 - self.block_losses / 2)

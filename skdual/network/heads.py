@@ -56,13 +56,8 @@ class SubspaceHead(nn.Module):
         self.log_scale = nn.Parameter(torch.full((n_members,), 2.0))
 
     def projection_error(self, z):
-        """Squared error of the unit-length rows, (batch, n_classes), never negative.
-
-        The members' errors are averaged with their scales as weights, so that they rank classes as the scores do.
-        """
-        error = subspace_error(F.normalize(z, dim=-1), self.bases).clamp_min(0)
-        weight = torch.softmax(self.log_scale, dim=0)
-        return torch.einsum("m,mbc->bc", weight, error)
+        """Squared error of every member's unit-length rows, (n_members, batch, n_classes), never negative."""
+        return subspace_error(F.normalize(z, dim=-1), self.bases).clamp_min(0)
 
     def forward(self, z):
         """Scores of every member, (n_members, batch, n_classes)."""

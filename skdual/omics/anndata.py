@@ -1,8 +1,10 @@
 """X, y and blocks from one AnnData."""
 
+import reprlib
+
 import numpy as np
 
-from .blocks import check_among, check_container, check_names, column_of, complete_labels, embedding, join, variables
+from .blocks import check_among, check_container, column_of, complete_labels, embedding, join, variables
 
 
 def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna", "protein")):
@@ -26,19 +28,19 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, CSR where either block is sparse and ndarray otherwise, float64 where both blocks are and float32
-        otherwise, of shape (n_cells, n_columns_a + n_columns_b); ``target``, ndarray of shape (n_cells,) or None;
-        ``blocks``, dict name -> slice, for :class:`~skdual.DualBranchClassifier`; ``feature_names``, list of str such
-        as ``"rna:CD3E"`` (columns of an ``obsm`` array are numbered); ``obs_names``, ndarray of str of shape
-        (n_cells,).
+        ``data``, CSR where either block is sparse and ndarray otherwise, float64 where both blocks are or a cell is too
+        large for float32, and float32 otherwise, of shape (n_cells, n_columns_a + n_columns_b); ``target``, ndarray of
+        shape (n_cells,) or None; ``blocks``, dict name -> slice, for :class:`~skdual.DualBranchClassifier`;
+        ``feature_names``, list of str such as ``"rna:CD3E"`` (columns of an ``obsm`` array are numbered);
+        ``obs_names``, ndarray of str of shape (n_cells,).
 
     Raises
     ------
     ImportError
         If anndata is not installed.
     TypeError, ValueError
-        If adata is not an AnnData, what a block, layer or target names is not there, blocks share variables, or labels
-        are missing.
+        If adata is not an AnnData, what a block, layer or target names is not there, blocks share variables or names,
+        or labels are missing.
 
     Examples
     --------
@@ -58,7 +60,9 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     ((3, 4), {'rna': slice(0, 2, None), 'protein': slice(2, 4, None)})
     """
     check_container(adata, "adata", "anndata", "AnnData")
-    check_names(names)
+    _check_names(names)
+    if layer is not None:
+        check_among(adata.layers, layer, "layer", "the layers of adata")
     chosen = [
         _chosen_variables(adata, source, f"block_{side}") for side, source in zip("ab", (block_a, block_b), strict=True)
     ]
@@ -80,6 +84,12 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     return join(parts, names, labels, adata.obs_names)
 
 
+def _check_names(names):
+    pair = isinstance(names, (tuple, list)) and len(names) == 2 and all(isinstance(name, str) for name in names)
+    if not pair or names[0] == names[1]:
+        raise ValueError(f"names must be a pair of two different str, got {names!r}.")
+
+
 def _chosen_variables(adata, source, parameter):
     """Boolean mask of the variables of a block, or None if it is in ``obsm``."""
     if isinstance(source, str) and source == "X":
@@ -94,6 +104,8 @@ def _chosen_variables(adata, source, parameter):
     mask = np.ones(adata.n_vars, dtype=bool)
     for name, value in source.items():
         column = column_of(adata.var, name, parameter, "var")
+        if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
+            raise ValueError(f"{parameter}: var[{name!r}] must be compared with one value, got {reprlib.repr(value)}.")
         mask &= (column == value).fillna(False).to_numpy(dtype=bool)
         if not mask.any():
             raise ValueError(

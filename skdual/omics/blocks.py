@@ -1,33 +1,30 @@
 """What AnnData and MuData have in common: checks, the columns of a block, and putting two blocks side by side."""
 
-from importlib import import_module
+import reprlib
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import Bunch
 
+from ..extras import import_extra
 from ..inputs.columns import join_blocks
 
 
 def check_container(data, parameter, package, kind):
-    """Refuse what is not of a class of an optional package; say which extra brings the package if it is missing."""
-    try:
-        container = getattr(import_module(package), kind)
-    except ImportError as error:
-        raise ImportError(f'{package} is not installed; it comes with pip install "skdual[omics]".') from error
-    if not isinstance(data, container):
+    """Refuse what is not of a class of an optional package."""
+    if not isinstance(data, getattr(import_extra(package, extra="omics", caller=f"from_{package}"), kind)):
         raise TypeError(f"{parameter} must be a {package}.{kind}, got {type(data).__name__}.")
 
 
-def check_names(names):
-    if len(names) != 2 or names[0] == names[1] or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"the two blocks need two different names, got {names!r}.")
-
-
 def check_among(mapping, key, parameter, place):
-    if key not in mapping:
+    try:
+        known = key in mapping
+    except TypeError:  # a list or the like, which is never a key
+        known = False
+    if not known:
+        came = repr(key) if isinstance(key, str) else reprlib.repr(key)
         raise ValueError(
-            f"{parameter}={key!r} is not among {place}; there are: {', '.join(map(repr, mapping)) or 'none'}."
+            f"{parameter}={came} is not among {place}; there are: {', '.join(map(repr, mapping)) or 'none'}."
         )
 
 
@@ -36,21 +33,19 @@ def column_of(frame, name, parameter, place):
     return frame[name]
 
 
-def variables(adata, layer, mask):
-    """Cells and names of the variables under the mask."""
+def variables(adata, layer, mask, owner="adata"):
+    """Cells and names of the variables under the mask; ``owner`` is what errors call the AnnData."""
     if layer is not None:
-        check_among(adata.layers, layer, "layer", "the layers")
+        check_among(adata.layers, layer, "layer", f"the layers of {owner}")
     elif adata.X is None:
-        raise ValueError(
-            f"the AnnData has no X; name one of its layers: {', '.join(map(repr, adata.layers)) or 'none'}."
-        )
+        raise ValueError(f"{owner} has no X; name one of its layers: {', '.join(map(repr, adata.layers)) or 'none'}.")
     cells = adata.X if layer is None else adata.layers[layer]
     return (cells if mask.all() else cells[:, mask]), adata.var_names[mask]
 
 
-def embedding(adata, key):
+def embedding(adata, key, owner="adata"):
     """Cells and column names of an entry of ``obsm``."""
-    check_among(adata.obsm, key, "obsm", "the keys of obsm")
+    check_among(adata.obsm, key, "obsm", f"the keys of obsm of {owner}")
     cells = adata.obsm[key]
     names = cells.columns if hasattr(cells, "columns") else range(cells.shape[1])
     return (cells if sp.issparse(cells) else np.asarray(cells)), names
@@ -71,8 +66,7 @@ def join(parts, names, labels, obs_names):
             raise ValueError(
                 f"block {name!r} must be a matrix of numbers, got cells of {cells.dtype} in the shape {cells.shape}."
             )
-    dtype = np.float64 if all(cells.dtype == np.float64 for cells, _ in parts) else np.float32
-    data, width = join_blocks(*(cells.astype(dtype, copy=False) for cells, _ in parts))
+    data, width = join_blocks(*_of_one_dtype([cells for cells, _ in parts]))
     return Bunch(
         data=data,
         target=labels,
@@ -82,3 +76,14 @@ def join(parts, names, labels, obs_names):
         ],
         obs_names=obs_names.to_numpy(),
     )
+
+
+def _of_one_dtype(blocks):
+    """Both blocks as float64 where both are, or where float32 does not reach as far as their cells; as float32 else."""
+    if any(cells.dtype != np.float64 for cells in blocks):
+        try:
+            with np.errstate(over="raise"):
+                return [cells.astype(np.float32, copy=False) for cells in blocks]
+        except FloatingPointError:
+            pass
+    return [cells.astype(np.float64, copy=False) for cells in blocks]

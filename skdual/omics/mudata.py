@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .blocks import check_among, check_container, check_names, complete_labels, embedding, join, variables
+from .blocks import check_among, check_container, complete_labels, embedding, join, variables
 
 
 def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None):
@@ -34,8 +34,8 @@ def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None)
     ImportError
         If mudata is not installed.
     TypeError, ValueError
-        If mdata is not a MuData, what is named is not there, names of cells are not unique or none is shared, or labels
-        are missing or differ between the modalities.
+        If mdata is not a MuData, an argument is of a wrong type, what is named is not there, names of cells are not
+        unique or none is shared, or labels are missing or differ between the modalities.
 
     Examples
     --------
@@ -57,12 +57,11 @@ def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None)
     names = modality_a, modality_b
     for parameter, name in zip(("modality_a", "modality_b"), names, strict=True):
         check_among(mdata.mod, name, parameter, "modalities")
-    check_names(names)
-    layers = layer if isinstance(layer, dict) else dict.fromkeys(names, layer)
-    keys = obsm or {}
-    for parameter, by_modality in (("layer", layers), ("obsm", keys)):
-        for name in by_modality:
-            check_among(names, name, parameter, "the two modalities")
+    if modality_a == modality_b:
+        raise ValueError(f"modality_a and modality_b are both {modality_a!r}; they must be two modalities.")
+    if target is not None and not isinstance(target, str):
+        raise TypeError(f"target must be a str or None, got {type(target).__name__}.")
+    layers, keys = _by_modality(layer, obsm, names)
     pair = [mdata[name] for name in names]
     rows = _shared_rows(pair, names)
     obs_names = pair[0].obs_names[rows[0]]
@@ -72,11 +71,27 @@ def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None)
         if adata.isbacked:
             adata = adata.to_memory()
         if name in keys:
-            cells, columns = embedding(adata, keys[name])
+            cells, columns = embedding(adata, keys[name], owner=f"modality {name!r}")
         else:
-            cells, columns = variables(adata, layers.get(name), np.ones(adata.n_vars, dtype=bool))
+            everything = np.ones(adata.n_vars, dtype=bool)
+            cells, columns = variables(adata, layers.get(name), everything, owner=f"modality {name!r}")
         parts.append((cells[at], columns))
     return join(parts, names, labels, obs_names)
+
+
+def _by_modality(layer, obsm, names):
+    """Layer and key of ``obsm`` of either modality, two dicts."""
+    if obsm is not None and not isinstance(obsm, dict):
+        raise TypeError(f"obsm must be a dict modality -> key, got {obsm!r}.")
+    layers = layer if isinstance(layer, dict) else dict.fromkeys(names, layer)
+    keys = obsm or {}
+    for parameter, by_modality in (("layer", layers), ("obsm", keys)):
+        for name in by_modality:
+            check_among(names, name, parameter, "the two modalities")
+    both = [name for name in keys if isinstance(layer, dict) and name in layer]
+    if both:
+        raise ValueError(f"modality {both[0]!r} is in both layer and obsm; name it in one of them.")
+    return layers, keys
 
 
 def _shared_rows(pair, names):

@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+from ..extras import import_extra
 from ..inspection import attributions as compute_attributions
 from .axes import divide, import_pyplot, new_axes
 from .colors import BLOCK_COLORS
@@ -13,7 +14,8 @@ _LONGEST_NAME = 30  # letters; longer names are cut in the picture
 class AttributionDisplay:
     """The features with the largest mean absolute attribution, the blocks side by side on one scale.
 
-    It is recommended to use :meth:`from_estimator`; all parameters are stored as attributes.
+    It is recommended to use :meth:`from_estimator`; all parameters are stored as attributes. Beside matplotlib (the
+    extra ``plotting``) it needs pandas and, to compute attributions, captum (the extra ``inspection``).
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ class AttributionDisplay:
         levels = list(getattr(attributions.columns, "names", ()))
         if levels != ["block", "feature"]:
             raise ValueError(f"attributions must have the column levels 'block' and 'feature', got {levels}.")
+        if not len(attributions):
+            raise ValueError("attributions must have at least one row, got none.")
         self.attributions = attributions
         mean = attributions.abs().mean().sort_values(ascending=False, kind="stable")
         blocks = dict.fromkeys(attributions.columns.get_level_values("block"))
@@ -97,6 +101,10 @@ class AttributionDisplay:
             If estimator is something else.
         ValueError
             If an argument is wrong.
+        sklearn.exceptions.NotFittedError
+            If estimator is not fitted.
+        ImportError
+            If matplotlib, captum or pandas is missing, naming the extra.
 
         Examples
         --------
@@ -109,7 +117,10 @@ class AttributionDisplay:
         >>> {block: len(bars) for block, bars in display.bars_.items()}
         {'a': 5, 'b': 5}
         """
-        import_pyplot(f"{cls.__name__}.from_estimator")
+        caller = f"{cls.__name__}.from_estimator"
+        import_pyplot(caller)
+        for library in ("captum", "pandas"):
+            import_extra(library, extra="inspection", caller=caller)
         classifier = final_classifier(estimator)
         _check_n_features(n_features)
         attributions = compute_attributions(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..extras import import_extra
+
 
 def import_pyplot(caller):
     """``matplotlib.pyplot``, or the ImportError that names the extra.
@@ -11,11 +13,7 @@ def import_pyplot(caller):
     caller : str
         Who needs it, such as ``"EmbeddingDisplay.plot"``.
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(f'{caller} needs matplotlib: pip install "skdual[plotting]"') from error
-    return plt
+    return import_extra("matplotlib.pyplot", extra="plotting", caller=caller)
 
 
 def new_axes(caller, figsize):

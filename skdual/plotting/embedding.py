@@ -1,13 +1,15 @@
 """The embedding in two dimensions."""
 
+import reprlib
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from ..inputs.labels import check_labels
 from .axes import import_pyplot, new_axes
-from .colors import CLASS_COLORS
+from .colors import CLASS_COLORS, color_by_code
 from .estimators import final_classifier, rows_of_classifier
 
 _METHODS = ("pca", "tsne")
@@ -59,17 +61,16 @@ class EmbeddingDisplay:
     """
 
     def __init__(self, points, y, *, held_out_points=None, y_held_out=None, axis_labels=("dimension 1", "dimension 2")):
-        self.points = points
-        self.y = np.asarray(y)
-        self.held_out_points = held_out_points
-        self.y_held_out = None if y_held_out is None else np.asarray(y_held_out)
-        self.axis_labels = axis_labels
         if (held_out_points is None) != (y_held_out is None):
             raise ValueError("held_out_points and y_held_out must be given together, got only one of them.")
-        check_consistent_length(self.points, self.y)
-        check_consistent_length(self.held_out_points, self.y_held_out)
-        labels = [y for y in (self.y, self.y_held_out) if y is not None]
-        self.classes = np.unique(np.concatenate(labels))
+        self.points = _check_points(points, "points")
+        self.y = check_labels(y, "y", len(self.points), "points")
+        self.held_out_points, self.y_held_out = held_out_points, y_held_out
+        if held_out_points is not None:
+            self.held_out_points = _check_points(held_out_points, "held_out_points")
+            self.y_held_out = check_labels(y_held_out, "y_held_out", len(self.held_out_points), "held_out_points")
+        self.axis_labels = axis_labels
+        self.classes = _classes([y for y in (self.y, self.y_held_out) if y is not None])
 
     @classmethod
     def from_estimator(
@@ -103,7 +104,8 @@ class EmbeddingDisplay:
         TypeError
             If estimator is something else.
         ValueError
-            If method is another one, or only one of X_held_out and y_held_out is given.
+            If method is another one, only one of X_held_out and y_held_out is given, y or y_held_out is not one label a
+            row, all of one kind, or there are too few rows.
         sklearn.exceptions.NotFittedError
             If estimator is not fitted.
 
@@ -131,6 +133,9 @@ class EmbeddingDisplay:
 
         embedding = embed(X)
         held_out = np.empty((0, embedding.shape[1])) if X_held_out is None else embed(X_held_out)
+        n_rows = len(embedding) + (len(held_out) if method == "tsne" else 0)
+        if n_rows < 2:
+            raise ValueError(f"method={method!r} needs at least 2 rows, got an X of {n_rows}.")
         if method == "pca":
             reduction = PCA(2, random_state=random_state).fit(embedding)
             points = reduction.transform(np.concatenate([embedding, held_out]))
@@ -175,14 +180,8 @@ class EmbeddingDisplay:
         """
         if ax is None:
             ax = new_axes(f"{type(self).__name__}.plot", figsize=(7.5, 5))
-        from matplotlib.colors import BoundaryNorm, ListedColormap
-
-        n_classes = len(self.classes)
-        few = n_classes <= len(CLASS_COLORS)
-        style = {
-            "cmap": ListedColormap(CLASS_COLORS[:n_classes]) if few else "viridis",
-            "norm": BoundaryNorm(np.arange(n_classes + 1) - 0.5, n_classes if few else 256),
-        }
+        few = len(self.classes) <= len(CLASS_COLORS)
+        style = color_by_code(len(self.classes))
         crowd = len(self.points) + (0 if self.held_out_points is None else len(self.held_out_points))
         size = np.clip(20000 / crowd, 8, 36)
         codes = np.searchsorted(self.classes, self.y)
@@ -222,3 +221,20 @@ class EmbeddingDisplay:
             ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
         elif handles:
             ax.legend(handles=handles)
+
+
+def _check_points(points, name):
+    try:
+        checked = np.asarray(points, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, two a row; got {reprlib.repr(points)}.") from error
+    if checked.ndim != 2 or checked.shape[1] != 2 or not len(checked):
+        raise ValueError(f"{name} must have the shape (n, 2) with n at least 1, got {checked.shape}.")
+    return checked
+
+
+def _classes(labels):
+    """The sorted classes of all labels, which must be of one kind."""
+    together = np.concatenate([y.astype(object) for y in labels])
+    check_labels(together, "y and y_held_out", len(together), "points and held_out_points")
+    return np.unique(np.concatenate(labels))

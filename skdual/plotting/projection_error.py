@@ -1,9 +1,12 @@
 """Distance of every row to the subspace of its own class, against the nearest other one."""
 
+import reprlib
+
 import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from ..inspection.inputs import class_codes
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
 from .estimators import final_classifier, rows_of_classifier
@@ -50,9 +53,9 @@ class ProjectionErrorDisplay:
     """
 
     def __init__(self, own_errors, other_errors):
-        check_consistent_length(own_errors, other_errors)
-        self.own_errors = np.asarray(own_errors)
-        self.other_errors = np.asarray(other_errors)
+        self.own_errors = _check_errors(own_errors, "own_errors")
+        self.other_errors = _check_errors(other_errors, "other_errors")
+        check_consistent_length(self.own_errors, self.other_errors)
         self.misclassified = self.other_errors < self.own_errors
 
     @classmethod
@@ -78,7 +81,7 @@ class ProjectionErrorDisplay:
         TypeError
             If estimator is something else.
         ValueError
-            If the classifier has no subspaces, or y a class that it does not know.
+            If the classifier was fitted without subspaces, or y a class that it does not know.
         sklearn.exceptions.NotFittedError
             If it is not fitted.
 
@@ -98,15 +101,10 @@ class ProjectionErrorDisplay:
         check_is_fitted(classifier)
         if not hasattr(classifier, "projection_error"):
             raise ValueError(
-                f"{cls.__name__} needs a classifier with head='subspace', got one with head={classifier.head!r}."
+                f"{cls.__name__} needs a classifier that was fitted with head='subspace', got one fitted without."
             )
-        check_consistent_length(X, y)
-        y = np.asarray(y)
-        unknown = np.setdiff1d(y, classifier.classes_)
-        if len(unknown):
-            raise ValueError(f"y has {unknown[0]!r}, which is not among the classes of the fit, {classifier.classes_}.")
         errors = classifier.projection_error(rows_of_classifier(estimator, X))
-        own = np.arange(errors.shape[1]) == np.searchsorted(classifier.classes_, y)[:, None]
+        own = np.arange(errors.shape[1]) == class_codes(classifier, y, len(errors), "y")[:, None]
         return cls(errors[own], np.where(own, np.inf, errors).min(axis=1)).plot(ax=ax)
 
     def plot(self, ax=None):
@@ -140,7 +138,7 @@ class ProjectionErrorDisplay:
             ax.scatter(self.own_errors[which], self.other_errors[which], s=size, label=label, **style)
             for which, label, style in rows
         ]
-        top = 1.05 * max(self.own_errors.max(), self.other_errors.max())
+        top = 1.05 * max(self.own_errors.max(), self.other_errors.max()) or 1
         (self.line_,) = ax.plot([0, top], [0, top], color="0.4", linestyle="--", label="equally near")
         ax.set(
             xlim=(-0.02 * top, top),
@@ -153,3 +151,13 @@ class ProjectionErrorDisplay:
         ax.legend(loc="lower right")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _check_errors(errors, name):
+    try:
+        checked = np.asarray(errors, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers, one a row; got {reprlib.repr(errors)}.") from error
+    if checked.ndim != 1 or not len(checked) or not np.isfinite(checked).all():
+        raise ValueError(f"{name} must be finite numbers, one a row; got {reprlib.repr(errors)}.")
+    return checked

@@ -62,6 +62,8 @@ class TrainingCurveDisplay:
             raise ValueError("history must have at least one epoch, got none.")
         self.history = history
         terms = [name for name in dict.fromkeys(name for row in history for name in row) if name.endswith("_loss")]
+        if not terms:
+            raise ValueError("history must have the losses of every epoch, such as 'train_loss'; got none.")
         self.epochs = np.arange(1, len(history) + 1)
         self.training_losses = {name: self._curve(name) for name in terms if not name.startswith("valid_")}
         self.validation_losses = {

@@ -28,10 +28,11 @@ _FREE_TO_CHANGE = ("dropout", "bfloat16")  # what a warm start may change: no we
 
 
 class Fitted(NamedTuple):
-    """What a warm start goes on from: classes, ColumnBlocks, settings and state dict of the fit before."""
+    """What a warm start goes on from: classes, columns, settings and state dict of the fit before."""
 
     classes: np.ndarray
     columns: ColumnBlocks
+    feature_names: np.ndarray | None
     settings: dict
     weights: dict
 
@@ -59,7 +60,7 @@ def fit_network(params, data, device, seed, before=None):
         Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
-    check_range(data.X, dtype)
+    check_range(data.X, dtype, feature_names=data.feature_names)
     train_rows = valid_rows = None
     if params["early_stopping"] and data.validation is None:
         train_rows, valid_rows = split_rows(data.y, params["validation_fraction"], seed)
@@ -67,7 +68,7 @@ def fit_network(params, data, device, seed, before=None):
     training = Rows(data.X, data.columns, device, dtype, data.y, train_rows, matrix)
     validation = None
     if data.validation is not None:
-        check_range(data.validation[0], dtype, "X_val")
+        check_range(data.validation[0], dtype, "X_val", data.feature_names)
         validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
     elif valid_rows is not None:
         validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows, matrix)
@@ -94,7 +95,7 @@ def fit_network(params, data, device, seed, before=None):
         net = build_net(settings, {**params, "callbacks": _copied(params["callbacks"])}, device, dtype, seed)
         if before is not None:
             net.module_.load_state_dict(before.weights)
-            net.module_.set_view_weights(np.eye(len(net.module_.view_weights))[0])
+            net.module_.reset_view_weights()
         else:
             _set_statistics(net.module_, training)
         with in_row_span(net.module_, training, validation, seed, fitted_before=before is not None) as (seen, watched):
@@ -117,6 +118,13 @@ def _check_continuation(before, data, settings):
         )
     if not data.columns.same_as(before.columns):
         raise ValueError("warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed.")
+    if data.feature_names is not None and before.feature_names is not None:
+        for at, (name, fitted) in enumerate(zip(data.feature_names, before.feature_names, strict=True)):
+            if name != fitted:
+                raise ValueError(
+                    f"warm_start=True goes on with the fitted columns, where column {at} is {str(fitted)!r}, but in X "
+                    f"it is {str(name)!r}; give them in the same order, or set warm_start=False to start anew."
+                )
     for name, value in settings["module"].items():
         fitted = before.settings["module"][name]
         free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other views
@@ -211,8 +219,8 @@ def _set_view_weights(net, training, validation):
     These are the rows that members hold out, or else the validation rows; without either both blocks count in full.
     """
     network = net.module_
-    folds = held_out_folds(training.y, network.n_members)
-    if np.isin(folds, np.arange(network.n_members)).any():
+    folds = held_out_folds(training.y, network.n_held_out_folds)
+    if (folds == 0).any():
         scores, held_out = held_out_scores(network, training, folds)
         codes = training.y[held_out]
     elif validation is not None:
@@ -221,11 +229,20 @@ def _set_view_weights(net, training, validation):
     else:
         return
     weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
-    network.set_view_weights(fit_view_weights(scores, codes, weight))
+    by_single_block = np.array([which > 0 for _, which in network.views])
+    network.set_view_weights(fit_view_weights(scores, codes, weight, by_single_block))
 
 
 def _rejection_threshold(network, validation, quantile):
-    return None if quantile is None else float(np.quantile(run_in_chunks(network, "familiarity", validation), quantile))
+    if quantile is None:
+        return None
+    familiarity = run_in_chunks(network, "familiarity", validation)
+    if not np.isfinite(familiarity).all():
+        raise ValueError(
+            f"rejection_quantile={quantile} learns its threshold from the validation rows, "
+            f"{np.sum(~np.isfinite(familiarity))} of which have cells too large to compute with; scale their columns."
+        )
+    return float(np.quantile(familiarity, quantile))
 
 
 def _set_statistics(network, rows):

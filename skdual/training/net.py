@@ -228,8 +228,8 @@ class DualBranchNet(NeuralNetClassifier):
 
     def _rows_of_members(self, rows):
         """Which rows each member trains on, a tensor of bool of shape (n_members, n)."""
-        n_members = self.module_.n_members
-        trained = held_out_folds(rows.y, n_members) != np.arange(n_members)[:, None]
+        folds = held_out_folds(rows.y, self.module_.n_held_out_folds)
+        trained = folds != self.module_.member_folds[:, None]
         return torch.from_numpy(trained).to(rows.device)
 
     def _new_bank(self, rows, random_generator):

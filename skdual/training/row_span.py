@@ -137,9 +137,10 @@ def in_row_span(network, training, validation, seed, fitted_before):
     network.scaler_a, network.scaler_b = nn.Identity(), nn.Identity()
     yield _joined(training, trained), validation
     network.scaler_a, network.scaler_b = scalers
-    folds = held_out_folds(training.y, network.n_members)
+    folds = held_out_folds(training.y, network.n_held_out_folds)
+    held_out = [np.flatnonzero(folds == fold) for fold in network.member_folds]
     for branch in filter(None, narrowed):
-        branch.widen(folds)
+        branch.widen(held_out)
 
 
 class _NarrowedBranch:
@@ -159,9 +160,8 @@ class _NarrowedBranch:
         """Coordinates of other rows."""
         return self._span.project(rows) * self._scale
 
-    def widen(self, folds):
-        """Give the layers weights for all columns; member m has not trained on the rows of fold m."""
-        held_out = [np.flatnonzero(folds == member) for member in range(len(self._layers[0].weight))]
+    def widen(self, held_out):
+        """Give the layers weights for all columns; ``held_out`` has the rows that each member has not trained on."""
         for at, layer in enumerate(self._layers):
             learnt = [weights * self._scale for weights in _weights(layer)]
             if self._fitted_before:

@@ -1,7 +1,9 @@
+import sys
 from importlib.resources import files
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -53,6 +55,15 @@ def test_both_loaders_give_the_same_form():
         assert_array_equal(frames.data, arrays.data)
         names = [name for name, columns in arrays.blocks.items() for _ in arrays.feature_names[columns]]
         assert names == [feature.split("__")[0] for feature in arrays.feature_names]
+
+
+@pytest.mark.parametrize("load", [load_htad, load_nutrimouse])
+def test_without_pandas_there_are_arrays_but_no_frames(load, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert isinstance(load().data, np.ndarray)
+    command = rf"{load.__name__}\(as_frame=True\) needs pandas; install it with pip install pandas"
+    with pytest.raises(ImportError, match=command):
+        load(as_frame=True)
 
 
 def test_the_licence_lies_beside_the_data():

@@ -123,6 +123,13 @@ def test_a_pair_is_named_a_and_b():
         ((["u", "nope"], slice(2, None)), ValueError, ["column 'nope' of block 'a'"]),
         ((slice("u", "nope"), slice(2, None)), ValueError, ["column 'nope' of block 'a'"]),
         (([0.0], slice(1, None)), TypeError, ["'a'", "[0.0]"]),
+        ((slice(0, 3), slice(3, 9)), ValueError, ["'b'", "slice(3, 9, None)", "6 columns", "between -6 and 6"]),
+        ((slice(-7, 3), slice(3, 6)), ValueError, ["'a'", "slice(-7, 3, None)", "6 columns", "between -6 and 6"]),
+        ((lambda X: slice(9), slice(3, 6)), ValueError, ["'a'", "slice(None, 9, None)", "6 columns"]),
+        ((slice(3, 0), slice(3, 6)), ValueError, ["'a' has no columns", "at least one", "slice(3, 0, None)"]),
+        ((slice(0, 6), slice(6, None)), ValueError, ["'b' has no columns", "at least one", "slice(6, None, None)"]),
+        ((slice(0, 3, 0), slice(3, 6)), ValueError, ["'a'", "slice(0, 3, 0)", "step"]),
+        ((slice(0.0, 3), slice(3, 6)), TypeError, ["'a'", "slice(0.0, 3, None)", "integer"]),
         (([[0]], slice(1, None)), TypeError, ["'a'", "[[0]]"]),
     ],
     ids=str,
@@ -131,6 +138,13 @@ def test_blocks_that_make_no_sense_are_refused_with_counts(blocks, error, parts)
     with pytest.raises(error, match="blocks") as caught:
         resolve(blocks, FRAME)
     assert [part for part in parts if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("blocks", [1, -1, ([0], [1]), {"p": slice(1), "q": slice(1, None)}], ids=str)
+def test_two_blocks_need_two_columns(blocks):
+    with pytest.raises(ValueError, match=r"^blocks=.* needs a column .* n_features = 1; with blocks=None"):
+        resolve(blocks, ARRAY[:, :1])
+    assert_indices(resolve(None, ARRAY[:, :1]), [0], [0])
 
 
 @pytest.mark.parametrize("selector", [["u"], "u", slice("u", "v")], ids=str)

@@ -3,7 +3,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import LabelEncoder
 
 from skdual import DualBranchClassifier
@@ -137,7 +138,7 @@ def test_without_validation_rows_there_are_none():
     [
         (X, None, "X_val was given without y_val"),
         (None, Y, "y_val was given without X_val"),
-        (X[:5], Y[:4], r"inconsistent numbers of samples: \[5, 4\]"),
+        (X[:5], Y[:4], "X_val and y_val must have the same number of rows; X_val has 5, y_val has 4"),
         (X[:, :3], Y, "3 features, but DualBranchClassifier is expecting 5"),
         (X[:3], [0, 7, 9], r"y_val has 2 label\(s\) that y has not, 7 first"),
         (X[:3], [7, 0, 7], r"y_val has 1 label\(s\) that y has not, 7 first"),
@@ -155,8 +156,8 @@ def test_validation_rows_that_do_not_fit_are_refused(X_val, y_val, message):
     [
         (np.zeros(N, dtype=int), rf"y has 1 class \(0\) in {N} rows"),
         (np.full(N, "only"), rf"y has 1 class \('only'\) in {N} rows"),
-        (RNG.normal(size=N), "Unknown label type: continuous"),
-        (Y[:-1], "inconsistent numbers of samples"),
+        (RNG.normal(size=N), "^y: Unknown label type: continuous"),
+        (Y[:-1], f"X and y must have the same number of rows; X has {N}, y has {N - 1}"),
         (np.stack([Y, Y], axis=1), "1d array"),
         (None, "requires y to be passed"),
     ],
@@ -198,7 +199,7 @@ def test_changed_columns_give_scikit_learn_s_errors(call, changed, message):
         ({"X": FRAME.replace(0, np.nan)}, "X contains"),
         ({"X": FRAME.iloc[:, :2]}, "blocks=2"),
         ({"y": np.zeros(N)}, "y has 1 class"),
-        ({"y": Y[1:]}, "inconsistent"),
+        ({"y": Y[1:]}, "X and y must have"),
         ({"X_val": FRAME}, "without y_val"),
         ({"X_val": FRAME.replace(0, np.inf), "y_val": Y}, "X_val contains"),
         ({"X_val": FRAME, "y_val": Y + 1}, "y_val has"),
@@ -219,11 +220,51 @@ def test_a_passed_check_leaves_the_estimator_as_it_was():
     assert vars(estimator) == before
 
 
-@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
-def test_columns_that_are_not_numbers_are_named(library):
-    frame = library({"age": [1.0, 2.0, 3.0], "sex": ["f", "m", "f"], "site": ["a", "b", "c"]})
-    with pytest.raises(ValueError, match=r"^X has 2 column\(s\) that are not numbers, 'sex' first"):
-        check_training_input(DualBranchClassifier(1), frame, [0, 1, 0], None, None)
+@pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array])
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_cells_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_CELLS", chunk)
+    dense = np.abs(X[:300])
+    twice = with_duplicates(dense, container)
+    stored = [part.copy() for part in (twice.data, twice.indices, twice.indptr)]
+    assert (twice.data < 0).any()  # though no sum is, so that check_signs may not see the parts
+    data = check(twice, Y[:300], X_val=twice, y_val=Y[:300])
+    for checked in (data.X, data.validation[0], check_matrix(fitted_on(twice), twice)):
+        assert checked.has_canonical_format
+        assert_allclose(checked.toarray(), dense, atol=1e-12)
+        module.check_signs(checked, data.columns, ("log1p", "log1p"))
+    for part, before in zip((twice.data, twice.indices, twice.indptr), stored, strict=True):
+        assert_array_equal(part, before)
+
+
+def with_duplicates(dense, container):
+    """A CSR matrix that holds the first cell of every third row twice, as -1 and as 1 more than it is."""
+    parts = [], [], [0]
+    for number, row in enumerate(dense):
+        columns = np.flatnonzero(row)
+        values = row[columns]
+        if number % 3 == 0:
+            columns, values = np.append(columns, [0, 0]), np.append(values, [-1.0, 1.0])
+        parts[0].extend(values)
+        parts[1].extend(columns)
+        parts[2].append(len(parts[1]))
+    return container(parts, shape=dense.shape)
+
+
+def test_unsorted_columns_without_duplicates_are_not_copied():
+    unsorted = sp.csr_matrix((np.arange(1.0, 5), np.array([3, 0, 4, 1]), np.array([0, 2, 4])), shape=(2, P))
+    assert np.shares_memory(check(unsorted, [0, 1]).X.data, unsorted.data)
+
+
+@contained
+def test_cells_beyond_float32_are_placed(container):
+    big = X.copy()
+    big[[700, 1900], [3, 0]] = -1e39, 1e39
+    checked = check(container(big))
+    where = "'x'" if checked.feature_names is not None else "3"
+    with pytest.raises(ValueError, match=rf"^X contains cells beyond 3.4e\+38, the first in row 700, column {where}, "):
+        module.check_range(checked.X, torch.float32, feature_names=checked.feature_names)
+    module.check_range(checked.X, torch.float64, feature_names=checked.feature_names)
 
 
 def test_a_refusal_of_validation_rows_names_them():
@@ -231,8 +272,24 @@ def test_a_refusal_of_validation_rows_names_them():
         check_training_input(DualBranchClassifier(1), X, Y, X[:, :2], Y)
 
 
-@pytest.mark.parametrize("labels", [["a", None], ["a", 1]])
-def test_labels_of_several_kinds_are_refused(labels):
-    y = np.array(labels, dtype=object)[np.arange(len(X)) % 2]
-    with pytest.raises(ValueError, match="y must hold labels of one kind, got 2 kinds"):
-        check_training_input(DualBranchClassifier(1), X, y, None, None)
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (np.array([[1, 2j]] * 4, dtype=object), TypeError, "^X: .* not 'complex'"),
+        (np.ones(4), ValueError, "^X: Expected 2D array, got 1D array"),
+        (np.ones((4, 2), dtype="M8[s]"), ValueError, r"^X must hold numbers, got datetime64\[s\]"),
+        (np.ones((4, 2), dtype="m8[D]"), ValueError, r"^X must hold numbers, got timedelta64\[D\]"),
+        (np.ones((4, 2), dtype=complex), ValueError, "^Complex data not supported: X is of complex128"),
+        (
+            sp.csr_array(np.ones((4, 2)) * 1j),
+            ValueError,
+            "^Complex data not supported: X is of complex128",
+        ),
+    ],
+    ids=["complex objects", "1d", "dates", "durations", "complex", "complex csr"],
+)
+def test_arrays_that_are_no_matrix_of_numbers_are_refused_by_name(wrong, error, message):
+    with pytest.raises(error, match=message):
+        check(wrong, [0, 1, 0, 1])
+    with pytest.raises(error, match=message):
+        check_matrix(fitted_on(X[:4, :2]), wrong)

@@ -155,17 +155,126 @@ def test_wrong_arguments_are_named(model, planted, explain):
         explain(model, X, method="shap")
     with pytest.raises(ValueError, match=r"baseline must hold one number a column, shape \(16,\); got shape \(3,\)"):
         explain(model, X, baseline=np.zeros(3))
-    with pytest.raises(ValueError, match="baseline must be finite; column 5 is not"):
+    with pytest.raises(ValueError, match=f"baseline must be finite; got nan for column '{X.columns[5]}'"):
         explain(model, X, baseline=np.where(np.arange(16) == 5, np.nan, 0))
-    with pytest.raises(ValueError, match="feature_names must be one a column; got 2 for 16 columns"):
+    with pytest.raises(ValueError, match="feature_names must be one str a column; got 2 for 16 columns"):
         explain(model, X, feature_names=["g", "h"])
     with pytest.raises(ValueError, match=r"Feature names seen at fit time, yet now missing"):
         explain(model, X.iloc[:, 1:])
     name = "target" if explain is attributions else "y"
-    with pytest.raises(ValueError, match=rf"{name} must be one label or one a row; got 2 labels for 400 rows"):
+    with pytest.raises(ValueError, match=rf"X and {name} must have the same number of rows; X has 400, {name} has 2"):
         explain(model, X, **{name: y[:2]})
     with pytest.raises(ValueError, match=rf"{name} has 1 label\(s\) that are not in classes_, 'three' first"):
-        explain(model, X, **{name: "three"})
+        explain(model, X, **{name: np.where(y == "two", "three", y)})
+    for labels in (np.stack([y, y], axis=1), [["one"], ["two", "zero"]] * 200, {"one": 1}, [None] * 400):
+        with pytest.raises(ValueError, match=rf"^{name} (must|has)"):
+            explain(model, X, **{name: labels})
+    for method in (["smooth_grad"], {}, None, np.array(["smooth_grad", "integrated_gradients"])):
+        with pytest.raises(ValueError, match="method must be one of"):
+            explain(model, X, method=method)
+
+
+def test_one_label_for_all_rows_is_a_target_and_no_y(model, planted):
+    X = planted[0][:3]
+    arguments = {"method": "gradient_x_input"}
+    expected = attributions(model, X, target=["one"] * 3, **arguments)
+    for target in ("one", np.str_("one"), np.array("one")):
+        assert_array_equal(attributions(model, X, target=target, **arguments), expected)
+    with pytest.raises(ValueError, match=r"target has 1 label.* not in classes_, 'three' first"):
+        attributions(model, X, target="three")
+    with pytest.raises(ValueError, match="y must be a 1d array with one label a row"):
+        class_attributions(model, X, "one")
+
+
+def test_a_mask_is_no_target_of_numbers(planted, blocks, settings):
+    X, y = planted[0][:60], planted[1][:60]
+    model = DualBranchClassifier(blocks, **(settings | {"max_epochs": 1})).fit(X, (y == "one") + 0)
+    for target in (y == "one", True):
+        with pytest.raises(ValueError, match="target must hold labels of classes_, which are numbers; got booleans"):
+            attributions(model, X, target=target)
+    model.fit(X, y == "one")
+    assert_array_equal(attributions(model, X, target=True), attributions(model, X, target=np.full(60, True)))
+
+
+def test_a_single_row_is_explained_as_among_others(model, planted):
+    X = planted[0][:4]
+    whole = attributions(model, X, target="one", method="gradient_x_input")
+    alone = attributions(model, X[:1], target="one", method="gradient_x_input")
+    assert_allclose(alone, whole[:1], rtol=1e-5, atol=1e-6)
+
+
+def test_names_of_the_baseline_must_be_those_of_the_columns(model, unnamed, planted):
+    X = planted[0][:5]
+    median = planted[0].median()
+    arguments = {"method": "gradient_x_input", "target": "one"}
+    expected = attributions(model, X, baseline=median, **arguments)
+    for same in (median.to_numpy(), median.tolist(), median.reset_index(drop=True)):
+        assert_array_equal(attributions(model, X, baseline=same, **arguments), expected)
+    first, last = X.columns[[0, -1]]
+    with pytest.raises(ValueError, match=f"baseline must have the columns of the fit.*; got '{last}' where '{first}'"):
+        attributions(model, X, baseline=median[::-1], **arguments)
+    assert_array_equal(attributions(unnamed, X.to_numpy(), baseline=median, **arguments), expected)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ("zero", "one number a column, shape .16,.; got 'zero'"),
+        (["0"] * 16, "one number a column, shape .16,.; got .'0', '0'"),
+        (dict.fromkeys("ab", 0.0), "one number a column, shape .16,.; got {'a': 0.0"),
+        ([[1.0], *range(15)], "one number a column"),
+        (np.zeros(16, dtype=complex), "one number a column"),
+        (sp.csr_matrix(np.zeros((1, 16))), "one number a column"),
+        (0.0, r"one number a column, shape .16,.; got shape \(\)"),
+        (np.zeros((1, 16)), r"one number a column, shape .16,.; got shape \(1, 16\)"),
+        (np.full(16, 1e39), "contains cells beyond 3.4e.38.*too large for float32"),
+    ],
+)
+def test_a_wrong_baseline_is_named(model, planted, baseline, message):
+    with pytest.raises(ValueError, match=f"^baseline .*{message}"):
+        attributions(model, planted[0][:2], baseline=baseline)
+
+
+def test_a_negative_baseline_of_logarithms_is_named_by_column(planted, blocks, settings):
+    X, y = planted[0][:60].abs(), planted[1][:60]
+    model = DualBranchClassifier(blocks, **(settings | {"standardize": "log1p", "max_epochs": 1})).fit(X, y)
+    baseline = np.where(X.columns == "rna2", -0.5, 0)
+    with pytest.raises(ValueError, match=r"baseline has 1 negative cell\(s\) in block 'rna', in column 'rna2' first"):
+        attributions(model, X, baseline=baseline)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("abcdefghijklmnop", "one str a column, 16 of them; got 'abcdefg"),
+        (dict.fromkeys("abcdefghijklmnop"), "one str a column, 16 of them"),
+        (3, "one str a column, 16 of them; got 3"),
+        (range(16), "one str a column; got 0 among them"),
+        ([["a", "b"]] * 16, "one str a column; got .'a', 'b'. among them"),
+        ([*"abcdefghijklmno", None], "one str a column; got None among them"),
+    ],
+)
+def test_wrong_feature_names_are_named(unnamed, planted, names, message):
+    with pytest.raises(ValueError, match=f"feature_names must be {message}"):
+        attributions(unnamed, planted[0].to_numpy()[:2], feature_names=names)
+
+
+def test_feature_names_in_another_order_would_name_other_columns(model, planted):
+    X = planted[0][:2]
+    with pytest.raises(ValueError, match="feature_names must be in the order of the columns; got those of the fit"):
+        attributions(model, X, feature_names=X.columns[::-1])
+    others = [f"gene {i}" for i in range(16)]
+    found = attributions(model, X, feature_names=others, method="gradient_x_input")
+    renamed = X.set_axis(others, axis=1)
+    for (_, name), column in zip(found.columns, np.concatenate(model.block_indices_), strict=True):
+        assert name == renamed.columns[column]
+
+
+@pytest.mark.parametrize("explain", [attributions, class_attributions])
+def test_columns_in_another_order_are_refused(model, planted, explain):
+    X = planted[0][:5]
+    with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):
+        explain(model, X[X.columns[::-1]])
 
 
 @pytest.mark.parametrize("library", ["captum", "pandas"])

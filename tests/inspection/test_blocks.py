@@ -120,10 +120,57 @@ def test_wrong_arguments_are_named(model, planted):
         block_importance("model", X, y)
     with pytest.raises(ValueError, match="method must be one of 'permutation', 'ablation'; got 'shapley'"):
         block_importance(model, X, y, method="shapley")
-    with pytest.raises(ValueError, match="n_repeats must be an int of at least 1, got 0"):
-        block_importance(model, X, y, n_repeats=0)
-    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[400, 3\]"):
-        block_importance(model, X, y[:3])
+    for method in (["ablation"], None, np.array(["ablation", "permutation"])):
+        with pytest.raises(ValueError, match="method must be one of 'permutation', 'ablation'; got "):
+            block_importance(model, X, y, method=method)
+    for n_repeats in (0, True, 2.5, "3"):
+        with pytest.raises(ValueError, match=f"n_repeats must be an int of at least 1, got {n_repeats!r}"):
+            block_importance(model, X, y, n_repeats=n_repeats)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_wrong_y_is_named(model, planted, method):
+    X, y = planted[0][:20], planted[1][:20]
+    for wrong, message in (
+        (y[:3], "X and y must have the same number of rows; X has 20, y has 3"),
+        ("one", "y must be a 1d array with one label a row"),
+        (1, "y must be a 1d array with one label a row"),
+        (np.stack([y, y], axis=1), "y must be a 1d array with one label a row"),
+        (np.where(np.arange(20) == 4, None, y), r"y has 1 missing label\(s\), None in row 4 first"),
+        (np.linspace(0.1, 0.9, 20), "y must hold class labels. Unknown label type: continuous"),
+        (np.char.upper(y), "y has none of the labels in classes_, .'one' 'two' 'zero'.; got 'ZERO' first"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            block_importance(model, X, wrong, method=method)
+    with pytest.raises(ValueError, match="at least one row, got none"):
+        block_importance(model, X[:0], y[:0], method=method)
+    with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):
+        block_importance(model, X[X.columns[::-1]], y, method=method)
+
+
+def test_a_scorer_of_its_own_may_take_other_labels(model, planted):
+    X, familiar = planted[0][:20], np.arange(20) % 2
+
+    def gap(estimator, X, familiar):
+        scores = estimator.score_samples(X)
+        return scores[familiar == 1].mean() - scores[familiar == 0].mean()
+
+    assert block_importance(model, X, familiar, scoring=gap, n_repeats=2, random_state=0).notna().all(axis=None)
+
+
+@pytest.mark.parametrize("score", [None, [0.5, 0.5], {"accuracy": 0.5}])
+def test_a_score_that_is_no_number_is_refused(model, planted, score):
+    X, y = planted[0][:20], planted[1][:20]
+    for method in METHODS:
+        with pytest.raises(TypeError, match="scoring must give a number, got "):
+            block_importance(model, X, y, scoring=lambda *rows: score, method=method)
+
+
+def test_a_single_row_can_be_ablated_but_not_permuted(model, planted):
+    X, y = planted[0][:1], planted[1][:1]
+    assert block_importance(model, X, y, method="ablation").shape == (2, 2)
+    with pytest.raises(ValueError, match="needs at least 2 rows to deal out anew, got an X of 1; take method='ablat"):
+        block_importance(model, X, y)
 
 
 def htad_losses_and_importance(columns_a, columns_b):

@@ -58,8 +58,19 @@ def test_wrong_arguments_are_named(model, planted):
         linear_probe(DualBranchClassifier(), X, y)
     with pytest.raises(TypeError, match="got LogisticRegression"):
         linear_probe(LogisticRegression(), X, y)
-    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[400, 1\]"):
-        linear_probe(model, X, np.array(["one"]))
+    for wrong, message in (
+        (np.array(["one"]), "X and y must have the same number of rows; X has 400, y has 1"),
+        ("one", "y must be a 1d array with one label a row"),
+        (np.where(y == "one", None, y), r"y has \d+ missing label"),
+        (X.iloc[:, 0].to_numpy(), "y must hold class labels. Unknown label type: continuous"),
+        (np.full(400, "one"), r"y has 1 class \('one'\) in 400 row\(s\); a probe needs at least 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            linear_probe(model, X, wrong)
+    with pytest.raises(ValueError, match=r"y has 1 class .* in 1 row\(s\)"):
+        linear_probe(model, X[:1], y[:1])
+    with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):
+        linear_probe(model, X[X.columns[::-1]], y)
 
 
 def test_on_htad_the_fused_embedding_knows_more_than_either_branch():

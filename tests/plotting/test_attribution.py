@@ -113,5 +113,7 @@ def test_n_features_is_checked(fitted, two_blocks, n_features):
 def test_what_it_refuses(fitted):
     with pytest.raises(TypeError, match="attributions must be a pandas DataFrame, got ndarray"):
         AttributionDisplay(HAND_MADE.to_numpy())
+    with pytest.raises(ValueError, match="attributions must have at least one row"):
+        AttributionDisplay(HAND_MADE[:0])
     with pytest.raises(ValueError, match=r"column levels 'block' and 'feature', got \[None\]"):
         AttributionDisplay(pd.DataFrame({"x0": [1.0]}))

@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from sklearn.base import clone
@@ -95,6 +96,38 @@ def test_many_classes_have_a_scale_and_no_long_legend(n_classes):
     assert all(lower.y1 <= upper.y0 for lower, upper in pairwise(boxes))
 
 
+@pytest.mark.parametrize("n_classes", [256, 257, 400])
+def test_hundreds_of_classes_still_differ_from_their_neighbours(n_classes):
+    rng = np.random.default_rng(0)
+    y = rng.permutation(n_classes)
+    display = EmbeddingDisplay(rng.normal(size=(n_classes, 2)), y).plot()
+    display.figure_.canvas.draw()
+    colors = display.scatter_[0].get_facecolors()[np.argsort(y)]
+    assert len(np.unique(colors, axis=0)) == n_classes
+    steps = np.abs(np.diff(colors, axis=0)).sum(axis=1)
+    assert steps.min() > 0.2 * steps.mean()
+    brightness = colors[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(brightness) > 0).all()  # in the order of the classes
+
+
+def test_points_may_be_lists_or_frames():
+    y, points = ["a", "b", "a"], [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    for form in (points, pd.DataFrame(points), np.array(points)):
+        display = EmbeddingDisplay(form, y, held_out_points=form, y_held_out=y).plot()
+        for scatter in display.scatter_:
+            np.testing.assert_array_equal(scatter.get_offsets(), points)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_a_single_row_has_no_picture_but_may_be_held_out(fitted, two_blocks, method):
+    X, y = two_blocks
+    with pytest.raises(ValueError, match=f"method='{method}' needs at least 2 rows, got an X of 1"):
+        EmbeddingDisplay.from_estimator(fitted, X[:1], y[:1], method=method)
+    held_out = {"X_held_out": X[9:10], "y_held_out": y[9:10]}
+    display = EmbeddingDisplay.from_estimator(fitted, X[:9], y[:9], method=method, **held_out)
+    assert display.held_out_points.shape == (1, 2)
+
+
 def test_the_legend_lies_beside_the_points(fitted, two_blocks):
     display = EmbeddingDisplay.from_estimator(fitted, *two_blocks)
     display.figure_.canvas.draw()
@@ -125,7 +158,23 @@ def test_what_it_refuses(fitted, two_blocks):
         EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X)
     with pytest.raises(ValueError, match="held_out_points and y_held_out must be given together"):
         EmbeddingDisplay(X[:, :2], y, y_held_out=y)
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="points and y must have the same number of rows; points has 150, y has 149"):
         EmbeddingDisplay.from_estimator(fitted, X, y[1:])
+    with pytest.raises(ValueError, match=r"held_out_points has 9, y_held_out has 3"):
+        EmbeddingDisplay(X[:, :2], y, held_out_points=X[:9, :2], y_held_out=y[:3])
+    for points in (X[:, :3], X[:, 0], X[:0, :2]):
+        with pytest.raises(ValueError, match=r"points must have the shape \(n, 2\) with n at least 1, got \("):
+            EmbeddingDisplay(points, y[: len(points)])
+    with pytest.raises(ValueError, match="points must be numbers, two a row; got"):
+        EmbeddingDisplay([["a", "b"]], y[:1])
+    for wrong in ("left", None, np.stack([y, y], axis=1), [None] * 150, ["left", 1] * 75):
+        with pytest.raises(ValueError, match=r"\by (must|has|to be passed)"):
+            EmbeddingDisplay.from_estimator(fitted, X, wrong)
+    with pytest.raises(ValueError, match="y and y_held_out must hold labels of one kind, got 2 kinds: int, str"):
+        EmbeddingDisplay(X[:, :2], y, held_out_points=X[:, :2], y_held_out=np.arange(150))
+    frame = pd.DataFrame(X).add_prefix("x")
+    named = clone(fitted).fit(frame, y)
+    with pytest.raises(ValueError, match="Feature names must be in the same order"):
+        EmbeddingDisplay.from_estimator(named, frame[frame.columns[::-1]], y)
     with pytest.raises(NotFittedError):
         EmbeddingDisplay.from_estimator(clone(fitted), X, y)

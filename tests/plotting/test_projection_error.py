@@ -1,3 +1,5 @@
+import copy
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -55,6 +57,37 @@ def test_two_classes_and_a_pipeline(two_blocks, quick):
     np.testing.assert_array_equal(display.other_errors, errors[np.arange(len(y)), 1 - y])
 
 
+def test_the_head_is_that_of_the_fit(fitted, two_blocks, quick):
+    X, y = two_blocks
+    expected = ProjectionErrorDisplay.from_estimator(fitted, X, y)
+    changed = copy.copy(fitted).set_params(head="linear")
+    np.testing.assert_array_equal(ProjectionErrorDisplay.from_estimator(changed, X, y).own_errors, expected.own_errors)
+    linear = DualBranchClassifier(**{**quick, "head": "linear", "max_epochs": 1}).fit(X, y).set_params(head="subspace")
+    with pytest.raises(
+        ValueError, match="needs a classifier that was fitted with head='subspace', got one fitted with"
+    ):
+        ProjectionErrorDisplay.from_estimator(linear, X, y)
+
+
+def test_labels_are_looked_up_as_everywhere(two_blocks, quick):
+    X, y = two_blocks
+    codes = np.unique(y, return_inverse=True)[1] * 10
+    model = DualBranchClassifier(**{**quick, "max_epochs": 1}).fit(X, codes)
+    expected = ProjectionErrorDisplay.from_estimator(model, X, codes).own_errors
+    for same in (codes.tolist(), codes.astype(float), codes.astype(object)):
+        np.testing.assert_array_equal(ProjectionErrorDisplay.from_estimator(model, X, same).own_errors, expected)
+    for wrong in (codes.astype(str), codes == 10, None, 10, np.stack([codes, codes], axis=1), [None] * 150):
+        with pytest.raises(ValueError, match=r"\by (must|has|to be passed)"):
+            ProjectionErrorDisplay.from_estimator(model, X, wrong)
+
+
+def test_one_row_and_errors_of_nothing_can_be_drawn(fitted, two_blocks, recwarn):
+    X, y = two_blocks
+    assert ProjectionErrorDisplay.from_estimator(fitted, X[:1], y[:1]).own_errors.shape == (1,)
+    assert ProjectionErrorDisplay([0.0], [0.0]).plot().ax_.get_xlim()[1] == 1
+    assert not recwarn.list
+
+
 def test_it_draws_on_given_axes():
     figure, (ax, other) = plt.subplots(1, 2)
     display = ProjectionErrorDisplay([0.1, 0.5], [0.4, 0.2]).plot(ax=ax)
@@ -67,12 +100,19 @@ def test_it_draws_on_given_axes():
 def test_what_it_refuses(fitted, two_blocks, quick):
     X, y = two_blocks
     linear = DualBranchClassifier(**{**quick, "head": "linear", "max_epochs": 1}).fit(X, y)
-    with pytest.raises(ValueError, match="head='subspace', got one with head='linear'"):
+    with pytest.raises(ValueError, match="fitted with head='subspace', got one fitted without"):
         ProjectionErrorDisplay.from_estimator(linear, X, y)
-    with pytest.raises(ValueError, match="'top'"):
+    with pytest.raises(ValueError, match=r"y has 1 label\(s\) that are not in classes_, 'top' first"):
         ProjectionErrorDisplay.from_estimator(fitted, X, np.where(y == "left", "top", y))
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="X and y must have the same number of rows; X has 150, y has 149"):
         ProjectionErrorDisplay.from_estimator(fitted, X, y[1:])
+    for errors in ([], [np.nan], [[0.1, 0.2]], 0.1, None):
+        with pytest.raises(ValueError, match="own_errors must be finite numbers, one a row; got "):
+            ProjectionErrorDisplay(errors, [0.1])
+    with pytest.raises(ValueError, match="other_errors must be numbers, one a row; got "):
+        ProjectionErrorDisplay([0.1], ["a"])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ProjectionErrorDisplay([0.1], [0.1, 0.2])
     with pytest.raises(NotFittedError):
         ProjectionErrorDisplay.from_estimator(clone(fitted), X, y)
     with pytest.raises(TypeError, match="got StandardScaler"):

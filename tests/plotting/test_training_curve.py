@@ -113,3 +113,9 @@ def test_what_it_refuses(fitted, two_blocks):
         TrainingCurveDisplay.from_estimator(make_pipeline(StandardScaler(), LogisticRegression()))
     with pytest.raises(ValueError, match="history must have at least one epoch"):
         TrainingCurveDisplay([])
+
+
+@pytest.mark.parametrize("history", [[{}], [{"learning_rate": 0.1}]])
+def test_a_history_without_losses_is_refused(history):
+    with pytest.raises(ValueError, match="history must have the losses of every epoch"):
+        TrainingCurveDisplay(history)

@@ -19,14 +19,14 @@ def shuffled_codes(*counts):
     return np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
 
 
-@pytest.mark.parametrize("n_members", [2, 4, 8, 11])
+@pytest.mark.parametrize("n_held_out", [1, 2, 4, 8, 11])
 @pytest.mark.parametrize("counts", [(160, 40, 8), (1000, 3, 2), (50, 50), (2,) * 30, (9, 1, 1, 5)], ids=str)
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
-def test_folds_are_stratified(counts, n_members, order):
+def test_folds_are_stratified(counts, n_held_out, order):
     codes = shuffled_codes(*counts)
     codes = np.sort(codes) if order == "sorted" else codes
-    folds = held_out_folds(codes, n_members)
-    n_folds = max(8, n_members)
+    folds = held_out_folds(codes, n_held_out)
+    n_folds = max(6, n_held_out)
     assert folds.shape == codes.shape
     in_folds = folds[folds >= 0]
     assert in_folds.max() < n_folds
@@ -43,20 +43,20 @@ def test_folds_are_stratified(counts, n_members, order):
 
 def test_every_member_trains_on_every_class():
     codes = shuffled_codes(70, 3, 2, 2, 1, 1, 16)
-    for n_members in (2, 3, 8, 20):
-        folds = held_out_folds(codes, n_members)
-        for member in range(n_members):
-            assert_array_equal(np.unique(codes[folds != member]), np.arange(7))
+    for n_held_out in (1, 2, 3, 8, 20):
+        folds = held_out_folds(codes, n_held_out)
+        for fold in range(n_held_out):
+            assert_array_equal(np.unique(codes[folds != fold]), np.arange(7))
 
 
-def test_folds_take_an_eighth_of_the_rows_or_a_part_for_each_member():
-    codes = shuffled_codes(480, 320)
-    for n_members, size in ((2, 100), (8, 100), (10, 80), (16, 50)):
-        assert_array_equal(np.bincount(held_out_folds(codes, n_members)), np.full(max(8, n_members), size))
+def test_folds_take_a_sixth_of_the_rows_or_less_where_there_are_more_to_hold_out():
+    codes = shuffled_codes(360, 240)
+    for n_held_out, size in ((1, 100), (2, 100), (6, 100), (8, 75), (10, 60)):
+        assert_array_equal(np.bincount(held_out_folds(codes, n_held_out)), np.full(max(6, n_held_out), size))
 
 
-def test_one_member_holds_nothing_out():
-    assert_array_equal(held_out_folds(shuffled_codes(9, 9, 1), 1), np.full(19, -1))
+def test_nothing_may_be_held_out():
+    assert_array_equal(held_out_folds(shuffled_codes(9, 9, 1), 0), np.full(19, -1))
 
 
 def test_the_same_codes_give_the_same_folds_whatever_the_random_state():
@@ -78,9 +78,11 @@ def test_folds_do_not_follow_the_order_of_the_rows():
 # scores of held-out rows
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[(2, 0.25), (5, 0.25), (3, 0.0)], ids=["2", "5", "3, both blocks only"])
 def fitted(request, two_blocks, quick):
-    return DualBranchClassifier(**(quick | {"n_members": request.param})).fit(*two_blocks)
+    n_members, block_dropout = request.param
+    params = quick | {"n_members": n_members, "block_dropout": block_dropout}
+    return DualBranchClassifier(**params).fit(*two_blocks)
 
 
 def rows_of(X, y, dtype=torch.float32, subset=None):
@@ -93,27 +95,30 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
     monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", cells)
     X, y = two_blocks
     codes, network = np.unique(y, return_inverse=True)[1], fitted.network_
-    folds = held_out_folds(codes, network.n_members)
+    n_members, by_both_only = network.n_members, fitted.block_dropout == 0
+    half = n_members if by_both_only else n_members // 2
+    folds = held_out_folds(codes, n_members - half if half < n_members else n_members)
     network.train()  # dropout must be off all the same
     scores, held_out = held_out_scores(network, rows_of(X, codes), folds)
     network.eval()
-    assert_array_equal(held_out, [row for row in range(150) if 0 <= folds[row] < network.n_members])
-    assert len(held_out) == pytest.approx(150 * network.n_members / 8, abs=4)
-    assert scores.shape == (3, len(held_out), 3)
+    assert_array_equal(held_out, [row for row in range(150) if 0 <= folds[row] < half])
+    assert len(held_out) == pytest.approx(150 * half / 6, abs=4)
+    assert scores.shape == (1 if by_both_only else 4, len(held_out), 3)
     for row, got in zip(held_out, scores.swapaxes(0, 1), strict=True):
         x = torch.from_numpy(X[row : row + 1])
         with torch.no_grad():
             every = network.member_scores(x[:, :7], x[:, 7:])[:, :, 0].numpy()
-        assert_allclose(got, every[folds[row]], rtol=1e-4, atol=1e-4)
-        others = np.delete(every, folds[row], axis=0)
-        assert np.abs(others - every[folds[row]]).max() > 1e-3  # members differ: the test can tell them apart
-        assert np.abs(np.diff(got, axis=0)).max(axis=1).min() > 1e-3  # and so do views
+        own, other_half = every[folds[row]], every[(half + folds[row]) % n_members]
+        assert_allclose(got, own if by_both_only else [own[0], *other_half], rtol=1e-4, atol=1e-4)
+        others = np.delete(every, folds[row], axis=0)[:, 0]
+        assert np.abs(others - own[0]).max() > 1e-3  # members differ: the test can tell them apart
+        assert by_both_only or np.abs(np.diff(got, axis=0)).max(axis=1).min() > 1e-3  # and so do views
 
 
 def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
     X, y = two_blocks
     codes, subset = np.unique(y, return_inverse=True)[1], np.random.default_rng(0).permutation(150)[:90]
-    folds = held_out_folds(codes[subset], fitted.n_members)
+    folds = held_out_folds(codes[subset], fitted.network_.n_held_out_folds)
     scores, held_out = held_out_scores(fitted.network_, rows_of(X, codes, subset=subset), folds)
     expected, same = held_out_scores(fitted.network_, rows_of(X[subset], codes[subset]), folds)
     assert_array_equal(held_out, same)
@@ -123,7 +128,7 @@ def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
 def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted, two_blocks, monkeypatch):
     X, y = two_blocks
     codes = np.unique(y, return_inverse=True)[1]
-    folds, rows = held_out_folds(codes, fitted.n_members), rows_of(X, codes)
+    folds, rows = held_out_folds(codes, fitted.network_.n_held_out_folds), rows_of(X, codes)
     expected, numbers = held_out_scores(fitted.network_, rows, folds)
     original, n_rows = DualBranchNetwork.member_scores, []
 
@@ -290,6 +295,28 @@ def test_the_order_of_classes_does_not_matter_but_their_weight_does():
     turned = fitted_temperature(scores[:, [2, 0, 1]], (codes + 1) % 3, np.array([3.0, 1.0, 2.0]))
     assert turned == pytest.approx(expected, rel=1e-9)
     assert fitted_temperature(scores, codes, np.array([0.1, 1.0, 1.0])) < expected / 1.2
+
+
+def test_a_single_block_has_a_cost_of_half_the_deviation_of_its_scores():
+    scores, codes = simulated_views(40, 3, (0.3, 0.5, 0.6))
+    costly, weight = np.array([False, True, True]), np.array([1.0, 2.0, 0.5])
+    spread = [0.0, *(np.mean([np.std(row) for row in of_view]) for of_view in scores[1:])]
+
+    def loss(view_weights):
+        return log_loss_by_hand(scores, codes, weight, view_weights) + 0.5 * np.dot(spread, view_weights)
+
+    fitted = fit_view_weights(scores, codes, weight, costly)
+    found = minimize(lambda roots: loss(roots**2), np.full(3, 0.7), method="Nelder-Mead", options={"xatol": 1e-6})
+    assert found.success
+    assert_allclose(fitted, found.x**2, rtol=2e-3, atol=2e-3)
+    assert fitted[1:].sum() < fit_view_weights(scores, codes, weight)[1:].sum() - 0.02
+
+
+def test_of_views_that_are_alike_the_one_by_both_blocks_is_heard():
+    scores, codes = simulated(100, 3, 1.0)
+    fitted = fit_view_weights(np.stack([scores] * 4), codes, np.ones(3), np.array([False, False, True, True]))
+    assert_allclose(fitted[2:], 0, atol=1e-6)
+    assert fitted[:2].sum() == pytest.approx(1 / fitted_temperature(scores, codes, np.ones(3)), rel=1e-3)
 
 
 def test_the_order_of_views_does_not_matter():

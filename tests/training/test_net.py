@@ -54,7 +54,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, m
     """Two steps of float64 on full batches, repeated with plain torch: each member's loss of the rows it trains on."""
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     codes = np.unique(y, return_inverse=True)[1]
-    folds = held_out_folds(codes, n_members)
+    folds = held_out_folds(codes, n_members if n_members > 1 else 0)
     states, orders, mixed = [], [], []
     plain = {"dropout": 0.0, "contrastive": None, "batch_size": 150, "warmup": 0.0, "gradient_clip": 0.05}
     params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1, "n_members": n_members}
@@ -130,7 +130,14 @@ def test_a_member_learns_from_the_rows_of_its_own_training_only(two_blocks, quic
         gradients.append((set(folds[rows].tolist()), named["head.weight"].grad.flatten(1).norm(dim=1).numpy()))
 
     watch = Watch("on_grad_computed", note)
-    params = {"n_members": 8, "head": "linear", "batch_size": 2, "contrastive": None, "mixup_alpha": 0}
+    params = {
+        "n_members": 8,
+        "head": "linear",
+        "batch_size": 2,
+        "contrastive": None,
+        "mixup_alpha": 0,
+        "block_dropout": 0,
+    }
     fit(two_blocks, quick, max_epochs=3, callbacks=[watch], **params)
     alone = 0
     for held_out, norms in gradients:
@@ -158,6 +165,7 @@ def test_members_pull_and_push_the_rows_of_their_own_training_only(two_blocks, q
         batch_size=150,
         max_epochs=1,
         dropout=0.0,
+        block_dropout=0,
         mixup_alpha=0,
         callbacks=[Watch("on_batch_begin", note)],
     )

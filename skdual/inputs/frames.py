@@ -1,0 +1,81 @@
+"""Containers of X that are more than an array: frames of pandas, polars and pyarrow, and what they may not hold."""
+
+from collections import Counter
+
+import numpy as np
+
+
+def column_names(X):
+    """Names of the columns of a frame, in order; none of anything else."""
+    for attribute in ("column_names", "columns"):  # of pyarrow, whose columns are the cells, and of the others
+        if hasattr(type(X), attribute):
+            return list(getattr(X, attribute))
+    return []
+
+
+def check_not_lazy(X, name):
+    """Refuse a frame whose cells are not computed yet."""
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError(f"{name} must hold its cells, got a LazyFrame; give {name}.collect().")
+
+
+def check_container(X, name):
+    """Refuse a matrix or frame of columns that are not numbers or can't be told apart.
+
+    Parameters
+    ----------
+    X : whatever the user gave
+    name : str
+        Argument that X is.
+
+    Raises
+    ------
+    TypeError
+        If X is a frame whose cells are not computed yet.
+    ValueError
+        If X or a column of it holds dates, durations, complex numbers or, in a frame, anything else that is not a
+        number; or if columns of a frame share a name.
+    """
+    check_not_lazy(X, name)
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} is of {dtype}; give the real and the imaginary parts as columns."
+        )
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        raise ValueError(f"{name} must hold numbers, got {dtype}; turn dates and durations into numbers first.")
+    names = column_names(X)
+    repeated = [column for column, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise ValueError(
+            f"{name} has {len(repeated)} column name(s) that occur more than once, {repeated[0]!r} first; every column "
+            f"needs a name of its own."
+        )
+    # the columns of pyarrow have no dtype that numpy knows, and are all looked at
+    dtypes = getattr(X, "dtypes", None) if hasattr(type(X), "dtypes") else None
+    pairs = zip(names, [None] * len(names) if dtypes is None else dtypes, strict=True)
+    wrong = [column for column, dtype in pairs if not _is_number_type(dtype) and not _is_numeric(X[column])]
+    if wrong:
+        first = X[wrong[0]]
+        raise ValueError(
+            f"{name} has {len(wrong)} column(s) that are not numbers, {wrong[0]!r} first "
+            f"({first.dtype if hasattr(first, 'dtype') else first.type}); encode or drop them."
+        )
+
+
+def _is_number_type(dtype):
+    """Whether a type of pandas or polars says by itself that its cells are real numbers."""
+    if hasattr(dtype, "is_numeric"):  # polars
+        return dtype.is_numeric()
+    return getattr(dtype, "kind", None) in {"b", "i", "u", "f"}
+
+
+def _is_numeric(column):
+    values = np.asarray(column)
+    if values.dtype.kind in "mMc":  # numpy would turn these into floats too
+        return False
+    try:
+        np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""Checks of labels: one for every row, none missing, all of one kind."""
+
+import numbers
+
+import numpy as np
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import column_or_1d
+
+_KINDS = {"str": (str,), "bytes": (bytes,), "number": (numbers.Real, np.bool_), "date": (np.datetime64,)}
+
+
+def check_labels(y, name, n_rows, rows_name):
+    """Labels as an array, one for every row.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    name : str
+        Argument that y is.
+    n_rows : int
+    rows_name : str
+        Argument that holds the rows.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_rows,)
+
+    Raises
+    ------
+    ValueError
+        If there are not as many labels as rows, or labels that are missing, of several kinds or of none that can be
+        a class; it names the argument and what came.
+    """
+    if y is None:
+        raise ValueError(f"a classifier requires {name} to be passed, but the target {name} is None.")
+    # as objects, for numpy makes strings of a list of strings and anything else
+    values = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
+    if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
+        raise ValueError(f"{name} must be a 1d array with one label a row, got shape {values.shape}.")
+    _check_kinds(values.ravel(), name)
+    labels = column_or_1d(y, warn=True)
+    assert_all_finite(labels, input_name=name)
+    if len(labels) != n_rows:
+        raise ValueError(
+            f"{rows_name} and {name} must have the same number of rows; {rows_name} has {n_rows}, {name} has "
+            f"{len(labels)}."
+        )
+    return labels
+
+
+def label_codes(labels, classes, name, complaint):
+    """Class codes of a list of labels, ndarray of int64.
+
+    Raises
+    ------
+    ValueError
+        If there are labels that are no class: ``name`` has some that ``complaint``.
+    """
+    # looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10"
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    unknown = [label for label in dict.fromkeys(labels) if label not in codes]
+    if unknown:
+        raise ValueError(f"{name} has {len(unknown)} label(s) that {complaint}, {unknown[0]!r} first.")
+    return np.array([codes[label] for label in labels], dtype=np.int64)
+
+
+def _check_kinds(values, name):
+    """Refuse labels that are missing, or can't be classes together."""
+    if values.dtype == object:
+        missing = np.fromiter(map(_is_missing, values), dtype=bool, count=len(values))
+        types = set(map(type, values))
+    else:
+        missing = values != values if values.dtype.kind in "fmM" else np.zeros(1, dtype=bool)  # NaN and NaT
+        types = {values.dtype.type}
+    if missing.any():
+        row = int(missing.argmax())
+        raise ValueError(
+            f"{name} has {missing.sum()} missing label(s), {values[row]} in row {row} first; every row needs a label."
+        )
+    kinds = {next((kind for kind, bases in _KINDS.items() if issubclass(t, bases)), t.__name__) for t in types}
+    names = sorted(t.__name__ for t in types)
+    if len(kinds) > 1:
+        raise ValueError(f"{name} must hold labels of one kind, got {len(names)} kinds: {', '.join(names)}.")
+    if "bytes" in kinds:
+        example = bytes(values[0])
+        raise ValueError(f"{name} must hold strings or numbers, got bytes, such as {example!r}; decode them to str.")
+    if not kinds <= set(_KINDS):
+        raise ValueError(f"{name} must hold strings or numbers, got {names[0]}, such as {values[0]!r}.")
+
+
+def _is_missing(label):
+    try:
+        return label is None or bool(label != label)  # only NaN and its kin differ from themselves
+    except TypeError:
+        return True  # pandas.NA, which does not answer
+    except ValueError:
+        return False  # an array, which is not a label at all

@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from skdual import DualBranchClassifier
+from skdual.inputs.labels import check_labels
+from skdual.inputs.validation import check_training_input
+
+X = np.random.default_rng(0).normal(size=(4, 2))
+DATES = pd.Series(pd.date_range("2020-01-01", periods=4))
+
+
+def fit_labels(labels):
+    return check_training_input(DualBranchClassifier(1), X, labels, None, None)
+
+
+def validate_labels(labels):
+    return check_training_input(DualBranchClassifier(1), X, ["a", "b", "a", "b"], X, labels)
+
+
+each_argument = pytest.mark.parametrize(
+    ("name", "call"), [("y", fit_labels), ("y_val", validate_labels)], ids=["y", "y_val"]
+)
+
+MISSING = {
+    "list of str and None": (["a", None, "b", None], 2, "None"),
+    "list of str and NaN": (["a", np.nan, "b", "a"], 1, "nan"),  # numpy would make a class "nan" of it
+    "list of str and NA": (["a", pd.NA, "b", "a"], 1, "<NA>"),
+    "list of int and None": ([0, None, 1, 0], 1, "None"),
+    "floats": (np.array([0.0, np.nan, 1.0, np.nan]), 2, "nan"),
+    "column": (np.array([["a"], [None], ["b"], ["a"]], dtype=object), 1, "None"),
+    "pandas str": (pd.Series(["a", None, "b", "a"]), 1, "None"),
+    "pandas string": (pd.Series(["a", None, "b", "a"], dtype="string"), 1, "<NA>"),
+    "pandas Int64": (pd.Series([1, None, 2, 1], dtype="Int64"), 1, "(nan|<NA>)"),
+    "pandas boolean": (pd.Series([True, None, False, True], dtype="boolean"), 1, "<NA>"),
+    "pandas category": (pd.Series(["a", None, "b", "a"], dtype="category"), 1, "nan"),
+    "dates": (DATES.where(DATES.index != 1), 1, "NaT"),
+    "polars str": (pl.Series(["a", None, "b", "a"]), 1, "None"),
+    "polars int": (pl.Series([1, None, 2, 1]), 1, "nan"),
+}
+OTHERS = {
+    "str and int": (["a", 1, "a", 1], "must hold labels of one kind, got 2 kinds: int, str"),
+    "str and int objects": (np.array(["a", 1, "a", 1], dtype=object), "one kind, got 2 kinds: int, str"),
+    "str and bytes": (["a", b"b", "a", b"b"], "must hold labels of one kind, got 2 kinds: bytes, str"),
+    "bytes": ([b"a", b"b", b"a", b"b"], "must hold strings or numbers, got bytes, such as b'a'; decode"),
+    "bytes array": (
+        np.array([b"a", b"b", b"a", b"b"]),
+        "must hold strings or numbers, got bytes, such as b'a'; decode",
+    ),
+    "complex": ([1j, 2j, 1j, 2j], "must hold strings or numbers, got complex, such as 1j"),
+    "complex array": (np.array([1j, 2j, 1j, 2j]), "must hold strings or numbers, got complex128"),
+    "lists": (np.array([[1], [1, 2], [2], [3]], dtype=object), r"strings or numbers, got list, such as \[1\]"),
+    "tuples": ([(1, 2), (1,), (2,), (1,)], r"must hold strings or numbers, got tuple, such as \(1, 2\)"),
+    "infinite": ([0.0, 1.0, np.inf, 0.0], "contains infinity"),
+    "two columns": (np.ones((4, 2)), r"must be a 1d array with one label a row, got shape \(4, 2\)"),
+    "scalar": (3, r"must be a 1d array with one label a row, got shape \(\)"),
+    "sparse": (sp.csr_matrix(np.ones((4, 1))), "must be a 1d array"),
+}
+
+
+@each_argument
+@pytest.mark.parametrize(("labels", "n_missing", "shown"), MISSING.values(), ids=MISSING.keys())
+def test_missing_labels_are_counted_and_placed(name, call, labels, n_missing, shown):
+    with pytest.raises(ValueError, match=rf"^{name} has {n_missing} missing label\(s\), {shown} in row 1 first"):
+        call(labels)
+
+
+@each_argument
+@pytest.mark.parametrize(("labels", "message"), OTHERS.values(), ids=OTHERS.keys())
+def test_what_is_no_label_is_refused_by_what_came(name, call, labels, message):
+    if name not in message:
+        message = rf"\b{name} .*{message}"
+    with pytest.raises(ValueError, match=message):
+        call(labels)
+
+
+@each_argument
+def test_lengths_that_differ_are_told(name, call):
+    rows = name.replace("y", "X")
+    message = rf"^{rows} and {name} must have the same number of rows; {rows} has 4, {name} has 3\."
+    with pytest.raises(ValueError, match=message):
+        call(["a", "b", "a"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["b", "a"], ["b", "a"]),
+        (["nan", ""], ["nan", ""]),
+        (np.array([np.str_("b"), "a"], dtype=object), ["b", "a"]),
+        ([2, np.int8(1)], [2, 1]),
+        ([True, np.False_], [True, False]),
+        (pd.Series([3, 1], index=[7, 7], dtype="Int64"), [3, 1]),
+        (pd.Series(["b", "a"], dtype="category"), ["b", "a"]),
+        (pl.Series(["b", "a"]), ["b", "a"]),
+        (DATES[:2].to_numpy(), DATES[:2].to_numpy()),
+    ],
+    ids=str,
+)
+def test_labels_of_one_kind_stay_as_they_are(labels, expected):
+    assert_array_equal(check_labels(labels, "y", 2, "X"), expected)
