@@ -58,6 +58,16 @@ def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, quick, variant, to_ma
     )
 
 
+def test_a_device_gives_the_numbers_of_the_cpu_where_columns_outnumber_rows(quick):
+    X = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32)
+    y = np.arange(30) % 3
+    X[:, ::7] += y[:, None]
+    params = quick | {"blocks": 50, "warm_start": True}
+    there, here = (DualBranchClassifier(device=d, **params).fit(X, y).fit(X[::-1], y[::-1]) for d in ("standin", "cpu"))
+    assert {parameter.device.type for parameter in there.network_.parameters()} == {"standin"}
+    assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-4)
+
+
 def test_warm_start_goes_on_on_the_device(two_blocks, quick):
     X, y = two_blocks
     there, here = (

@@ -53,15 +53,15 @@ def test_class_weights_find_rare_tasks_and_cost_where_rare_tasks_stay_rare(tmp_p
 
 
 @pytest.mark.slow
-def test_the_subtype_of_both_blocks_needs_both_in_training(tmp_path):
+def test_the_subtype_of_both_blocks_is_found(tmp_path):
     printed = run("tumour_subtypes.py", tmp_path / "tumours.png")
     names = ["escaped", "hypermethylated", "immune", "reference", "macro", "log loss"]
     rows = {model: dict(zip(names, numbers, strict=True)) for model, numbers in rows_of(printed).items()}
     whole, linear = rows["block_dropout=0"], rows["logistic regression"]
     assert set(rows) == {"default", "block_dropout=0", "logistic regression"}
-    assert whole["escaped"] > max(rows["default"]["escaped"], linear["escaped"]) + 0.15
-    assert whole["macro"] > 0.68
-    assert rows["default"]["macro"] > linear["macro"]  # a shortcut at the full rate would drown the branches
+    for model in (rows["default"], whole):
+        assert model["escaped"] > linear["escaped"] + 0.15  # where all members lose blocks it is not
+        assert model["macro"] > 0.68
     for one in rows.values():
         assert one["immune"] > 0.6
         assert one["log loss"] < 1.2  # 1.38 by guessing the shares

@@ -2,11 +2,10 @@
 
 Run: python examples/benchmarks/wide.py [--draws 3]
 
-Real sets of thousands of columns and a few hundred rows are not free to ship, so these are drawn: "factors", where
-classes shift a few of thirty factors that every column mixes; "modules", the tumours of ../tumour_subtypes.py without
-the subtype that needs both blocks; "both blocks", the same tumours with it; "markers", independent columns of which 40
-tell the classes. Each draw is split 70/30; the table is printed, means over the draws with the standard error of the
-paired difference in accuracy.
+The sets are drawn, so that anyone can run this: "factors", where classes shift a few of thirty factors that every
+column mixes; "modules", the tumours of ../tumour_subtypes.py without the subtype that needs both blocks; "both blocks",
+the same tumours with it; "markers", independent columns of which 40 tell the classes. Each draw is split 70/30; the
+table is printed, means over the draws with the standard error of the paired difference in accuracy.
 """
 
 import argparse

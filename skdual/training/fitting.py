@@ -98,7 +98,7 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.reset_view_weights()
         else:
             _set_statistics(net.module_, training)
-        with in_row_span(net.module_, training, validation, seed, fitted_before=before is not None) as (seen, watched):
+        with in_row_span(net, training, validation, seed, fitted_before=before is not None) as (seen, watched):
             net.partial_fit(seen, validation=watched)
     _set_view_weights(net, training, validation)
     return net, settings, _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])

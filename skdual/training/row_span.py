@@ -45,7 +45,8 @@ class RowSpan:
     """
 
     def __init__(self, rows, random_generator):
-        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            length = np.linalg.norm(rows, axis=1, keepdims=True)
         self._rows = rows / np.where(length == 0, 1, length)
         parts = (self._rows[:, at : at + _WIDTH].astype(np.float64) for at in range(0, rows.shape[1], _WIDTH))
         products = sum(part @ part.T for part in parts)
@@ -54,7 +55,8 @@ class RowSpan:
         factor = cholesky(products, lower=True, overwrite_a=True, check_finite=False)
         self._factor = factor.astype(rows.dtype, copy=False)
         self._signs = random_generator.choice(np.array([-1, 1], dtype=rows.dtype), len(rows))
-        self.coordinates = self._turn(length * self._factor)
+        with np.errstate(over="ignore", invalid="ignore"):  # the first epoch says that its loss is not finite
+            self.coordinates = self._turn(length * self._factor)
 
     def _turn(self, coordinates):
         return dct(coordinates * self._signs, norm="ortho")
@@ -86,7 +88,7 @@ class RowSpan:
 
 
 @contextmanager
-def in_row_span(network, training, validation, seed, fitted_before):
+def in_row_span(net, training, validation, seed, fitted_before):
     """Within the block, a network whose first weights are coordinates in the span of the training rows.
 
     That holds for blocks of more columns than training rows; where there is none, and beyond ``MAX_CELLS``, nothing
@@ -95,8 +97,8 @@ def in_row_span(network, training, validation, seed, fitted_before):
 
     Parameters
     ----------
-    network : DualBranchNetwork
-        With its columns' statistics set. Within the block it takes rows that are scaled already.
+    net : DualBranchNet
+        With its columns' statistics set. Within the block its module takes rows that are scaled already.
     training, validation : Rows
         ``validation`` may be None.
     seed : int
@@ -113,7 +115,7 @@ def in_row_span(network, training, validation, seed, fitted_before):
     if max(widths) <= n_rows or n_cells > MAX_CELLS:
         yield training, validation
         return
-    random_generator = np.random.default_rng(seed)
+    network, random_generator = net.module_, np.random.default_rng(seed)
     blocks = run_in_chunks(network, "scale", training)
     branches, scalers = (network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b)
     for scaler, rows in zip(scalers, blocks, strict=True):
@@ -135,12 +137,14 @@ def in_row_span(network, training, validation, seed, fitted_before):
             [rows if branch is None else branch.locate(rows) for rows, branch in zip(watched, narrowed, strict=True)],
         )
     network.scaler_a, network.scaler_b = nn.Identity(), nn.Identity()
+    net.initialize_optimizer()  # for the parameters that there are now
     yield _joined(training, trained), validation
     network.scaler_a, network.scaler_b = scalers
     folds = held_out_folds(training.y, network.n_held_out_folds)
     held_out = [np.flatnonzero(folds == fold) for fold in network.member_folds]
     for branch in filter(None, narrowed):
         branch.widen(held_out)
+    net.initialize_optimizer()
 
 
 class _NarrowedBranch:
@@ -179,9 +183,8 @@ def _weights(layer):
 
 
 def _replace(layer, weights):
-    """Put other weights into a layer, in place, because the optimizer knows the parameter."""
-    layer.weight.data = send(torch.from_numpy(np.stack(weights)), layer.weight.device, layer.weight.dtype)
-    layer.weight.grad = None
+    """Give a layer other weights, of another width."""
+    layer.weight = nn.Parameter(send(torch.from_numpy(np.stack(weights)), layer.weight.device, layer.weight.dtype))
 
 
 def _joined(rows, blocks):

@@ -172,6 +172,15 @@ def test_sparse_rows_give_the_same_network(wide):
     assert_allclose(sparse.predict_proba(X), dense.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_cells_too_large_are_refused_without_a_warning(wide):
+    X, y = wide
+    X = X.astype(np.float32)
+    X[3, 5] = 1e30
+    with pytest.raises(ValueError, match="became NaN or infinite in epoch 1"):
+        DualBranchClassifier(**PLAIN, standardize=False).fit(X, y)
+
+
 def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns):
     X, y = wide
     X, blocks = X[:, :70], slice(0, 60)
