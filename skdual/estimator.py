@@ -104,7 +104,8 @@ class DualBranchClassifier(FittedMethods):
         fewer than 250 steps (125 where one batch holds all rows).
     learning_rate : float, default=0.002
         Peak learning rate of AdamW. The weights of a block of more columns than training rows are trained in the span
-        of these rows, as coordinates of it, and widened to the columns at the end.
+        of these rows, as coordinates of it, and widened to the columns at the end, unless training and validation rows
+        together have more than 2**26 cells.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1
