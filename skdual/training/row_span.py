@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from scipy.fft import dct, idct
-from scipy.linalg import cholesky, qr, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, qr, solve_triangular
 from torch import nn
 
 from ..devices import send
@@ -24,7 +24,7 @@ from .inference import run_in_chunks
 MAX_CELLS = 2**26
 """Cells of training and validation rows, 256 MiB of float32, beyond which no dense copy of them is made."""
 
-_WIDTH = 1024  # columns that are float64 at one time
+_WIDTH = 1024  # columns whose inner products are added to the sum at one time
 
 
 class RowSpan:
@@ -46,17 +46,29 @@ class RowSpan:
 
     def __init__(self, rows, random_generator):
         with np.errstate(over="ignore"):
-            length = np.linalg.norm(rows, axis=1, keepdims=True)
+            length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, np.newaxis]
         self._rows = rows / np.where(length == 0, 1, length)
-        parts = (self._rows[:, at : at + _WIDTH].astype(np.float64) for at in range(0, rows.shape[1], _WIDTH))
-        products = sum(part @ part.T for part in parts)
-        # rows may be dependent, as they are where columns are centred; 1e-5 in float32
-        products[np.diag_indices_from(products)] += np.finfo(rows.dtype).eps ** 0.7
-        factor = cholesky(products, lower=True, overwrite_a=True, check_finite=False)
-        self._factor = factor.astype(rows.dtype, copy=False)
+        self._factor = self._factorize().astype(rows.dtype, copy=False)
         self._signs = random_generator.choice(np.array([-1, 1], dtype=rows.dtype), len(rows))
         with np.errstate(over="ignore", invalid="ignore"):  # the first epoch says that its loss is not finite
             self.coordinates = self._turn(length * self._factor)
+
+    def _factorize(self):
+        """Cholesky factor of the rows' inner products."""
+        # rows may be dependent, as they are where columns are centred; 1e-5 in float32
+        ridge = float(np.finfo(self._rows.dtype).eps) ** 0.7
+        try:
+            return cholesky(self._products(self._rows.dtype, ridge), lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:  # rounding took more from the products than the ridge gave
+            return cholesky(self._products(np.float64, ridge), lower=True, overwrite_a=True, check_finite=False)
+
+    def _products(self, dtype, ridge):
+        """The rows' inner products, summed in float64 over runs of columns, each of which is computed in ``dtype``."""
+        products = np.diag(np.full(len(self._rows), ridge))
+        for at in range(0, self._rows.shape[1], _WIDTH):
+            part = self._rows[:, at : at + _WIDTH].astype(dtype, copy=False)
+            products += part @ part.T
+        return products
 
     def _turn(self, coordinates):
         return dct(coordinates * self._signs, norm="ortho")
@@ -156,7 +168,12 @@ class _NarrowedBranch:
         self._layers = branch.column_layers
         starts = [_weights(layer) for layer in self._layers]
         for layer, members in zip(self._layers, starts, strict=True):
-            _replace(layer, [self._span.project(weights) / self._scale for weights in members])
+            if fitted_before:
+                members = [self._span.project(weights) for weights in members]
+            else:
+                # new weights are distributed alike in all directions: any n of their numbers are as good as projections
+                members = members[:, :, : len(rows)]
+            _replace(layer, members / self._scale)
         self._fitted_before = starts if fitted_before else None
         self.coordinates = self._span.coordinates * self._scale
 
@@ -184,7 +201,7 @@ def _weights(layer):
 
 def _replace(layer, weights):
     """Give a layer other weights, of another width."""
-    layer.weight = nn.Parameter(send(torch.from_numpy(np.stack(weights)), layer.weight.device, layer.weight.dtype))
+    layer.weight = nn.Parameter(send(torch.from_numpy(np.asarray(weights)), layer.weight.device, layer.weight.dtype))
 
 
 def _joined(rows, blocks):
