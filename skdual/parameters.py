@@ -37,6 +37,10 @@ _MAX_ZERO_SHARE = 0.5
 _MIN_EPOCHS = 40
 _MIN_STEPS = 250
 _MIN_FULL_BATCH_STEPS = 125
+_LEARNING_RATE = 2e-3
+_MAX_LEARNING_RATE = 8e-3
+_RATE_ROWS = 100
+_MAX_RATE_ROWS = 4096
 
 _positive_int = Interval(numbers.Integral, 1, None, closed="left")
 _fraction = Interval(numbers.Real, 0, 1, closed="left")
@@ -74,7 +78,7 @@ CONSTRAINTS = {
     "classes_per_batch": [_positive_int, None],
     "samples_per_class": [_positive_int, None],
     "max_epochs": [_auto, _positive_int],
-    "learning_rate": [_positive],
+    "learning_rate": [_auto, _positive],
     "weight_decay": [_not_negative],
     "warmup": [_fraction],
     "gradient_clip": [_positive, None],
@@ -186,7 +190,7 @@ def settle(
         "net": {
             **batch,
             "max_epochs": _max_epochs(params["max_epochs"], n_train, batch),
-            "lr": params["learning_rate"],
+            "lr": _learning_rate(params["learning_rate"], sum(widths), n_train),
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,
             "mixup_alpha": _mixup_alpha(params["mixup_alpha"], zero_share),
@@ -386,3 +390,11 @@ def _max_epochs(max_epochs, n_train, batch):
     steps = max(1, math.ceil((n_train - joined) / batch["batch_size"]))
     least = _MIN_STEPS if steps > 1 else _MIN_FULL_BATCH_STEPS
     return max(_MIN_EPOCHS, math.ceil(least / steps))
+
+
+def _learning_rate(learning_rate, n_columns, n_train):
+    """As given; "auto" is higher for many rows of few columns, which bear borders that are less linear."""
+    if learning_rate != "auto":
+        return learning_rate
+    rate = _LEARNING_RATE * min(n_train, _MAX_RATE_ROWS) / (_RATE_ROWS * math.sqrt(n_columns))
+    return min(max(rate, _LEARNING_RATE), _MAX_LEARNING_RATE)

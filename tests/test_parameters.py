@@ -346,6 +346,26 @@ def test_automatic_epochs_make_enough_steps(n_train, batch_size, sampling):
     assert fewer < parameters._MIN_EPOCHS or fewer * steps < least
 
 
+@pytest.mark.parametrize(
+    ("n_train", "widths", "rate"),
+    [
+        (10, (9, 7), 2e-3),
+        (400, (9, 7), 2e-3),
+        (600, (9, 7), 3e-3),
+        (1600, (9, 7), 8e-3),
+        (10**6, (9, 7), 8e-3),
+        (600, (60, 4), 2e-3),
+        (4000, (300, 100), 4e-3),
+        (10**6, (300, 100), 4.096e-3),
+        (10**6, (10_000, 3_000), 2e-3),
+    ],
+)
+def test_automatic_learning_rate_is_higher_for_many_rows_of_few_columns(n_train, widths, rate):
+    found = settled(n_train=n_train, widths=widths, learning_rate="auto")["net"]["lr"]
+    assert found == pytest.approx(rate, rel=1e-3)
+    assert settled(n_train=n_train, widths=widths, learning_rate=0.5)["net"]["lr"] == 0.5
+
+
 @pytest.mark.parametrize("max_epochs", [1, 7, 1000])
 def test_explicit_epochs_are_exact(max_epochs):
     assert settled(max_epochs=max_epochs)["net"]["max_epochs"] == max_epochs

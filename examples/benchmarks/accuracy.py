@@ -58,6 +58,8 @@ ABLATIONS = {
     "subspace_dim=2": {"subspace_dim": 2},
     "subspace_dim=8": {"subspace_dim": 8},
     "learning_rate=1e-3": {"learning_rate": 1e-3},
+    "learning_rate=2e-3": {"learning_rate": 2e-3},
+    "learning_rate=8e-3": {"learning_rate": 8e-3},
     "widths of wide blocks": {"hidden_layer_sizes": ((2048, 1024, 512, 256), (512, 256)), "dropout": (0.5, 0.2)},
     "label_smoothing=0.1": {"label_smoothing": 0.1},
     "n_members=1": {"n_members": 1},

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 from .members import MemberBatchNorm, MemberLayerNorm, MemberLinear
@@ -66,6 +67,18 @@ class BranchEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.shortcut = MemberLinear(n_members, in_features, hidden_layer_sizes[-1], bias=False)
         nn.init.normal_(self.shortcut.weight, std=1 / math.sqrt(in_features))
+
+    def shift_units(self, deviation):
+        """Draw the first layer's biases from a normal distribution, in place of 0, where it has any.
+
+        Layer normalisation of a layer without biases is blind to the length of a row: one twice as far from the mean in
+        every column looks the same.
+        """
+        first, _ = self.column_layers
+        assert isinstance(first, MemberLinear)
+        if first.bias is not None:
+            # drawn on the CPU as all weights are, so that every device starts alike
+            first.bias.detach().copy_(deviation * torch.randn(first.bias.shape, device="cpu"))
 
     @property
     def column_layers(self):

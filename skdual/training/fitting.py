@@ -24,6 +24,7 @@ from .row_span import in_row_span
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 _FUSED_ADAMW = ("cpu", "cuda")
+_SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
 _FREE_TO_CHANGE = ("dropout", "bfloat16")  # what a warm start may change: no weight depends on it
 
 
@@ -97,6 +98,7 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.load_state_dict(before.weights)
             net.module_.reset_view_weights()
         else:
+            _shift_units(net.module_, training)
             _set_statistics(net.module_, training)
         with in_row_span(net, training, validation, seed, fitted_before=before is not None) as (seen, watched):
             net.partial_fit(seen, validation=watched)
@@ -243,6 +245,16 @@ def _rejection_threshold(network, validation, quantile):
             f"{np.sum(~np.isfinite(familiarity))} of which have cells too large to compute with; scale their columns."
         )
     return float(np.quantile(familiarity, quantile))
+
+
+def _shift_units(network, rows):
+    """Let a branch tell the length of rows from the start, where its block has at least two rows for each column.
+
+    With fewer, new rows are shorter than training rows in the directions that these tell anything about.
+    """
+    for branch, width in zip((network.branch_a, network.branch_b), rows.columns.widths, strict=True):
+        if len(rows) >= 2 * width:
+            branch.shift_units(_SHIFT)
 
 
 def _set_statistics(network, rows):

@@ -33,7 +33,7 @@ def settings():
         "hidden_layer_sizes": ((16, 8), (8,)),
         "n_members": 2,
         "projection_dim": 8,
-        "max_epochs": 15,
+        "max_epochs": 30,
         "batch_size": 64,
         "random_state": 0,
     }

@@ -57,6 +57,21 @@ def naive_batch_norm(x, norm, m, mean=None, variance=None):
     return (x - mean) / np.sqrt(variance + 1e-5) * norm.weight[m].detach().numpy() + norm.bias[m].detach().numpy()
 
 
+def test_shifted_units_tell_the_length_of_a_row():
+    encoder = make_encoder(widths=(3000,), n_members=2)
+    x = torch.randn(1, 7, dtype=torch.float64)
+    layers = encoder.layers
+    assert torch.allclose(layers(x), layers(3 * x), atol=1e-5)
+    encoder.shift_units(0.5)
+    bias = encoder.layers[0].bias
+    assert bias.std(dim=1).tolist() == pytest.approx([0.5, 0.5], rel=0.1)
+    assert not torch.equal(bias[0], bias[1])
+    assert (layers(x) - layers(3 * x)).abs().mean() > 0.05
+    batch = make_encoder(normalization="batch")
+    batch.shift_units(0.5)  # has no bias to draw
+    assert batch.layers[0].bias is None
+
+
 @pytest.mark.parametrize(("normalization", "norm"), [("batch", MemberBatchNorm), ("layer", MemberLayerNorm)])
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_order_and_sizes_of_layers(normalization, norm, n_members):

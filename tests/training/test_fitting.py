@@ -55,6 +55,16 @@ def test_the_net_has_the_type_and_optimiser_asked_for(n_members, fusion, head):
         assert decays[parameter] == (0.3 if parameter in matrices else 0.0), name
 
 
+@pytest.mark.parametrize(("n_rows", "shifted"), [(39, [False, False]), (40, [False, True]), (80, [True, True])])
+def test_units_are_shifted_where_a_block_has_two_rows_for_each_column(n_rows, shifted):
+    rows = np.random.default_rng(0).normal(size=(n_rows, 60))
+    still = {"learning_rate": 1e-12, "max_epochs": 1, "hidden_layer_sizes": ((8,), (8,)), "device": "cpu"}
+    network = DualBranchClassifier(40, random_state=0, **still).fit(rows, np.arange(n_rows) % 2).network_
+    biases = [branch.layers[0].bias.abs().mean().item() for branch in (network.branch_a, network.branch_b)]
+    assert [bias > 0.2 for bias in biases] == shifted
+    assert [bias < 1e-6 for bias in biases] == [not shift for shift in shifted]
+
+
 def test_param_groups_of_the_user_stand():
     net = build({"optimizer__param_groups": [("head.*", {"lr": 0.5})]})
     assert [group["lr"] for group in net.optimizer_.param_groups] == [0.5, 2e-3]
