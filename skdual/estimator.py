@@ -44,7 +44,8 @@ class DualBranchClassifier(FittedMethods):
     normalization : {"layer", "batch"}, default="layer"
         Normalisation after each linear layer of the branches.
     initialization : {"he", "xavier", "orthogonal"}, default="he"
-        Random weights of the branches.
+        Random weights of the branches. Biases start at 0, those of the first layer of a block of at least two training
+        rows for each column at random (layer normalisation is blind to the length of a row otherwise).
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions.
     block_dropout : float, default=0.25
