@@ -1,7 +1,7 @@
 """Where the numbers live: the one place that decides device, precision and random state."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -137,13 +137,15 @@ def _random_state(device):
 def isolated_random_state(device, seed):
     """Seed torch for the block, and put its random state back afterwards, on the CPU and on ``device``.
 
-    Threads go through such blocks one after the other.
+    Random numbers are drawn as float32 where not said otherwise, whatever the caller's default dtype. Threads go
+    through such blocks one after the other.
     """
     with _one_at_a_time:
-        host_state = torch.random.get_rng_state()
+        host_state, default_dtype = torch.random.get_rng_state(), torch.get_default_dtype()
         on_device = _random_state(device)
         device_state = on_device[0]() if on_device else None
         try:
+            torch.set_default_dtype(torch.float32)
             torch.default_generator.manual_seed(seed)
             if on_device:
                 if hasattr(_backend(device.type), "device"):
@@ -153,6 +155,18 @@ def isolated_random_state(device, seed):
                     _backend(device.type).manual_seed(seed)
             yield
         finally:
+            torch.set_default_dtype(default_dtype)
             torch.random.set_rng_state(host_state)
             if on_device:
                 on_device[1](device_state)
+
+
+@contextmanager
+def own_modes():
+    """Leave the caller's inference mode, ``no_grad`` and autocast out of the block."""
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        for device_type in filter(torch.is_autocast_enabled, ("cpu", *_AUTO_ORDER)):
+            modes.enter_context(torch.autocast(device_type, enabled=False))
+        yield

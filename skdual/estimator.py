@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from . import __version__
-from .devices import resolve_device
+from .devices import own_modes, resolve_device
 from .fitted_methods import FittedMethods
 from .inputs.validation import check_training_input
 from .parameters import CONSTRAINTS
@@ -37,8 +37,8 @@ class DualBranchClassifier(FittedMethods):
         a block B of at least 2,048 of both, and else ``(256, 128)``, halved until they start with at most 16 units a
         column, or 32.
     dropout : "auto", float or pair of float, default="auto"
-        Dropout rate of both branches or of each. "auto" is 0.5 for a block A of at least 8,192 columns and
-        as many training rows, and 0.2 otherwise.
+        Dropout rate of both branches or of each, in the regularised members (see ``n_members``). "auto" is 0.5 for a
+        block A of at least 8,192 columns and as many training rows, and 0.2 otherwise.
     activation : {"gelu", "gelu_tanh"}, default="gelu"
         Exact GELU or its tanh approximation.
     normalization : {"layer", "batch"}, default="layer"
@@ -51,8 +51,8 @@ class DualBranchClassifier(FittedMethods):
     block_dropout : float, default=0.25
         Share of the rows that lose one of their blocks while training, each as often as the other, so that a row can be
         scored by both blocks and by either alone; ``view_weights_`` says what came of it. Where there are several
-        members, half of them lose none and the others twice the share (all rows at most), because what serves single
-        blocks can spoil what both tell together. 0: by both only.
+        members, only the regularised ones lose any, and twice the share (all rows at most; see ``n_members``). 0: by
+        both only.
     token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -75,20 +75,22 @@ class DualBranchClassifier(FittedMethods):
         Weight of the penalty that keeps the basis vectors orthonormal; 0 removes it. With ``head="subspace"``
         only.
     n_members : "auto" or int, default="auto"
-        Independent networks of one form that are trained side by side and whose scores are averaged. Where there are
-        several, each leaves a sixth of the rows out of its training (or less where members are many), the same sixth as
-        one member of the other half (see ``block_dropout``); ``view_weights_`` and the temperature of the
-        probabilities are fitted on these (batch normalisation lets their columns, not their
-        labels, into its statistics). "auto" is 8, halved until the members have no more than 32 million weights in the
-        hidden layers of their branches, and no more than 100,000 rows to see an epoch, together.
+        Independent networks of one form that are trained side by side. The second half of several members, or a single
+        one, is regularised by ``dropout``, ``block_dropout`` and ``mixup_alpha``, which serves few or noisy rows and
+        spoils what is not linear and what both blocks tell together; the first half of several is not. Scores are
+        averaged within each half. Each of several members leaves a sixth of the rows out of its training (or less
+        where members are many), the same sixth as one of the other half, and on these rows the weights of both halves,
+        ``view_weights_`` and the temperature of the probabilities are fitted (batch normalisation lets their columns,
+        not their labels, into its statistics). "auto" is 8, halved until the members have no more than 32 million
+        weights in the hidden layers of their branches, and no more than 100,000 rows to see an epoch, together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy, as in scikit-learn.
     label_smoothing : float, default=0.0
         Share of the target that is spread evenly over the classes, in [0, 1).
     mixup_alpha : "auto" or float, default="auto"
-        Half of the rows of a batch are mixed with another row of it, in all columns and in the target, with weights
-        drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0 mixes none. "auto" is 0.4, and 0 where
-        more than half of the cells of X are 0, as in counts of words or genes.
+        The regularised members (see ``n_members``) see half of the rows of a batch mixed with another row of it, in all
+        columns and in the target, with weights drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0
+        mixes none. "auto" is 0.4, and 0 where more than half of the cells of X are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2. "auto" is the power of two nearest to a sixteenth of the training rows, between
         32 and 256.
@@ -102,7 +104,7 @@ class DualBranchClassifier(FittedMethods):
         rows that makes.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
-        fewer than 250 steps (125 where one batch holds all rows).
+        fewer than 500 steps (250 where one batch holds all rows).
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns. The weights of a block of more columns than
@@ -358,7 +360,8 @@ class DualBranchClassifier(FittedMethods):
         if self.warm_start and hasattr(self, "network_"):
             names = getattr(self, "feature_names_in_", None)
             before = Fitted(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
-        net, settings, threshold = fit_network(self.get_params(deep=False), data, device, seed, before)
+        with own_modes():
+            net, settings, threshold = fit_network(self.get_params(deep=False), data, device, seed, before)
         self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
         return self
 

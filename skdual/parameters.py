@@ -35,8 +35,8 @@ _MAX_MEMBER_ROWS = 100_000
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _MIN_EPOCHS = 40
-_MIN_STEPS = 250
-_MIN_FULL_BATCH_STEPS = 125
+_MIN_STEPS = 500
+_MIN_FULL_BATCH_STEPS = 250
 _LEARNING_RATE = 2e-3
 _MAX_LEARNING_RATE = 8e-3
 _RATE_ROWS = 100
@@ -374,6 +374,8 @@ def _batch_settings(params, n_train, n_classes):
         k = min(n_classes, max(1, rows // (m or min(4, rows))))
     if m is None:
         m = max(2 if size == "auto" else 1, rows // k)
+    if k * m < 2:
+        raise ValueError(f"classes_per_batch={k} x samples_per_class={m} makes batches of one row; 2 are the least.")
     return {"batch_size": k * m, "classes_per_batch": k, "samples_per_class": m}
 
 
@@ -383,7 +385,7 @@ def _auto_batch_size(n_train):
 
 
 def _max_epochs(max_epochs, n_train, batch):
-    """At least 40 epochs, and as many as make 250 steps, or 125 where one batch holds all rows."""
+    """At least 40 epochs, and as many as make 500 steps, or 250 where one batch holds all rows."""
     if max_epochs != "auto":
         return int(max_epochs)
     joined = batch["classes_per_batch"] is None  # a last row alone joins the batch before it (ShuffledBatches)

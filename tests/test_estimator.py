@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, EpochScoring
 
 from skdual import DualBranchClassifier, from_prefix
 from skdual.network import DualBranchNetwork
@@ -51,10 +51,9 @@ def scores_by_blocks(model, X):
 def views_of(model):
     """Members of each view, and which blocks they score by: half of the members score by both only."""
     n_members = model.network_.n_members
-    if len(model.view_weights_) == 1:
-        return [(range(n_members), 0)]
-    whole, dropping = range(n_members // 2), range(n_members // 2, n_members)
-    return [(whole, 0)] * bool(whole) + [(dropping, 0), (dropping, 1), (dropping, 2)]
+    plain, regularized = range(n_members // 2), range(n_members // 2, n_members)
+    by_single_block = [(regularized, 1), (regularized, 2)] if len(model.view_weights_) == 3 else []
+    return [(plain, 0)] * bool(plain) + [(regularized, 0), *by_single_block]
 
 
 def scores_in_views(model, X):
@@ -403,8 +402,8 @@ OF_HELD_OUT_ROWS = {
 def test_a_member_does_not_depend_on_the_rows_that_it_holds_out(two_blocks, quick, params, changed, monkeypatch):
     X, y = two_blocks
     params = {"standardize": False, "n_members": 3, "dropout": 0.1} | params
-    of_members = [0, 1, 2] if params.get("block_dropout") == 0 else [0, 0, 1]
-    folds = held_out_folds(codes_of(y), max(of_members) + 1)
+    of_members = [0, 0, 1]
+    folds = held_out_folds(codes_of(y), 2)
     for module in ("net", "fitting"):  # the same, though labels change
         monkeypatch.setattr(f"skdual.training.{module}.held_out_folds", lambda codes, n_held_out: folds)
     X = X / 10
@@ -424,6 +423,28 @@ def test_a_member_does_not_depend_on_the_rows_that_it_holds_out(two_blocks, quic
                 assert np.abs(weights[member] - expected[member]).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("base", "changed"),
+    [
+        ({"dropout": 0.1}, {"dropout": 0.6}),
+        ({"mixup_alpha": 0.2}, {"mixup_alpha": 5.0}),
+        ({"block_dropout": 0.1}, {"block_dropout": 0.9}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "params", [{}, {"fusion": "attention", "normalization": "batch", "contrastive": None}], ids=str
+)
+def test_the_first_half_of_the_members_knows_no_regularisation(two_blocks, quick, params, base, changed):
+    X, y = two_blocks
+    first, other = (
+        members_weights(model_of(quick, n_members=3, **params | some).fit(X, y)) for some in (base, changed)
+    )
+    assert_allclose(other[0], first[0], rtol=0, atol=1e-5)
+    for member in (1, 2):
+        assert np.abs(other[member] - first[member]).max() > 1e-3
+
+
 def assert_view_weights(model, expected):
     assert model.probability_temperature_ == pytest.approx(1 / expected.sum(), rel=1e-4)
     shares = np.zeros(len(model.view_weights_))
@@ -438,9 +459,8 @@ def test_the_view_weights_are_fitted_on_held_out_rows(two_blocks, quick, block_d
     X, y = two_blocks
     params = {"n_members": 4, "class_weight": {"left": 3}, "block_dropout": block_dropout}
     model = model_of(quick, **params).fit(X, y)
-    n_folds = 2 if block_dropout else 4
-    folds = held_out_folds(codes_of(y), n_folds)
-    rows = [row for row in range(150) if folds[row] in range(n_folds)]
+    folds = held_out_folds(codes_of(y), 2)
+    rows = [row for row in range(150) if folds[row] in (0, 1)]
     held_out = held_out_scores_in_views(model, X, folds, rows)
     weight = np.array([3.0, 1.0, 1.0])
     weight /= weight[codes_of(y)].mean()
@@ -994,6 +1014,18 @@ def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick, n_me
     assert not hasattr(scoring, "best_score_")
     by_both_blocks = model.classes_[member_scores(model, X[:40]).mean(axis=0).argmax(axis=1)]
     assert model.history_[-1]["valid_acc"] == pytest.approx(np.mean(by_both_blocks == y[:40]))
+
+
+@pytest.mark.parametrize(("monitor", "validation"), [("valid_loss_best", True), ("train_loss_best", False)])
+def test_checkpoints_are_written_where_the_loss_is_the_lowest_so_far(two_blocks, quick, tmp_path, monitor, validation):
+    X, y = two_blocks
+    rows = {"X_val": X[:40], "y_val": np.roll(y[:40], 1)} if validation else {}
+    checkpoint = Checkpoint(monitor=monitor, dirname=tmp_path, f_params="epoch_{last_epoch[epoch]}.pt")
+    model = model_of(quick, max_epochs=8, learning_rate=0.05, callbacks=[checkpoint]).fit(X, y, **rows)
+    losses = [epoch[monitor.removesuffix("_best")] for epoch in model.history_]
+    lowest = [epoch for epoch in range(1, 9) if losses[epoch - 1] == min(losses[:epoch])]
+    assert sorted(path.name for path in tmp_path.glob("epoch_*")) == [f"epoch_{epoch}.pt" for epoch in lowest]
+    assert not [name for name in model.history_[-1] if name.endswith("_best")]
 
 
 def test_net_params_are_merged_last(two_blocks, quick):

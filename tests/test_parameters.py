@@ -11,6 +11,7 @@ from torch import nn
 from skdual import DualBranchClassifier, parameters
 from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
 from skdual.network import DualBranchNetwork
+from skdual.network.members import MemberDropout
 from skdual.parameters import settle
 
 CLASSES = np.array(["ant", "bee", "cat", "dog"])
@@ -64,7 +65,7 @@ def test_network_of_wide_blocks():
     ):
         weights = [tuple(p.shape) for p in branch.layers.parameters() if p.ndim == 3]
         assert weights == [(1, n_out, n_in) for n_in, n_out in pairwise(widths)]
-        assert [m.p for m in branch.modules() if isinstance(m, nn.Dropout)] == [rate] * len(weights)
+        assert [m.rate for m in branch.modules() if isinstance(m, MemberDropout)] == [rate] * len(weights)
         assert [m.approximate for m in branch.modules() if isinstance(m, nn.GELU)] == ["none"] * len(weights)
         assert branch.shortcut.weight.shape == (1, widths[-1], widths[0])
 
@@ -210,6 +211,10 @@ def test_automatic_mixing_spares_rows_that_are_mostly_zeros(zero_share, expected
             ["classes_per_batch=4", "samples_per_class=4", "16 rows", "batch_size=17"],
         ),
         ({"sampling": "class_aware", "classes_per_batch": 5}, ["classes_per_batch=5", "4 classes"]),
+        (
+            {"sampling": "class_aware", "classes_per_batch": 1, "samples_per_class": 1},
+            ["classes_per_batch=1", "samples_per_class=1", "one row", "2 are the least"],
+        ),
         ({"class_weight": {"ant": 1, "eel": 2}}, ["class_weight", "'eel'"]),
         ({"class_weight": {"ant": -1}}, ["class_weight", "-1"]),
         ({"class_weight": {"ant": math.inf}}, ["class_weight", "inf"]),

@@ -33,11 +33,11 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     network = model.network_
     blocks = network.encode_members(*(network.view_weights.new_tensor(X[:, index]) for index in model.block_indices_))
     h_a, h_b = blocks
-    views = [([*range(n_members)], (h_a, h_b))]
+    last = [n_members - 1]
+    views = [(last, (h_a, h_b))]
     if block_dropout:  # of two members the second scores by single blocks too
-        last = [n_members - 1]
-        views = [(last, (h_a, h_b)), (last, (h_a, 0 * h_b)), (last, (0 * h_a, h_b))]
-        views = [([0], (h_a, h_b)), *views] if n_members == 2 else views
+        views += [(last, (h_a, 0 * h_b)), (last, (0 * h_a, h_b))]
+    views = [([0], (h_a, h_b)), *views] if n_members == 2 else views
     scale = np.exp(network.head.log_scale.detach().numpy())
     errors = 0
     weights = network.view_weights.numpy() / network.view_weights.sum().item() / 2 + 1 / (2 * len(views))

@@ -129,7 +129,7 @@ def test_float64_weights_stay_float64(two_blocks, quick):
 
 
 def test_a_network_of_one_view_comes_back_with_one(two_blocks, quick):
-    fitted = DualBranchClassifier(block_dropout=0, **quick).fit(*two_blocks)
+    fitted = DualBranchClassifier(**quick | {"block_dropout": 0, "n_members": 1}).fit(*two_blocks)
     again = pickle.loads(pickle.dumps(fitted))
     assert again.network_.view_weights.shape == (1,)
     assert torch.equal(again.network_.view_weights, fitted.network_.view_weights)

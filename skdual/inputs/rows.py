@@ -97,12 +97,16 @@ class Rows(torch.utils.data.Dataset):
         blocks = tuple(x[:, p] if isinstance(p, slice) else x.index_select(1, p) for p in self._places)
         return Batch(blocks, None if self._target is None else self._target[numbers], rows, numbers, drawn)
 
+    @property
+    def chunk_size(self):
+        """How many rows are few enough to be dense at one time."""
+        return int(np.clip(_CHUNK_CELLS // max(self.X.shape[1], 1), 16, 1024))
+
     def chunks(self, rows=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
-        size = int(np.clip(_CHUNK_CELLS // max(self.X.shape[1], 1), 16, 1024))
         n_rows = len(self) if rows is None else len(rows)
-        for start in range(0, n_rows, size):
-            stop = min(start + size, n_rows)
+        for start in range(0, n_rows, self.chunk_size):
+            stop = min(start + self.chunk_size, n_rows)
             yield np.arange(start, stop) if rows is None else rows[start:stop]
 
 

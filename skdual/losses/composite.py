@@ -52,7 +52,7 @@ class CompositeLoss(nn.Module):
         target : tensor of int64 of shape (batch,)
         class_weight : tensor of shape (n_classes,)
         mixing : Mixing, optional
-            How the rows, and with them the targets, are mixed; they aren't by default.
+            How the rows, and with them the targets, of the regularised members are mixed; none are by default.
         trained : tensor of bool of shape (n_members, batch), optional
             Which rows count for each member; all do by default.
         projections : pair of tensors of shape (n_members, batch, projection_dim), optional
@@ -91,13 +91,13 @@ class CompositeLoss(nn.Module):
         return {"loss": total, **terms}
 
     def _shares(self, target, scores, class_weight, mixing):
-        """Weight of every class in the cross-entropy of every row, (batch, n_classes)."""
+        """Weight of every class in the cross-entropy of every row, (batch, n_classes), or of every member and row."""
         n_classes = scores.shape[-1]
         shares = (target[:, None] == torch.arange(n_classes, device=target.device)).to(scores.dtype)
         if self.label_smoothing:
             shares = (1 - self.label_smoothing) * shares + self.label_smoothing / n_classes
         shares = shares * class_weight[target][:, None]
-        return shares if mixing is None else mixing(shares)
+        return shares if mixing is None else mixing.targets(shares, len(scores))
 
     @staticmethod
     def _cross_entropy(scores, shares):

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .members import MemberBatchNorm, MemberLayerNorm, MemberLinear
+from .members import ColumnLinear, MemberBatchNorm, MemberDropout, MemberLayerNorm, MemberLinear
 
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
 NORMALIZATIONS = {"batch": MemberBatchNorm, "layer": MemberLayerNorm}
@@ -44,7 +44,7 @@ class BranchEncoder(nn.Module):
     hidden_layer_sizes : sequence of int
         Widths of the layers; the last is d.
     dropout : float
-        Rate after every layer.
+        Rate after every layer, in the regularised members.
     activation : {"gelu", "gelu_tanh"}
     normalization : {"batch", "layer"}
     initialization : {"he", "xavier", "orthogonal"}
@@ -53,19 +53,19 @@ class BranchEncoder(nn.Module):
 
     def __init__(self, n_members, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
         super().__init__()
-        layers = []
+        layers: list[nn.Module] = []
         for n_in, n_out in pairwise([in_features, *hidden_layer_sizes]):
             # batch normalisation takes out any constant: a bias before it would only gather rounding noise
-            linear = MemberLinear(n_members, n_in, n_out, bias=normalization != "batch")
+            linear = (MemberLinear if layers else ColumnLinear)(n_members, n_in, n_out, bias=normalization != "batch")
             initialize_linear(linear, initialization)
             layers += [
                 linear,
                 NORMALIZATIONS[normalization](n_members, n_out),
                 nn.GELU(approximate=ACTIVATIONS[activation]),
-                nn.Dropout(dropout),
+                MemberDropout(dropout),
             ]
         self.layers = nn.Sequential(*layers)
-        self.shortcut = MemberLinear(n_members, in_features, hidden_layer_sizes[-1], bias=False)
+        self.shortcut = ColumnLinear(n_members, in_features, hidden_layer_sizes[-1], bias=False)
         nn.init.normal_(self.shortcut.weight, std=1 / math.sqrt(in_features))
 
     def shift_units(self, deviation):
@@ -75,7 +75,7 @@ class BranchEncoder(nn.Module):
         every column looks the same.
         """
         first, _ = self.column_layers
-        assert isinstance(first, MemberLinear)
+        assert isinstance(first, ColumnLinear)
         if first.bias is not None:
             # drawn on the CPU as all weights are, so that every device starts alike
             first.bias.detach().copy_(deviation * torch.randn(first.bias.shape, device="cpu"))
@@ -85,5 +85,10 @@ class BranchEncoder(nn.Module):
         """The two layers whose weights multiply the columns."""
         return self.layers[0], self.shortcut
 
-    def forward(self, x):
-        return self.layers(x) + self.shortcut(x)
+    def forward(self, x, mixed=None):
+        """Features of ``x``; those of ``mixed`` in the regularised members, where it is given."""
+        first, *others = self.layers
+        h = first(x, mixed)
+        for layer in others:
+            h = layer(h)
+        return h + self.shortcut(x, mixed)

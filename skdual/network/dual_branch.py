@@ -13,6 +13,7 @@ from ..scalings import scaling_pair
 from .branches import BranchEncoder
 from .fusion import AttentionFusion, ConcatFusion
 from .heads import LinearHead, ProjectionHead, SubspaceHead
+from .members import n_plain
 from .scaling import ColumnScaler
 
 
@@ -37,11 +38,12 @@ class DualBranchNetwork(nn.Module):
     """Two branch encoders, their fusion and the classifier; the arguments are settled, none is "auto".
 
     The network has ``n_members`` independent members of one form, computed side by side (Lakshminarayanan et al.,
-    2017, deep ensembles; Laurent et al., 2023, packed). The second half of them also learns to score a row by either
-    block alone (``block_dropout``); what serves that can spoil what both blocks tell together, so the first half does
-    not. Hence the views: the mean scores of the first half by both blocks, and of the second half by both, by block A
-    and by block B. Scores are the sum over views times ``view_weights``. Embeddings, whose axes differ from member to
-    member, are those of the first.
+    2017, deep ensembles; Laurent et al., 2023, packed). The second half of them is regularised: in training it loses
+    features (``dropout``) and blocks (``block_dropout``, by which it also learns to score a row by either block alone),
+    and sees mixed rows. What serves a block that is noise, or few noisy rows, spoils what both blocks tell together
+    and what is not linear, so the first half is trained plainly. Hence the views: the mean scores of the first half by
+    both blocks, and of the second half by both, by block A and by block B. Scores are the sum over views times
+    ``view_weights``. Embeddings, whose axes differ from member to member, are those of the first.
 
     Parameters
     ----------
@@ -106,16 +108,16 @@ class DualBranchNetwork(nn.Module):
         self.embedding_dim = d_a + d_b
         self.n_members = n_members
         self._bfloat16 = bfloat16
-        n_whole = n_members // 2 if block_dropout else n_members
-        whole, dropping = slice(0, n_whole), slice(n_whole, n_members)
-        self.views = [(members, 0) for members in (whole, dropping) if members.start < members.stop]
-        self.views += [(dropping, 1), (dropping, 2)] if block_dropout else []
-        self.member_folds = np.r_[np.arange(n_whole), np.arange(n_members - n_whole)]
+        n_first = n_plain(n_members)
+        plain, regularized = slice(0, n_first), slice(n_first, n_members)
+        self.views = [(members, 0) for members in (plain, regularized) if members.start < members.stop]
+        self.views += [(regularized, 1), (regularized, 2)] if block_dropout else []
+        self.member_folds = np.r_[np.arange(n_first), np.arange(n_members - n_first)]
         self.n_held_out_folds = 0 if n_members == 1 else int(self.member_folds.max()) + 1
         self.register_buffer("view_weights", torch.zeros(len(self.views)))
         self.reset_view_weights()
-        rate = min(1.0, block_dropout * n_members / (n_members - n_whole)) if block_dropout else 0.0
-        losses = torch.tensor([0.0] * n_whole + [rate] * (n_members - n_whole))
+        rate = min(1.0, block_dropout * n_members / (n_members - n_first))
+        losses = torch.tensor([0.0] * n_first + [rate] * (n_members - n_first))
         self.register_buffer("block_losses", losses[:, None, None], persistent=False)
         self._drops_blocks = bool(block_dropout)
         self.scalings = scaling_pair(standardize)
@@ -146,9 +148,8 @@ class DualBranchNetwork(nn.Module):
     def encode_members(self, x_a, x_b, mixing=None):
         """Every member's branch outputs, (n_members, batch, d_a) and (n_members, batch, d_b)."""
         x_a, x_b = self.scale(x_a, x_b)
-        if mixing is not None:
-            x_a, x_b = mixing(x_a), mixing(x_b)
-        return self.branch_a(x_a), self.branch_b(x_b)
+        mixed = (None, None) if mixing is None else (mixing(x_a), mixing(x_b))
+        return self.branch_a(x_a, mixed[0]), self.branch_b(x_b, mixed[1])
 
     def _embed_views(self, x_a, x_b):
         """Every member's embeddings by both blocks, A and B, (n_members, 3 * batch, d_a + d_b); or by both only."""
@@ -240,7 +241,7 @@ class DualBranchNetwork(nn.Module):
     def forward(self, x_a, x_b, mixing=None):
         """What a training or validation step needs: scores, and the projections where there are heads for them.
 
-        ``mixing`` is a function that mixes the scaled rows of a block.
+        ``mixing`` is a function that mixes the scaled rows of a block; the regularised members see them mixed.
         """
         autocast = self.training and self._bfloat16
         with torch.autocast(x_a.device.type, dtype=torch.bfloat16) if autocast else nullcontext():

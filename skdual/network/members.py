@@ -10,11 +10,18 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class MemberLinear(nn.Module):
-    """One linear layer per member.
+def n_plain(n_members):
+    """How many members, the first ones, train without what regularises the others: half of them, and none of one.
 
-    Takes what all members share, (batch, in_features), or what each has of its own, (n_members, ..., in_features),
-    and gives (n_members, ..., out_features). Starts as torch.nn.Linear does.
+    The others lose features (dropout) and blocks, and see rows mixed with each other.
+    """
+    return n_members // 2
+
+
+class MemberLinear(nn.Module):
+    """One linear layer per member: (n_members, ..., in_features) -> (n_members, ..., out_features).
+
+    Starts as torch.nn.Linear does.
     """
 
     def __init__(self, n_members, in_features, out_features, bias=True):
@@ -24,14 +31,52 @@ class MemberLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_members, out_features).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x):
-        n_members, out_features, _ = self.weight.shape
-        if x.ndim == 2:  # one wide product for all members is faster than one for each
-            y = F.linear(x, self.weight.flatten(0, 1), None if self.bias is None else self.bias.flatten())
-            return y.unflatten(1, (n_members, out_features)).transpose(0, 1)
         rows = x.flatten(1, -2)
         weight = self.weight.transpose(1, 2)
         y = torch.bmm(rows, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], rows, weight)
         return y.unflatten(1, x.shape[1:-1])
+
+
+class ColumnLinear(MemberLinear):
+    """One linear layer per member on columns that all share: (batch, in_features) -> (n_members, batch, out_features).
+
+    Given ``mixed``, of the same shape, the regularised members take it in place of ``x``.
+    """
+
+    def forward(self, x, mixed=None):
+        if mixed is None:
+            return _wide_linear(x, self.weight, self.bias)
+        n_first = n_plain(len(self.weight))
+        if not n_first:
+            return _wide_linear(mixed, self.weight, self.bias)
+        sizes = [n_first, len(self.weight) - n_first]
+        biases = (None, None) if self.bias is None else self.bias.split(sizes)
+        return torch.cat([_wide_linear(*of) for of in zip((x, mixed), self.weight.split(sizes), biases, strict=True)])
+
+
+def _wide_linear(x, weight, bias):
+    """What all members make of the same rows; one wide product is faster than one for each."""
+    y = F.linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
+    return y.unflatten(1, weight.shape[:2]).transpose(0, 1)
+
+
+class MemberDropout(nn.Module):
+    """Dropout (Srivastava et al., 2014) in the regularised members: (n_members, ...) -> the same shape.
+
+    As torch.nn.Dropout, but from uniform numbers, which are drawn in less time than it draws its own on the CPU.
+    """
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        if not (self.training and self.rate):
+            return x
+        first, others = x.split([n_plain(len(x)), len(x) - n_plain(len(x))])
+        kept = torch.rand_like(others, dtype=torch.float32) >= self.rate
+        others = others * (kept * (1 / (1 - self.rate))).to(x.dtype)
+        return torch.cat([first, others]) if len(first) else others
 
 
 class MemberLayerNorm(nn.Module):

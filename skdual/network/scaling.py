@@ -37,9 +37,10 @@ class ColumnScaler(nn.Module):
         self.register_buffer("limited_mean", torch.zeros(n_columns))
 
     def set_statistics(self, mean, scale):
-        """Copy mean and scale, arrays of shape (n_columns,), into the layer."""
+        """Copy mean and scale, arrays of shape (n_columns,), into the layer; a scale that its dtype has not is 1."""
         self.mean.copy_(torch.from_numpy(mean).to(self.mean.dtype))
-        self.scale.copy_(torch.from_numpy(scale).to(self.scale.dtype))
+        scale = torch.from_numpy(scale).to(self.scale.dtype)
+        self.scale.copy_(torch.where(scale == 0, 1, scale))
 
     def centre(self, limited_mean):
         """Subtract the mean of limited columns, an array of shape (n_columns,), from then on."""

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from ..devices import own_modes
+
 
 def in_chunks(compute, rows, numbers=None):
     """Apply a function to the blocks of all rows, chunk by chunk; memory is bounded by one chunk and the results.
@@ -64,7 +66,8 @@ def as_memory_allows(compute, chunks, size=None):
 def _unless_out_of_memory(compute, part, size):
     """The results as arrays, or None; in a function of its own, so that nothing of the failure is kept alive."""
     try:
-        results = compute(part, size)
+        with own_modes():
+            results = compute(part, size)
         return tuple(tensor.cpu().numpy() for tensor in (results if isinstance(results, tuple) else (results,)))
     except RuntimeError as error:
         # of any device: only CUDA's is always a torch.OutOfMemoryError

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..network.members import n_plain
+
 MIXED_SHARE = 0.5
-"""Share of the rows that are mixed; the others stay as they are, so that the network sees real rows too."""
+"""Share of the rows that are mixed; the others stay as they are, so that every member sees real rows too."""
 
 
 class Mixing(NamedTuple):
@@ -22,6 +24,17 @@ class Mixing(NamedTuple):
     def __call__(self, values):
         """The rows of ``values``, of shape (batch, n), mixed."""
         return torch.lerp(values[self.partner], values, self.weight)
+
+    def targets(self, shares, n_members):
+        """Targets of shape (batch, n_classes) as each member sees the rows, (n_members, batch, n_classes)."""
+        n_first = n_plain(n_members)
+        mixed = self(shares).expand(n_members - n_first, *shares.shape)
+        return torch.cat([shares.expand(n_first, *shares.shape), mixed])
+
+    def trained(self, trained):
+        """Which rows each member may train on, (n_members, batch): nothing of a row that it holds out may reach it."""
+        n_first = n_plain(len(trained))
+        return torch.cat([trained[:n_first], (trained & trained[:, self.partner])[n_first:]])
 
 
 class Mixup:

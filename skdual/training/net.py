@@ -32,7 +32,11 @@ _HISTORY_NAMES = {
     "train_contrastive_loss": "contrastive_loss",
     "train_orthogonality_loss": "orthogonality_loss",
 }
-_NOT_KEPT = ("batches", "epoch", "train_batch_count", "valid_batch_count")
+_NOT_KEPT = ("batches", "epoch", "train_batch_count", "valid_batch_count", "train_loss_best", "valid_loss_best")
+
+
+def _in_order(rows):
+    return BatchLoader(rows, OrderedBatches(len(rows), rows.chunk_size))
 
 
 class DualBranchNet(NeuralNetClassifier):
@@ -162,18 +166,21 @@ class DualBranchNet(NeuralNetClassifier):
         self._bank = self._new_bank(X, draws)
         drawing = [source.draw for source in (self._mixup, self._bank) if source is not None]
         loader = BatchLoader(X, self._sampler(X, order), drawing)
-        watched = None if validation is None else BatchLoader(validation, OrderedBatches(len(validation), 1024))
+        watched = None if validation is None else _in_order(validation)
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         self._trained = self._rows_of_members(X)
         self._kept = KeptWeights(self.module_)
-        best = math.inf
+        best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
         for epoch in range(1, epochs + 1):
             self.notify("on_epoch_begin", **data_sets)
             self.history.record("learning_rate", self._schedule.get_last_lr()[0])
             self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
             self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
+            for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
+                self.history.record(f"{name}_best", self.history[-1, name] < lowest[name])
+                lowest[name] = min(lowest[name], self.history[-1, name])
             loss = self.history[-1, "valid_classification_loss"] if self.patience else -epoch
             if loss < best:
                 best = loss
@@ -313,8 +320,7 @@ class DualBranchNet(NeuralNetClassifier):
         if self.module_.n_members == 1:
             return None
         trained = self._trained[:, batch.numbers]
-        # nothing of a held-out row may reach its member
-        return trained if mixing is None else trained & trained[:, mixing.partner]
+        return trained if mixing is None else mixing.trained(trained)
 
     def _loss_terms(self, batch, class_weight, mixing=None, trained=None, bank=None):
         output = self.module_(*batch.blocks, mixing)
@@ -342,7 +348,7 @@ class DualBranchNet(NeuralNetClassifier):
     # inference, so that scoring callbacks work
 
     def get_iterator(self, dataset, training=False):
-        return BatchLoader(dataset, OrderedBatches(len(dataset), 1024))
+        return _in_order(dataset)
 
     def evaluation_step(self, batch, training=False):
         inputs, _ = unpack_data(batch)

@@ -184,11 +184,12 @@ def test_targets_are_mixed_as_the_rows(label_smoothing, masked):
     batch = make_batch(3) | {"trained": TRAINED if masked else None}
     loss, partner, share = make_loss(label_smoothing=label_smoothing), np.array([3, 0, 2, 5, 1, 4]), np.ones(6)
     share[[0, 1, 3, 5]] = 0.5, 0.7, 0.9, 0.6
-    expected = []
-    for scores, counted in zip(batch["scores"], TRAINED if masked else torch.ones(3, 6).bool(), strict=True):
+    expected, shares = [], [np.ones(6), share, share]  # the first of three members sees the rows as they are
+    trained = TRAINED if masked else torch.ones(3, 6).bool()
+    for scores, counted, share_of_own in zip(batch["scores"], trained, shares, strict=True):
         own = naive_classification_losses(scores, label_smoothing)
         others = naive_classification_losses(scores, label_smoothing, TARGET[partner])
-        mixed = [w * a + (1 - w) * b for w, a, b in zip(share, own, others, strict=True)]
+        mixed = [w * a + (1 - w) * b for w, a, b in zip(share_of_own, own, others, strict=True)]
         expected.append(np.mean(np.array(mixed)[counted]))
     mixing = Mixing(torch.from_numpy(partner), torch.from_numpy(share)[:, None])
     terms = terms_of(loss, batch, mixing=mixing)

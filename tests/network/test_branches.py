@@ -5,7 +5,7 @@ from naive import gelu, layer_norm
 from torch import nn
 
 from skdual.network.branches import BranchEncoder
-from skdual.network.members import MemberBatchNorm, MemberLayerNorm, MemberLinear
+from skdual.network.members import ColumnLinear, MemberBatchNorm, MemberDropout, MemberLayerNorm, MemberLinear
 
 NORMS = (MemberLayerNorm, MemberBatchNorm)
 
@@ -76,11 +76,12 @@ def test_shifted_units_tell_the_length_of_a_row():
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_order_and_sizes_of_layers(normalization, norm, n_members):
     encoder = BranchEncoder(n_members, 70, (48, 32, 9), 0.3, "gelu", normalization, "he")
-    assert [type(module) for module in encoder.layers] == [MemberLinear, norm, nn.GELU, nn.Dropout] * 3
+    kinds = [type(module) for module in encoder.layers]
+    assert kinds == [ColumnLinear, norm, nn.GELU, MemberDropout] + [MemberLinear, norm, nn.GELU, MemberDropout] * 2
     sizes = [module.weight.shape for module in parts(encoder, MemberLinear)]
     assert sizes == [(n_members, 48, 70), (n_members, 32, 48), (n_members, 9, 32)]
     assert [module.weight.shape for module in parts(encoder, norm)] == [(n_members, width) for width in (48, 32, 9)]
-    assert {module.p for module in parts(encoder, nn.Dropout)} == {0.3}
+    assert {module.rate for module in parts(encoder, MemberDropout)} == {0.3}
     assert encoder.shortcut.weight.shape == (n_members, 9, 70)
 
 
@@ -115,16 +116,23 @@ def test_equals_naive_forward_with_batch_norm(n_members):
     np.testing.assert_allclose(evaluated, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_members", [1, 3])
-def test_dropout_only_in_training_and_not_of_the_shortcut(n_members):
+@pytest.mark.parametrize(("n_members", "rates"), [(1, [0.4]), (4, [0, 0, 0.4, 0.4])])
+def test_dropout_only_in_training_and_not_of_the_shortcut(n_members, rates):
     encoder = make_encoder(widths=(500,), n_members=n_members, dropout=0.4)
     x = torch.randn(20, 7).double()
     evaluated, trained = (encoder.train(training)(x) - encoder.shortcut(x) for training in (False, True))
     dropped = trained == 0
-    assert dropped.double().mean(dim=(1, 2)).tolist() == pytest.approx([0.4] * n_members, abs=0.03)
-    torch.testing.assert_close(trained[~dropped], evaluated[~dropped] / 0.6)
-    both = (dropped[0] & dropped[-1]).double().mean().item()
-    assert both == pytest.approx(0.4 if n_members == 1 else 0.16, abs=0.03)  # every member draws for itself
+    assert dropped.double().mean(dim=(1, 2)).tolist() == pytest.approx(rates, abs=0.03)
+    kept = torch.tensor([1 - rate for rate in rates], dtype=torch.float64)[:, None, None]
+    torch.testing.assert_close(trained[~dropped], (evaluated / kept)[~dropped])
+
+
+@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (4, 2)])
+def test_mixed_rows_go_through_layers_and_shortcut_of_the_second_half(n_members, n_plain):
+    encoder = make_encoder(n_members=n_members)
+    x, mixed = torch.randn(20, 7).double(), torch.randn(20, 7).double()
+    expected = torch.cat([encoder(x)[:n_plain], encoder(mixed)[n_plain:]])
+    torch.testing.assert_close(encoder(x, mixed), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(

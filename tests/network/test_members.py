@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skdual.network.members import MemberBatchNorm, MemberLayerNorm, MemberLinear
+from skdual.network.members import ColumnLinear, MemberBatchNorm, MemberDropout, MemberLayerNorm, MemberLinear
 
 LAYERS = [lambda: MemberLinear(3, 4, 5), lambda: MemberLayerNorm(3, 4), lambda: MemberBatchNorm(3, 4)]
 
@@ -33,9 +33,39 @@ def assert_equal_peers(layer, peers, x):
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize(("own", "shape"), [(False, (6,)), (False, (1,)), (True, (6,)), (True, (1,)), (True, (6, 7))])
 def test_linear_equals_torch_member_by_member(n_members, bias, own, shape):
-    layer = randomize(MemberLinear(n_members, 4, 5, bias=bias))
+    layer = randomize((MemberLinear if own else ColumnLinear)(n_members, 4, 5, bias=bias))
     peers = [peer_of(layer, m, nn.Linear(4, 5, bias=bias)) for m in range(n_members)]
     assert_equal_peers(layer, peers, torch.randn((n_members, *shape, 4) if own else (*shape, 4)).double())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
+def test_the_second_half_of_the_members_takes_the_mixed_rows(n_members, n_plain, bias):
+    layer = randomize(ColumnLinear(n_members, 4, 5, bias=bias))
+    x, mixed = torch.randn(6, 4).double(), torch.randn(6, 4).double()
+    expected = torch.cat([layer(x)[:n_plain], layer(mixed)[n_plain:]])
+    torch.testing.assert_close(layer(x, mixed), expected, rtol=1e-12, atol=1e-12)
+    assert not torch.isclose(layer(x), layer(mixed)).any()
+
+
+@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dropout_in_the_second_half_of_the_members(n_members, n_plain, dtype):
+    layer, x = MemberDropout(0.3), torch.rand(n_members, 400, 50, dtype=dtype) + 0.5
+    x.requires_grad_()
+    y = layer(x)
+    assert y.dtype == dtype
+    assert torch.equal(y[:n_plain], x[:n_plain])
+    kept = y[n_plain:] != 0
+    assert kept.double().mean(dim=(1, 2)).tolist() == pytest.approx([0.7] * (n_members - n_plain), abs=0.02)
+    torch.testing.assert_close(y[n_plain:][kept], x[n_plain:][kept] / 0.7)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient[n_plain:], kept / torch.tensor(0.7, dtype=dtype))
+    if n_members - n_plain > 1:  # every member draws for itself
+        assert (kept[0] & kept[1]).double().mean().item() == pytest.approx(0.49, abs=0.02)
+    assert not torch.equal(y, layer(x))
+    assert layer.eval()(x) is x
+    assert MemberDropout(0.0)(x) is x
 
 
 def test_linear_starts_as_torch_does():
@@ -89,7 +119,7 @@ def test_gradient_stays_with_the_member(make_layer):
 
 
 def test_gradient_of_what_all_share_stays_with_the_member():
-    layer, x = randomize(MemberLinear(3, 4, 5)), torch.randn(6, 4).double()
+    layer, x = randomize(ColumnLinear(3, 4, 5)), torch.randn(6, 4).double()
     for gradient in torch.autograd.grad(layer(x)[1].sum(), list(layer.parameters())):
         assert gradient.flatten(1).any(dim=1).tolist() == [False, True, False]
 

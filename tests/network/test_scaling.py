@@ -71,6 +71,12 @@ def test_mean_0_and_scale_1_until_statistics_are_set():
     assert torch.equal(unset(x), zero_one(x))
 
 
+def test_a_scale_that_float32_rounds_to_0_is_none():
+    scaler = ColumnScaler(2, "maxabs")
+    scaler.set_statistics(np.zeros(2), np.array([1e-60, 2.0]))
+    assert scaler(torch.tensor([[0.0, 4.0]])).tolist() == [[0.0, 2.0]]
+
+
 def test_statistics_are_saved_but_not_trained(scaler):
     assert set(scaler.state_dict()) == {"mean", "scale", "limited_mean"}
     assert not list(scaler.parameters())

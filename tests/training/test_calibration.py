@@ -96,20 +96,20 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
     X, y = two_blocks
     codes, network = np.unique(y, return_inverse=True)[1], fitted.network_
     n_members, by_both_only = network.n_members, fitted.block_dropout == 0
-    half = n_members if by_both_only else n_members // 2
-    folds = held_out_folds(codes, n_members - half if half < n_members else n_members)
+    half = n_members // 2
+    folds = held_out_folds(codes, n_members - half)
     network.train()  # dropout must be off all the same
     scores, held_out = held_out_scores(network, rows_of(X, codes), folds)
     network.eval()
     assert_array_equal(held_out, [row for row in range(150) if 0 <= folds[row] < half])
     assert len(held_out) == pytest.approx(150 * half / 6, abs=4)
-    assert scores.shape == (1 if by_both_only else 4, len(held_out), 3)
+    assert scores.shape == (2 if by_both_only else 4, len(held_out), 3)
     for row, got in zip(held_out, scores.swapaxes(0, 1), strict=True):
         x = torch.from_numpy(X[row : row + 1])
         with torch.no_grad():
             every = network.member_scores(x[:, :7], x[:, 7:])[:, :, 0].numpy()
-        own, other_half = every[folds[row]], every[(half + folds[row]) % n_members]
-        assert_allclose(got, own if by_both_only else [own[0], *other_half], rtol=1e-4, atol=1e-4)
+        own, other_half = every[folds[row]], every[half + folds[row]]
+        assert_allclose(got, [own[0], *other_half], rtol=1e-4, atol=1e-4)
         others = np.delete(every, folds[row], axis=0)[:, 0]
         assert np.abs(others - own[0]).max() > 1e-3  # members differ: the test can tell them apart
         assert by_both_only or np.abs(np.diff(got, axis=0)).max(axis=1).min() > 1e-3  # and so do views

@@ -95,7 +95,7 @@ def test_a_log_gets_a_line_every_tenth_with_the_numbers_of_history(two_blocks, q
 
 def test_the_accuracy_is_that_of_the_validation_rows(two_blocks, quick, capsys):
     X, y = two_blocks
-    model = model_of(quick, verbose=1, block_dropout=0).fit(X, y, X_val=X[:40], y_val=y[:40])
+    model = model_of(quick, verbose=1, block_dropout=0, n_members=1).fit(X, y, X_val=X[:40], y_val=y[:40])
     accuracy = np.mean(model.predict(X[:40]) == y[:40])
     assert 1 / 3 < accuracy < 1
     assert lines(capsys.readouterr().err)[-1][-1] == f"{accuracy:.3f}"
