@@ -1,9 +1,8 @@
-"""Hyperparameters: what each may be, which contradict each other, and what "auto" stands for."""
+"""Hyperparameters: what each may be, which contradict each other, and who uses them."""
 
 import math
 import numbers
 import sys
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,36 +10,9 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
+from . import defaults
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
 from .scalings import SCALINGS, scaling_pair
-
-WIDE_SIZES = ((2048, 1024, 512, 256), (512, 256))
-"""Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns, and as many rows."""
-
-WIDE_DROPOUT = (0.5, 0.2)
-"""Dropout rates that go with them."""
-
-NARROW_SIZES = (256, 128)
-"""Widths of a branch of fewer than 4 columns or rows for each unit of the first wide layer, and at least 16 columns."""
-
-_WIDE_PRODUCT = 1024
-_MIN_WIDTH = 32
-_MAX_UNITS_PER_COLUMN = 16
-
-NARROW_DROPOUT = 0.2
-
-MAX_MEMBERS = 8
-_MAX_WEIGHTS = 32_000_000
-_MAX_MEMBER_ROWS = 100_000
-_MIXUP_ALPHA = 0.4
-_MAX_ZERO_SHARE = 0.5
-_MIN_EPOCHS = 40
-_MIN_STEPS = 500
-_MIN_FULL_BATCH_STEPS = 250
-_LEARNING_RATE = 2e-3
-_MAX_LEARNING_RATE = 8e-3
-_RATE_ROWS = 100
-_MAX_RATE_ROWS = 4096
 
 _positive_int = Interval(numbers.Integral, 1, None, closed="left")
 _fraction = Interval(numbers.Real, 0, 1, closed="left")
@@ -152,18 +124,23 @@ def settle(
     hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], widths, directions)
     _check_dims(params, sum(sizes[-1] for sizes in hidden_layer_sizes))
     batch = _batch_settings(params, n_train, len(classes))
+
+    def given(name, otherwise, *arguments):
+        return otherwise(*arguments) if params[name] == "auto" else params[name]
+
     return {
         "net_params": dict(params["net_params"] or {}),
         "rejection": _rejection(params, classes, has_validation),
         "module": {
-            "n_members": _n_members(params["n_members"], widths, hidden_layer_sizes, n_train),
+            "n_members": int(given("n_members", defaults.n_members, widths, hidden_layer_sizes, n_train)),
             "in_features": tuple(widths),
             "n_classes": len(classes),
             "hidden_layer_sizes": hidden_layer_sizes,
             "dropout": _dropout(params["dropout"], directions),
             "standardize": scaling_pair(params["standardize"], block_names),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
-            "bfloat16": _bfloat16(params["precision"], hidden_layer_sizes, bfloat16_units),
+            "bfloat16": params["precision"] == "bfloat16"
+            or (params["precision"] == "auto" and defaults.bfloat16(hidden_layer_sizes, bfloat16_units)),
             **{
                 name: params[name]
                 for name in (
@@ -189,11 +166,11 @@ def settle(
         },
         "net": {
             **batch,
-            "max_epochs": _max_epochs(params["max_epochs"], n_train, batch),
-            "lr": _learning_rate(params["learning_rate"], sum(widths), n_train),
+            "max_epochs": int(given("max_epochs", defaults.max_epochs, _steps(n_train, batch))),
+            "lr": given("learning_rate", defaults.learning_rate, sum(widths), n_train),
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,
-            "mixup_alpha": _mixup_alpha(params["mixup_alpha"], zero_share),
+            "mixup_alpha": given("mixup_alpha", defaults.mixup_alpha, zero_share),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }
@@ -244,17 +221,9 @@ def _is_number(value: Any, kind) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _is_wide(n_directions, sizes):
-    """Whether a block has at least 4 columns, and training rows, for each unit that wide widths start with."""
-    return n_directions >= 4 * sizes[0]
-
-
 def _hidden_layer_sizes(value, widths, directions):
     if isinstance(value, str):
-        return tuple(
-            wide if _is_wide(n_directions, wide) else _narrow_sizes(n_columns)
-            for wide, n_columns, n_directions in zip(WIDE_SIZES, widths, directions, strict=True)
-        )
+        return defaults.hidden_layer_sizes(widths, directions)
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
@@ -264,53 +233,14 @@ def _hidden_layer_sizes(value, widths, directions):
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
 
 
-def _narrow_sizes(n_columns):
-    """Halved until they start with at most 16 units a column, or with 32."""
-    sizes: tuple[int, ...] = NARROW_SIZES
-    while sizes[0] > max(_MIN_WIDTH, _MAX_UNITS_PER_COLUMN * n_columns):
-        sizes = tuple(size // 2 for size in sizes)
-    return sizes
-
-
 def _dropout(value, directions):
-    """A rate for each branch; "auto" goes with the "auto" widths."""
+    """A rate for each branch."""
     if isinstance(value, str):
-        return tuple(
-            rate if _is_wide(n_directions, sizes) else NARROW_DROPOUT
-            for rate, sizes, n_directions in zip(WIDE_DROPOUT, WIDE_SIZES, directions, strict=True)
-        )
+        return defaults.dropout(directions)
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
     if len(pair) != 2 or not all(_is_number(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
         raise ValueError(f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}.")
     return tuple(float(rate) for rate in pair)
-
-
-def _n_members(value, widths, hidden_layer_sizes, n_train):
-    """As given; "auto" is 8, halved until the members have few enough weights in their encoders and rows to see."""
-    if value != "auto":
-        return int(value)
-    n_weights = sum(
-        n_in * n_out
-        for n_columns, sizes in zip(widths, hidden_layer_sizes, strict=True)
-        for n_in, n_out in pairwise([n_columns, *sizes])
-    )
-    n_members = MAX_MEMBERS
-    while n_members > 1 and (n_members * n_weights > _MAX_WEIGHTS or n_members * n_train > _MAX_MEMBER_ROWS):
-        n_members //= 2
-    return n_members
-
-
-def _bfloat16(precision, hidden_layer_sizes, bfloat16_units):
-    """Whether training rounds products to bfloat16; "auto" does where they are most of the work and it has units."""
-    wide = any(sizes[0] >= _WIDE_PRODUCT for sizes in hidden_layer_sizes)
-    return precision == "bfloat16" or (precision == "auto" and wide and bfloat16_units)
-
-
-def _mixup_alpha(value, zero_share):
-    """As given; "auto" mixes no rows that are mostly zeros, of which the mean of two is not a likely third."""
-    if value != "auto":
-        return value
-    return _MIXUP_ALPHA if zero_share <= _MAX_ZERO_SHARE else 0.0
 
 
 def _check_dims(params, embedding_dim):
@@ -357,7 +287,7 @@ def _batch_settings(params, n_train, n_classes):
                     f"{name}={value} has a meaning with sampling='class_aware' only; got "
                     f"sampling={params['sampling']!r}."
                 )
-        size = _auto_batch_size(n_train) if size == "auto" else min(int(size), n_train)
+        size = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
         return {"batch_size": size, "classes_per_batch": None, "samples_per_class": None}
     if k is not None and k > n_classes:
         raise ValueError(f"classes_per_batch={k} exceeds the {n_classes} classes of y.")
@@ -369,7 +299,7 @@ def _batch_settings(params, n_train, n_classes):
     for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
         if size != "auto" and value is not None and value > size:
             raise ValueError(f"{name}={value} exceeds batch_size={size}.")
-    rows = _auto_batch_size(n_train) if size == "auto" else int(size)
+    rows = defaults.batch_size(n_train) if size == "auto" else int(size)
     if k is None:
         k = min(n_classes, max(1, rows // (m or min(4, rows))))
     if m is None:
@@ -379,24 +309,7 @@ def _batch_settings(params, n_train, n_classes):
     return {"batch_size": k * m, "classes_per_batch": k, "samples_per_class": m}
 
 
-def _auto_batch_size(n_train):
-    """The power of two nearest to a sixteenth of the rows, between 32 and 256."""
-    return min(n_train, int(np.clip(2 ** round(math.log2(n_train / 16)), 32, 256)))
-
-
-def _max_epochs(max_epochs, n_train, batch):
-    """At least 40 epochs, and as many as make 500 steps, or 250 where one batch holds all rows."""
-    if max_epochs != "auto":
-        return int(max_epochs)
+def _steps(n_train, batch):
+    """Steps of an epoch."""
     joined = batch["classes_per_batch"] is None  # a last row alone joins the batch before it (ShuffledBatches)
-    steps = max(1, math.ceil((n_train - joined) / batch["batch_size"]))
-    least = _MIN_STEPS if steps > 1 else _MIN_FULL_BATCH_STEPS
-    return max(_MIN_EPOCHS, math.ceil(least / steps))
-
-
-def _learning_rate(learning_rate, n_columns, n_train):
-    """As given; "auto" is higher for many rows of few columns, which bear borders that are less linear."""
-    if learning_rate != "auto":
-        return learning_rate
-    rate = _LEARNING_RATE * min(n_train, _MAX_RATE_ROWS) / (_RATE_ROWS * math.sqrt(n_columns))
-    return min(max(rate, _LEARNING_RATE), _MAX_LEARNING_RATE)
+    return max(1, math.ceil((n_train - joined) / batch["batch_size"]))

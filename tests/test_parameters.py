@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from skdual import DualBranchClassifier, parameters
+from skdual import DualBranchClassifier, defaults
 from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
 from skdual.network import DualBranchNetwork
 from skdual.network.members import MemberDropout
@@ -343,12 +343,12 @@ def test_automatic_epochs_make_enough_steps(n_train, batch_size, sampling):
         steps = len(ShuffledBatches(n_train, net["batch_size"], rng))
     else:
         steps = len(ClassAwareBatches(codes, net["classes_per_batch"], net["samples_per_class"], rng))
-    assert net["max_epochs"] >= parameters._MIN_EPOCHS
-    least = parameters._MIN_STEPS if steps > 1 else parameters._MIN_FULL_BATCH_STEPS
+    assert net["max_epochs"] >= defaults.MIN_EPOCHS
+    least = defaults.MIN_STEPS if steps > 1 else defaults.MIN_FULL_BATCH_STEPS
     assert net["max_epochs"] * steps >= least
     # and no more than that takes
     fewer = net["max_epochs"] - 1
-    assert fewer < parameters._MIN_EPOCHS or fewer * steps < least
+    assert fewer < defaults.MIN_EPOCHS or fewer * steps < least
 
 
 @pytest.mark.parametrize(

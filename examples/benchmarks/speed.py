@@ -43,12 +43,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from skdual import DualBranchClassifier
 from skdual.datasets import load_htad
+from skdual.defaults import WIDE_DROPOUT, WIDE_SIZES
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.losses.contrastive import contrastive_loss
 from skdual.network import DualBranchNetwork
 from skdual.network.heads import SubspaceHead
-from skdual.parameters import WIDE_DROPOUT, WIDE_SIZES
 from skdual.training.mixup import MIXED_SHARE, Mixing
 from skdual.training.schedule import WarmupCosine
 

@@ -1,0 +1,114 @@
+"""What "auto" stands for: widths, dropout, members, batches, epochs, rates and mixing, by columns and training rows."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+WIDE_SIZES = ((2048, 1024, 512, 256), (512, 256))
+"""Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns, and as many rows."""
+
+WIDE_DROPOUT = (0.5, 0.2)
+"""Dropout rates that go with them."""
+
+NARROW_SIZES = (256, 128)
+"""Widths of a branch of fewer than 4 columns or rows for each unit of the first wide layer, and at least 16 columns."""
+
+NARROW_DROPOUT = 0.2
+
+MAX_MEMBERS = 8
+
+MIN_EPOCHS = 40
+
+MIN_STEPS = 500
+
+MIN_FULL_BATCH_STEPS = 250
+"""Least steps where one batch holds all rows."""
+
+_MIN_WIDTH = 32
+_MAX_UNITS_PER_COLUMN = 16
+_MAX_WEIGHTS = 32_000_000
+_MAX_MEMBER_ROWS = 100_000
+_BFLOAT16_WIDTH = 1024
+_MIXUP_ALPHA = 0.4
+_MAX_ZERO_SHARE = 0.5
+_LEARNING_RATE = 2e-3
+_MAX_LEARNING_RATE = 8e-3
+_RATE_ROWS = 100
+_MAX_RATE_ROWS = 4096
+
+
+def hidden_layer_sizes(widths, directions):
+    """Widths of both branches.
+
+    Parameters
+    ----------
+    widths : pair of int
+        Columns of block A and of block B.
+    directions : pair of int
+        In how many directions the training rows of either block differ: its columns, or the rows where these are fewer.
+    """
+    return tuple(
+        wide if _is_wide(n_directions, wide) else _narrow_sizes(n_columns)
+        for wide, n_columns, n_directions in zip(WIDE_SIZES, widths, directions, strict=True)
+    )
+
+
+def dropout(directions):
+    """A rate for each branch, which goes with its widths."""
+    return tuple(
+        rate if _is_wide(n_directions, sizes) else NARROW_DROPOUT
+        for rate, sizes, n_directions in zip(WIDE_DROPOUT, WIDE_SIZES, directions, strict=True)
+    )
+
+
+def _is_wide(n_directions, sizes):
+    """Whether a block has at least 4 columns, and training rows, for each unit that wide widths start with."""
+    return n_directions >= 4 * sizes[0]
+
+
+def _narrow_sizes(n_columns):
+    """Halved until they start with at most 16 units a column, or with 32."""
+    sizes: tuple[int, ...] = NARROW_SIZES
+    while sizes[0] > max(_MIN_WIDTH, _MAX_UNITS_PER_COLUMN * n_columns):
+        sizes = tuple(size // 2 for size in sizes)
+    return sizes
+
+
+def n_members(widths, sizes, n_train):
+    """8, halved until the members have few enough weights in their encoders, of widths ``sizes``, and rows to see."""
+    n_weights = sum(
+        n_in * n_out
+        for n_columns, of_branch in zip(widths, sizes, strict=True)
+        for n_in, n_out in pairwise([n_columns, *of_branch])
+    )
+    n = MAX_MEMBERS
+    while n > 1 and (n * n_weights > _MAX_WEIGHTS or n * n_train > _MAX_MEMBER_ROWS):
+        n //= 2
+    return n
+
+
+def bfloat16(sizes, bfloat16_units):
+    """Whether training rounds products to bfloat16: where they are most of the work and the device has units for it."""
+    return bfloat16_units and any(of_branch[0] >= _BFLOAT16_WIDTH for of_branch in sizes)
+
+
+def mixup_alpha(zero_share):
+    """No mixing of rows that are mostly zeros: the mean of two of them is not a likely third."""
+    return _MIXUP_ALPHA if zero_share <= _MAX_ZERO_SHARE else 0.0
+
+
+def batch_size(n_train):
+    """The power of two nearest to a sixteenth of the rows, between 32 and 256."""
+    return min(n_train, int(np.clip(2 ** round(math.log2(n_train / 16)), 32, 256)))
+
+
+def max_epochs(steps):
+    """At least 40 epochs of so many steps, and as many as make 500 steps, or 250 where one batch holds all rows."""
+    return max(MIN_EPOCHS, math.ceil((MIN_STEPS if steps > 1 else MIN_FULL_BATCH_STEPS) / steps))
+
+
+def learning_rate(n_columns, n_train):
+    """Higher for many rows of few columns, which bear borders that are less linear."""
+    rate = _LEARNING_RATE * min(n_train, _MAX_RATE_ROWS) / (_RATE_ROWS * math.sqrt(n_columns))
+    return min(max(rate, _LEARNING_RATE), _MAX_LEARNING_RATE)
