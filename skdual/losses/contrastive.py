@@ -30,37 +30,40 @@ def contrastive_loss(projections, ids, temperature, bank=None, trained=None):
     if bank is not None:
         candidates = torch.cat([projections, bank[0]], dim=-2)
         candidate_ids = torch.cat([ids, bank[1]])
-    positive = ids[:, None] == candidate_ids
-    positive.diagonal().fill_(False)
-    if trained is not None:
-        positive = positive & trained[..., None, :]
-    return _SupervisedContrast.apply(projections @ candidates.mT, positive, temperature, trained)
+    positive = (ids[:, None] == candidate_ids).to(projections.dtype)
+    positive.diagonal().fill_(0)  # an anchor is no positive of itself
+    return _SupervisedContrast.apply(projections, candidates, positive, temperature, trained)
 
 
 class _SupervisedContrast(torch.autograd.Function):
-    """logsumexp_a(s_ia / t) - mean_p(s_ip / t) from similarities s, with the gradient in closed form.
+    """logsumexp_a(s_ia / t) - mean_p(s_ip / t) with s_ia = <z_i, c_a>, and the gradient in closed form.
 
     d L_i / d s_ia = (softmax_a(s_i / t) - [a in P(i)] / |P(i)|) / t, and 0 where P(i) is empty. One matrix of this
-    size is kept for it, where autograd would keep one for every operation.
+    size is kept for it, where autograd would keep one for every operation; what can be is computed in place, for on
+    the CPU new memory takes as long as the arithmetic.
     """
 
     @staticmethod
-    def forward(ctx, similarities, positive, temperature, trained):
-        logits = similarities / temperature
+    def forward(ctx, projections, candidates, positive, temperature, trained):
+        logits = (projections @ candidates.mT).div_(temperature)
+        # what is no candidate; finite, so that 0 times its logarithm is 0, and where nothing is left there is a sum
+        lowest = torch.finfo(logits.dtype).min
         if trained is not None:
-            # finite: where nothing is left of a row of logits, there would be no log-sum-exp
-            logits.masked_fill_(~trained[..., None, :], torch.finfo(logits.dtype).min)
-        # an anchor is no candidate for itself: its own logit leaves the sum and the positives
-        logits.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
+            logits.masked_fill_(~trained[..., None, :], lowest)
+            positive = positive * trained[..., None, :].to(positive.dtype)
+        logits.diagonal(dim1=-2, dim2=-1).fill_(lowest)  # nor is an anchor a candidate for itself
         n_positives = positive.sum(dim=-1, keepdim=True)
-        share = positive / n_positives.clamp_min(1).to(logits.dtype)
+        share = positive.div_(n_positives.clamp_min(1))
         log_proba = torch.log_softmax(logits, dim=-1)
-        losses = -torch.where(positive, log_proba, 0).mul_(share).sum(dim=-1)
-        gradient = log_proba.exp_().mul_(n_positives > 0).sub_(share).div_(temperature)
-        ctx.save_for_backward(gradient)
+        losses = -torch.mul(log_proba, share, out=logits).sum(dim=-1)
+        gradient = log_proba.exp_().sub_(share)
+        ctx.save_for_backward(projections, candidates, gradient, n_positives.squeeze(-1) > 0)
+        ctx.temperature = temperature
         return losses
 
     @staticmethod
     def backward(ctx, grad_losses):
-        (gradient,) = ctx.saved_tensors
-        return grad_losses[..., None] * gradient, None, None, None
+        projections, candidates, gradient, has_positives = ctx.saved_tensors
+        scale = (grad_losses * has_positives / ctx.temperature)[..., None]
+        # the rows of the small matrices are scaled in place of those of the large one
+        return scale * (gradient @ candidates), gradient.mT @ (scale * projections), None, None, None
