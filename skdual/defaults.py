@@ -20,9 +20,9 @@ MAX_MEMBERS = 8
 
 MIN_EPOCHS = 40
 
-MIN_STEPS = 500
+MIN_STEPS = 350
 
-MIN_FULL_BATCH_STEPS = 250
+MIN_FULL_BATCH_STEPS = 175
 """Least steps where one batch holds all rows."""
 
 _MIN_WIDTH = 32
@@ -104,7 +104,7 @@ def batch_size(n_train):
 
 
 def max_epochs(steps):
-    """At least 40 epochs of so many steps, and as many as make 500 steps, or 250 where one batch holds all rows."""
+    """At least 40 epochs of so many steps, and as many as make 350 steps, or 175 where one batch holds all rows."""
     return max(MIN_EPOCHS, math.ceil((MIN_STEPS if steps > 1 else MIN_FULL_BATCH_STEPS) / steps))
 
 

@@ -104,7 +104,7 @@ class DualBranchClassifier(FittedMethods):
         rows that makes.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
-        fewer than 500 steps (250 where one batch holds all rows).
+        fewer than 350 steps (175 where one batch holds all rows).
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns. The weights of a block of more columns than

@@ -302,7 +302,9 @@ class DualBranchNet(NeuralNetClassifier):
             training=True,
         )
         if self.gradient_clip is not None:
-            clip_gradients(self.module_.parameters(), self.gradient_clip)
+            # asked of the optimizer, which has them at hand; the module would look for them
+            parameters = [parameter for group in self.optimizer_.param_groups for parameter in group["params"]]
+            clip_gradients(parameters, self.gradient_clip)
         self.optimizer_.step()
         self._schedule.step()
         if self._bank is not None:

@@ -64,7 +64,8 @@ class RowSpan:
 
     def _products(self, dtype, ridge):
         """The rows' inner products, summed in float64 over runs of columns, each of which is computed in ``dtype``."""
-        products = np.diag(np.full(len(self._rows), ridge))
+        products = np.zeros((len(self._rows),) * 2)
+        np.fill_diagonal(products, ridge)
         for at in range(0, self._rows.shape[1], _WIDTH):
             part = self._rows[:, at : at + _WIDTH].astype(dtype, copy=False)
             products += part @ part.T
