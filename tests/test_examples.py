@@ -81,3 +81,16 @@ def test_citeseq_needs_both_blocks_for_the_rare_type_and_reads_files(tmp_path):
     assert np.isfinite(scores(printed)["macro F1"])
     for picture in ("cells.png", "small.png"):
         assert matplotlib.image.imread(tmp_path / picture).std() > 0.05  # not blank
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["loop", "fusion", "head", "contrastive", "predict", "sparse", "growth", "iris"])
+def test_a_row_of_the_speed_benchmark_gives_its_figures(row):
+    printed = run("benchmarks/speed.py", "--quick", "--only", row).splitlines()[1:]
+    results = [json.loads(line) for line in printed]
+    assert results
+    for result in results:
+        assert result["name"].startswith(row)
+        figures = [value for value in result.values() if isinstance(value, float)]
+        assert figures
+        assert np.isfinite(figures).all()
