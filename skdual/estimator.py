@@ -76,8 +76,8 @@ class DualBranchClassifier(FittedMethods):
         only.
     n_members : "auto" or int, default="auto"
         Independent networks of one form that are trained side by side. The second half of several members, or a single
-        one, is regularised by ``dropout``, ``block_dropout`` and ``mixup_alpha``, which serves few or noisy rows and
-        spoils what is not linear and what both blocks tell together; the first half of several is not. Scores are
+        one, is regularised by ``dropout``, ``block_dropout`` and ``mixup_alpha``, which serve few or noisy rows but can
+        spoil what is not linear and what both blocks tell together; the first half of several is not. Scores are
         averaged within each half. Each of several members leaves a sixth of the rows out of its training (or less
         where members are many), the same sixth as one of the other half, and on these rows the weights of both halves,
         ``view_weights_`` and the temperature of the probabilities are fitted (batch normalisation lets their columns,
@@ -170,7 +170,7 @@ class DualBranchClassifier(FittedMethods):
         Share of the scores by both blocks (of all members), by block A alone and by block B alone in the final scores;
         by both blocks only with ``block_dropout=0``. Fitted on the rows that members hold out, by log loss and a small
         cost of single blocks; with one member on the validation rows, and (1, 0, 0) where there are none. A block that
-        only adds noise is left out this way.
+        only adds noise gets little weight this way, where these rows are enough to tell.
     probability_temperature_ : float
         What the scores so weighted were divided by to give honest probabilities: above 1 where they were too sure of
         themselves. Fitted with the weights; 1 where there are no rows for it.

@@ -40,7 +40,7 @@ class _SupervisedContrast(torch.autograd.Function):
 
     d L_i / d s_ia = (softmax_a(s_i / t) - [a in P(i)] / |P(i)|) / t, and 0 where P(i) is empty. One matrix of this
     size is kept for it, where autograd would keep one for every operation; what can be is computed in place, for on
-    the CPU new memory takes as long as the arithmetic.
+    the CPU new memory of this size takes time too.
     """
 
     @staticmethod
@@ -65,5 +65,5 @@ class _SupervisedContrast(torch.autograd.Function):
     def backward(ctx, grad_losses):
         projections, candidates, gradient, has_positives = ctx.saved_tensors
         scale = (grad_losses * has_positives / ctx.temperature)[..., None]
-        # the rows of the small matrices are scaled in place of those of the large one
+        # scaling rows of the small matrices spares a pass over the large one
         return scale * (gradient @ candidates), gradient.mT @ (scale * projections), None, None, None
