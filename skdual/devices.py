@@ -1,7 +1,7 @@
 """Where the numbers live: the one place that decides device, precision and random state."""
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import torch
@@ -89,10 +89,12 @@ def free_memory(device):
 def send(tensor, device, dtype=None):
     """A CPU tensor on a device, pinned first and without waiting for it where the device can."""
     tensor = tensor.to(dtype or tensor.dtype)  # cast first: fewer bytes travel, and MPS has no float64
-    pinned = device.type in _PINNING
-    if pinned:
+    if device.type not in _PINNING:
+        return tensor.to(device)  # MPS would read memory that is given back by then, if it did not wait
+    # where the system grants no page-locked memory, the copy just takes longer
+    with suppress(RuntimeError):
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=pinned)  # MPS would read memory that is given back by then
+    return tensor.to(device, non_blocking=True)
 
 
 def send_together(batches, device):
@@ -121,6 +123,35 @@ def has_bfloat16_units(device):
         return torch.cuda.get_device_capability(device)[0] >= 8
     # torch has no public question for it
     return device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+
+
+def can_capture(device):
+    """Whether :func:`capture` works on a device."""
+    return device.type == "cuda"
+
+
+def capture(work):
+    """Turn what a function launches on the current CUDA device into one graph.
+
+    Parameters
+    ----------
+    work : callable
+        Takes nothing and gives tensors; its launches are noted, and not carried out.
+
+    Returns
+    -------
+    replay : callable
+        Launches all of them and gives the same tensors, each time with other numbers.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on as they like
+        result = work()
+
+    def replay():
+        graph.replay()
+        return result
+
+    return replay
 
 
 def _random_state(device):

@@ -4,6 +4,34 @@ os.environ["SCIPY_ARRAY_API"] = "1"  # before anything imports scipy: check_esti
 
 import numpy as np
 import pytest
+import torch
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device",
+        default="standin",
+        help="accelerator for the tests of tests/devices; by default a stand-in, and all other tests run on the CPU. "
+        "For a real one: pytest tests/devices --device cuda",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "standin":
+        # torch trains on no real accelerator in a process that has the stand-in
+        for name in ("cuda", "mps", "xpu"):
+            getattr(torch, name).is_available = lambda: False
+        import standin_device  # noqa: F401 (makes the device known)
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if config.getoption("--device") != "standin" and collection_path.name == "test_traffic.py" else None
+
+
+@pytest.fixture(scope="session")
+def accelerator(request):
+    """Name of the device that tests of devices run on."""
+    return request.config.getoption("--device")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""Speed and memory of the estimator on the CPU, beside the plainest code that does the same and beside its peers.
+"""Speed and memory of the estimator, beside the plainest code that does the same and beside its peers.
 
-Run: python examples/benchmarks/speed.py [--quick] [--only NAME] [--data FOLDER] [--output FILE]
+Run: python examples/benchmarks/speed.py [--quick] [--only NAME] [--device cuda] [--data FOLDER] [--output FILE]
 
 Every row is one function below. Its two sides take turns in one process (A B A B ...) after a warm-up each, so that
 both meet the same machine; a_ms and b_ms are medians, ratio is the median over the pairs of A's time over B's. Each
@@ -8,7 +8,9 @@ result is printed as a line of JSON and, with --output, added to FILE. Peak memo
 fresh process rises while the work is done, in MB of 2**20 bytes; it is read where Linux tells it.
 
 --quick takes fewer pairs and smaller shapes, which show that all runs, not how fast. --data is a folder of sets as for
-accuracy.py, for what lower precision does to accuracy. The rows contrastive and peers need
+accuracy.py, for what lower precision does to accuracy. --device (cpu by default) is where both sides of the rows loop,
+fusion, head, contrastive, predict, sparse, precision and growth compute; a clock is read when the device has done its
+work. Peak memory, peers, search and iris are of the CPU, and left out elsewhere. The rows contrastive and peers need
 pip install ".[benchmarks,test]".
 """
 
@@ -24,6 +26,7 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -52,7 +55,7 @@ from skdual.network.heads import SubspaceHead
 from skdual.training.mixup import MIXED_SHARE, Mixing
 from skdual.training.schedule import WarmupCosine
 
-ONE_MEMBER = {"n_members": 1, "batch_size": 256, "device": "cpu", "random_state": 0}
+ONE_MEMBER = {"n_members": 1, "batch_size": 256, "random_state": 0}
 # columns of both blocks, and parameters
 SMALL = (300, 300), ONE_MEMBER
 FULL = (10_000, 3_000), {**ONE_MEMBER, "hidden_layer_sizes": WIDE_SIZES, "dropout": WIDE_DROPOUT}
@@ -61,7 +64,47 @@ IN_COLUMNS = 5_200  # rows of full width that are too many for a dense copy, and
 BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")
 
 
+class Bench(NamedTuple):
+    """What was asked for on the command line."""
+
+    quick: bool
+    data: Path | None
+    device: str
+
+    def pick(self, full, quick):
+        return quick if self.quick else full
+
+    @property
+    def small(self):
+        return self._here(*SMALL)
+
+    @property
+    def full(self):
+        """The full widths, or smaller ones."""
+        return self._here(*self.pick(FULL, QUICK))
+
+    def _here(self, columns, params):
+        return columns, {**params, "device": self.device}
+
+
 # how things are measured
+
+
+def wait_for(device):
+    """Until it has done what it was asked for."""
+    if device != "cpu":
+        getattr(torch, device).synchronize()
+
+
+def waited(work, device):
+    """The same work, which ends when the device has done it."""
+
+    def waits(*arguments):
+        result = work(*arguments)
+        wait_for(device)
+        return result
+
+    return waits
 
 
 def clocked(work, *arguments):
@@ -101,19 +144,24 @@ class KeptCallback(Callback):
 class StepTimer(KeptCallback):
     """Milliseconds of every training step of the latest fit, without the fetching of its rows."""
 
+    def __init__(self, device):
+        self.device = device
+
     def on_train_begin(self, net, **kwargs):
         self.ms = []
 
     def on_batch_begin(self, net, **kwargs):
+        wait_for(self.device)
         self.start = time.perf_counter()
 
     def on_batch_end(self, net, **kwargs):
+        wait_for(self.device)
         self.ms.append(1e3 * (time.perf_counter() - self.start))
 
 
 def step_side(X, y, blocks, **params):
     """A side of a pair: fits two epochs and gives the median step of the second."""
-    timer = StepTimer()
+    timer = StepTimer(params["device"])
     model = DualBranchClassifier(blocks, max_epochs=2, callbacks=[timer], **params)
 
     def side():
@@ -185,20 +233,21 @@ def sparse_sample(n_rows, columns):
     return sp.csr_matrix((data, indices, indptr), shape=(n_rows, sum(columns))), np.arange(n_rows) % 20
 
 
-# the rows: each takes pick(full, quick), which chooses by --quick, and the folder of --data, and yields results
+# the rows: each yields results
 
 
-def loop(pick, data):
+def loop(bench):
     """An epoch of fit (A) against one of a hand-written loop over the same network, losses and batches (B)."""
-    yield {"name": "loop small", **beside_loop(pick(20_000, 2_048), *SMALL, pick(5, 3))}
-    yield {"name": "loop full", **beside_loop(pick(4_096, 1_024), *pick(FULL, QUICK), pick(5, 3))}
+    yield {"name": "loop small", **beside_loop(bench.pick(20_000, 2_048), *bench.small, bench.pick(5, 3))}
+    yield {"name": "loop full", **beside_loop(bench.pick(4_096, 1_024), *bench.full, bench.pick(5, 3))}
 
 
 def beside_loop(n_rows, columns, params, n_pairs):
     X, y = sample(n_rows, columns)
     model = DualBranchClassifier(columns[0], max_epochs=1, **params).fit(X, y)
-    a, b = (torch.from_numpy(block.copy()) for block in (X[:, : columns[0]], X[:, columns[0] :]))
-    by_hand = partial(hand_written, model.network_, model.net_.criterion_, a, b, torch.from_numpy(y))
+    blocks = X[:, : columns[0]], X[:, columns[0] :], y
+    on_device = [torch.from_numpy(block.copy()).to(params["device"]) for block in blocks]
+    by_hand = partial(hand_written, model.network_, model.net_.criterion_, *on_device)
     outside = []
     result = pairs(epoch_side(X, y, columns[0], outside, **params), by_hand, n_pairs)
     return {**result, "a_outside_epochs_ms": np.median(outside)}
@@ -216,12 +265,12 @@ def hand_written(network, criterion, a, b, y, n_epochs=3, batch_size=256):
     epochs = []
     for _ in range(n_epochs):
         start = time.perf_counter()
-        total = torch.zeros(())
+        total = torch.zeros((), device=y.device)
         share = rng.beta(0.4, 0.4, len(y))
         weights = np.where(rng.random(len(y)) < MIXED_SHARE, np.maximum(share, 1 - share), 1.0).astype(np.float32)
-        weights = torch.from_numpy(weights)[:, None].split(batch_size)
-        for rows, weight in zip(torch.randperm(len(y)).split(batch_size), weights, strict=True):
-            target, mixing = y[rows], Mixing(torch.randperm(len(rows)), weight)
+        weights = torch.from_numpy(weights).to(y.device)[:, None].split(batch_size)
+        for rows, weight in zip(torch.randperm(len(y), device=y.device).split(batch_size), weights, strict=True):
+            target, mixing = y[rows], Mixing(torch.randperm(len(rows), device=y.device), weight)
             optimizer.zero_grad(set_to_none=True)
             scores, pair = network(a[rows], b[rows], mixing)
             class_weight, bases = criterion.class_weight, network.head.bases
@@ -236,35 +285,38 @@ def hand_written(network, criterion, a, b, y, n_epochs=3, batch_size=256):
     return float(np.median(epochs[1:]))
 
 
-def fusion(pick, data):
+def fusion(bench):
     """A training step with attention fusion (A) against the same with concatenation (B), full widths."""
-    columns, params = pick(FULL, QUICK)
-    X, y = sample(pick(IN_COLUMNS, 512), columns)
+    columns, params = bench.full
+    X, y = sample(bench.pick(IN_COLUMNS, 512), columns)
     sides = [step_side(X, y, columns[0], fusion=kind, **params) for kind in ("attention", "concat")]
-    yield {"name": "fusion", **pairs(*sides, pick(5, 3))}
+    yield {"name": "fusion", **pairs(*sides, bench.pick(5, 3))}
 
 
-def head(pick, data):
+def head(bench):
     """Scores of the subspace head (A) against the form that builds the projection matrices (B); 256 rows, d = 512."""
-    sides = [clocked(head_scores(form, 50)) for form in ("ours", "projections")]
-    peaks = [fresh(head_peak, form, 50) for form in ("ours", "projections")]
-    yield {"name": "head", **pairs(*sides, pick(21, 5)), "a_peak_mb": peaks[0], "b_peak_mb": peaks[1]}
-    side = clocked(head_scores("ours", 1_000))
-    a_ms = np.median([side() for _ in range(pick(21, 5))])
-    yield {"name": "head, 1,000 classes", "a_ms": a_ms, "a_peak_mb": fresh(head_peak, "ours", 1_000)}
+    sides = [clocked(head_scores(form, 50, device=bench.device)) for form in ("ours", "projections")]
+    peaks = {}
+    if bench.device == "cpu":
+        peaks = {f"{side}_peak_mb": fresh(head_peak, form, 50) for side, form in (("a", "ours"), ("b", "projections"))}
+    yield {"name": "head", **pairs(*sides, bench.pick(21, 5)), **peaks}
+    side = clocked(head_scores("ours", 1_000, device=bench.device))
+    a_ms = np.median([side() for _ in range(bench.pick(21, 5))])
+    peaks = {"a_peak_mb": fresh(head_peak, "ours", 1_000)} if bench.device == "cpu" else {}
+    yield {"name": "head, 1,000 classes", "a_ms": a_ms, **peaks}
 
 
-def head_scores(form, n_classes, n_rows=256):
+def head_scores(form, n_classes, n_rows=256, device="cpu"):
     """A function that scores rows in one of the two forms."""
-    module = SubspaceHead(1, 512, n_classes, 4)
-    z = torch.randn(1, n_rows, 512)
+    module = SubspaceHead(1, 512, n_classes, 4).to(device)
+    z = torch.randn(1, n_rows, 512, device=device)
 
     def with_projections():
         unit, bases = F.normalize(z[0], dim=-1), module.bases[0]
         projected = torch.einsum("bd,cde->bce", unit, bases.mT @ bases)
         return -module.log_scale.exp() * (unit[:, None] - projected).square().sum(dim=-1)
 
-    return torch.no_grad()(partial(module, z) if form == "ours" else with_projections)
+    return waited(torch.no_grad()(partial(module, z) if form == "ours" else with_projections), device)
 
 
 def head_peak(form, n_classes):
@@ -272,7 +324,7 @@ def head_peak(form, n_classes):
     return peak_mb(head_scores(form, n_classes))
 
 
-def contrastive(pick, data):
+def contrastive(bench):
     """Loss and gradient (A) against pytorch-metric-learning's (B); a step with a memory bank (A) against none (B)."""
     from pytorch_metric_learning.losses import SupConLoss
 
@@ -280,20 +332,23 @@ def contrastive(pick, data):
         return torch.autograd.grad(loss(views, ids), views)
 
     for n_rows in (256, 1_024):
-        views, ids = F.normalize(torch.randn(2 * n_rows, 128), dim=-1).requires_grad_(), torch.arange(2 * n_rows) % 20
+        views = F.normalize(torch.randn(2 * n_rows, 128, device=bench.device), dim=-1).requires_grad_()
+        ids = torch.arange(2 * n_rows, device=bench.device) % 20
         losses = (lambda views, ids: contrastive_loss(views, ids, 0.1).mean(), SupConLoss(temperature=0.1))
-        sides = [clocked(gradient, loss, views, ids) for loss in losses]
-        yield {"name": f"contrastive loss, batch {n_rows}", **pairs(*sides, pick(15, 5))}
-    (columns, params), bank = pick((FULL, 4_096), (QUICK, 1_024))
-    X, y = sample(pick(IN_COLUMNS, bank // 2 + 512), columns)  # two slots a row, and the batch's own are not drawn
+        sides = [clocked(waited(gradient, bench.device), loss, views, ids) for loss in losses]
+        yield {"name": f"contrastive loss, batch {n_rows}", **pairs(*sides, bench.pick(15, 5))}
+    (columns, params), bank = bench.full, bench.pick(4_096, 1_024)
+    X, y = sample(
+        bench.pick(IN_COLUMNS, bank // 2 + 512), columns
+    )  # two slots a row, and the batch's own are not drawn
     sides = [step_side(X, y, columns[0], memory_bank_size=size, **params) for size in (bank, 0)]
-    yield {"name": f"contrastive step, bank {bank}", **pairs(*sides, pick(5, 3))}
+    yield {"name": f"contrastive step, bank {bank}", **pairs(*sides, bench.pick(5, 3))}
 
 
-def predict(pick, data):
+def predict(bench):
     """The estimator's methods (A) against the bare network over the same chunks of rows (B)."""
-    yield from beside_network("small", pick(20_000, 5_000), *SMALL, pick(7, 3))
-    yield from beside_network("full", pick(8_192, 2_048), *pick(FULL, QUICK), pick(7, 3))
+    yield from beside_network("small", bench.pick(20_000, 5_000), *bench.small, bench.pick(7, 3))
+    yield from beside_network("full", bench.pick(8_192, 2_048), *bench.full, bench.pick(7, 3))
 
 
 def beside_network(size, n_rows, columns, params, n_pairs):
@@ -304,7 +359,8 @@ def beside_network(size, n_rows, columns, params, n_pairs):
 
     def bare(method):
         with torch.no_grad():
-            return [method(*part) for part in parts]
+            outputs = [method(*(block.to(model.device_) for block in part)) for part in parts]
+            return [(output[0] if isinstance(output, tuple) else output).cpu() for output in outputs]
 
     # forward is one view and the projections; scores and embed are what the two methods need
     for method, own in (("predict_proba", "scores"), ("transform", "embed")):
@@ -313,13 +369,15 @@ def beside_network(size, n_rows, columns, params, n_pairs):
             yield {"name": f"predict {size}, {method} / {name}", **pairs(*sides, n_pairs)}
 
 
-def sparse(pick, data):
+def sparse(bench):
     """An epoch on CSR (A) against the same rows dense in memory (B); and the peak memory of many CSR rows."""
-    columns, params = pick(FULL, QUICK)
-    X, y = sparse_sample(pick(2_048, 1_024), columns)
+    columns, params = bench.full
+    X, y = sparse_sample(bench.pick(2_048, 1_024), columns)
     sides = [epoch_side(rows, y, columns[0], **params) for rows in (X, X.toarray())]
-    yield {"name": "sparse epoch", **pairs(*sides, pick(5, 3))}
-    n_rows = pick(50_000, 2_000)
+    yield {"name": "sparse epoch", **pairs(*sides, bench.pick(5, 3))}
+    if bench.device != "cpu":
+        return
+    n_rows = bench.pick(50_000, 2_000)
     with tempfile.TemporaryDirectory() as folder:
         fresh(save_sparse, folder, n_rows, columns)
         result = {**fresh(fit_peak, folder, columns, params), **fresh(predict_peak, folder, columns)}
@@ -356,41 +414,44 @@ def predict_peak(folder, columns):
     return {"predict_peak_mb": peak_mb(model.predict, X)}
 
 
-def precision(pick, data):
+def precision(bench):
     """A step at batch 1,024 in another precision (A) against float32 (B); with --data, held-out accuracy too."""
     cpu = Path("/proc/cpuinfo").read_text()
-    if not any(unit in cpu for unit in BFLOAT16_UNITS):
+    if bench.device == "cpu" and not any(unit in cpu for unit in BFLOAT16_UNITS):
         yield {"name": "precision", "not_run": f"this CPU has no bfloat16 units ({', '.join(BFLOAT16_UNITS)})"}
         return
-    columns, params = pick(FULL, QUICK)
+    columns, params = bench.full
     params = {**params, "batch_size": 1_024}
-    X, y = sample(pick(4_096, 2_048), columns)
+    X, y = sample(bench.pick(4_096, 2_048), columns)
     for kind in ("auto", "bfloat16"):
         sides = [step_side(X, y, columns[0], precision=name, **params) for name in (kind, "float32")]
-        yield {"name": f"precision {kind}", **pairs(*sides, pick(5, 3))}
-    for path in sorted(data.glob("*.npz"))[:3] if data else []:
+        yield {"name": f"precision {kind}", **pairs(*sides, bench.pick(5, 3))}
+    for path in sorted(bench.data.glob("*.npz"))[:3] if bench.data else []:
         X, n_a, y, _ = read(path)
         X = X.astype(np.float32)
         _, train, test = next(splits_of(y, None, 1, 0.2))
         scores = {}
         for kind in ("auto", "bfloat16", "float32"):
-            model = DualBranchClassifier(n_a, precision=kind, max_epochs=pick("auto", 5), device="cpu", random_state=0)
+            n_epochs = bench.pick("auto", 5)
+            model = DualBranchClassifier(n_a, precision=kind, max_epochs=n_epochs, device=bench.device, random_state=0)
             scores[kind] = model.fit(X[train], y[train]).score(X[test], y[test])
         yield {"name": f"precision, accuracy on {path.stem}", **scores}
 
 
-def peers(pick, data):
+def peers(bench):
     """Time to a held-out accuracy, ours (A) against each peer's (B); one run each, because they take minutes.
 
     Ours is planned for five epochs: how fast the learning rate rises and falls depends on how many are to come. A first
     fit, which is watched, tells after which of them it is there; the second, which is timed, stops after that one.
     """
-    (columns, params), n_rows = pick((FULL, 5_000), (((1_000, 300), ONE_MEMBER), 2_000))
+    columns, params = bench.pick(FULL, ((1_000, 300), ONE_MEMBER))
+    n_rows = bench.pick(5_000, 2_000)
     X, y = latent_classes(n_rows, columns)
     test, train = slice(n_rows // 5), slice(n_rows // 5, None)
-    new_race = partial(Race, X[test], y[test], pick(0.85, 0.6), pick(300, 8))
-    stop = StopAt(pick(0.85, 0.6))
-    model = DualBranchClassifier(columns[0], max_epochs=pick(5, "auto"), callbacks=[stop], **params)
+    new_race = partial(Race, X[test], y[test], bench.pick(0.85, 0.6), bench.pick(300, 8))
+    stop = StopAt(bench.pick(0.85, 0.6))
+    n_epochs = bench.pick(5, "auto")
+    model = DualBranchClassifier(columns[0], max_epochs=n_epochs, device="cpu", callbacks=[stop], **params)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that is stopped warns
         model.fit(X[train], y[train], X_val=X[test], y_val=y[test])
@@ -506,16 +567,16 @@ def run_lightgbm(race, X, y):
     race.run(booster.update, lambda X: booster.predict(X).argmax(axis=1))
 
 
-def search(pick, data):
+def search(bench):
     """GridSearchCV of eight candidates with n_jobs=2 (A) against n_jobs=1 (B), one thread a process."""
     fit_seconds = []
 
     def side(n_jobs):
-        ms, shortest = fresh(search_once, n_jobs, pick(16, 1), OMP_NUM_THREADS="1")
+        ms, shortest = fresh(search_once, n_jobs, bench.pick(16, 1), OMP_NUM_THREADS="1")
         fit_seconds.append(shortest)
         return ms
 
-    result = pairs(partial(side, 2), partial(side, 1), pick(5, 1), warm_up=False)
+    result = pairs(partial(side, 2), partial(side, 1), bench.pick(5, 1), warm_up=False)
     yield {"name": "search", **result, "shortest_fit_s": min(fit_seconds)}
 
 
@@ -530,57 +591,65 @@ def search_once(n_jobs, epochs):
     return ms, float(candidates.cv_results_["mean_fit_time"].min())
 
 
-def growth(pick, data):
+def growth(bench):
     """Exponents of an epoch and of predict in rows, and of a step in columns, classes and rows of a batch."""
-    sizes = pick((8_000, 16_000, 32_000, 64_000), (512, 1_024, 2_048))
-    X, y = sample(sizes[-1], SMALL[0])
-    model = DualBranchClassifier(300, max_epochs=1, **ONE_MEMBER).fit(X[:512], y[:512])
-    rows = {n: epoch_side(X[:n], y[:n], 300, **ONE_MEMBER) for n in sizes}
+    sizes = bench.pick((8_000, 16_000, 32_000, 64_000), (512, 1_024, 2_048))
+    small, params = bench.small
+    X, y = sample(sizes[-1], small)
+    model = DualBranchClassifier(300, max_epochs=1, **params).fit(X[:512], y[:512])
+    rows = {n: epoch_side(X[:n], y[:n], 300, **params) for n in sizes}
     yield {"name": "growth of an epoch in rows", **growth_of(rows)}
     yield {"name": "growth of predict in rows", **growth_of({n: clocked(model.predict, X[:n]) for n in sizes})}
     columns = {}
-    for n in pick((2_000, 4_000, 8_000, 16_000), (1_000, 2_000, 4_000)):
-        wide, codes = sample(pick(2_048, 512), (n // 2, n // 2))
-        columns[n] = step_side(wide, codes, n // 2, **pick(FULL, QUICK)[1])
+    for n in bench.pick((2_000, 4_000, 8_000, 16_000), (1_000, 2_000, 4_000)):
+        wide, codes = sample(bench.pick(2_048, 512), (n // 2, n // 2))
+        columns[n] = step_side(wide, codes, n // 2, **bench.full[1])
     yield {"name": "growth of a step in columns", **growth_of(columns)}
     X, y = X[:2_048], y[:2_048]
-    sizes = pick((16, 64, 256, 1_024), (16, 128, 1_024))
-    classes = {n: step_side(X, np.arange(len(X)) % n, 300, **ONE_MEMBER) for n in sizes}
+    sizes = bench.pick((16, 64, 256, 1_024), (16, 128, 1_024))
+    classes = {n: step_side(X, np.arange(len(X)) % n, 300, **params) for n in sizes}
     yield {"name": "growth of a step in classes", **growth_of(classes)}
-    sizes = pick((64, 128, 256, 512, 1_024), (64, 256, 1_024))
-    batches = {n: step_side(X, y, 300, **{**ONE_MEMBER, "batch_size": n}) for n in sizes}
+    sizes = bench.pick((64, 128, 256, 512, 1_024), (64, 256, 1_024))
+    batches = {n: step_side(X, y, 300, **{**params, "batch_size": n}) for n in sizes}
     yield {"name": "growth of a step in batch", **growth_of(batches)}
 
 
-def iris(pick, data):
+def iris(bench):
     """A default fit of 150 x 4; and what importing the package adds to importing torch and scikit-learn."""
     model = DualBranchClassifier(device="cpu", random_state=0)
     side = clocked(model.fit, *load_iris(return_X_y=True))
     tiny_fit()
-    yield {"name": "iris fit", "a_ms": np.median([side() for _ in range(pick(5, 1))])}
+    yield {"name": "iris fit", "a_ms": np.median([side() for _ in range(bench.pick(5, 1))])}
     code = "import time, torch, sklearn; start = time.perf_counter(); import skdual; print(time.perf_counter() - start)"
-    yield {"name": "iris import", "a_ms": 1e3 * np.median([python(code) for _ in range(pick(5, 3))])}
+    yield {"name": "iris import", "a_ms": 1e3 * np.median([python(code) for _ in range(bench.pick(5, 3))])}
 
 
 ROWS = (loop, fusion, head, contrastive, predict, sparse, precision, peers, search, growth, iris)
+OF_THE_CPU = (peers, search, iris)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer pairs and smaller shapes")
     parser.add_argument("--only", choices=[row.__name__ for row in ROWS], help="one row")
+    parser.add_argument("--device", default="cpu", help="where to compute; cpu by default")
     parser.add_argument("--data", type=Path, help="folder of npz files, for the row precision")
     parser.add_argument("--output", type=Path, help="file to add the JSON lines to")
     arguments = parser.parse_args()
     note = "; --quick: fewer pairs, smaller shapes" if arguments.quick else ""
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}{note}", flush=True
+        f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads, "
+        f"load {os.getloadavg()[0]:.1f}{note}",
+        flush=True,
     )
-    for row in ROWS:
+    bench = Bench(arguments.quick, arguments.data, arguments.device)
+    rows = [row for row in ROWS if bench.device == "cpu" or row not in OF_THE_CPU]
+    for row in rows:
         if arguments.only in (None, row.__name__):
-            for result in row(lambda full, quick: quick if arguments.quick else full, arguments.data):
+            for result in row(bench):
                 result = {key: round(value, 4) if isinstance(value, float) else value for key, value in result.items()}
-                line = json.dumps({**result, "threads": torch.get_num_threads(), "quick": arguments.quick})
+                where = {"device": bench.device, "threads": torch.get_num_threads(), "quick": bench.quick}
+                line = json.dumps({**result, **where})
                 print(line, flush=True)
                 if arguments.output:
                     with arguments.output.open("a") as file:

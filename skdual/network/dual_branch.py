@@ -120,6 +120,7 @@ class DualBranchNetwork(nn.Module):
         losses = torch.tensor([0.0] * n_first + [rate] * (n_members - n_first))
         self.register_buffer("block_losses", losses[:, None, None], persistent=False)
         self._drops_blocks = bool(block_dropout)
+        self._ways = sorted({way for _, way in self.views})
         self.scalings = scaling_pair(standardize)
         self.scaler_a, self.scaler_b = (
             nn.Identity() if scaling == "none" else ColumnScaler(p, scaling)
@@ -151,25 +152,28 @@ class DualBranchNetwork(nn.Module):
         mixed = (None, None) if mixing is None else (mixing(x_a), mixing(x_b))
         return self.branch_a(x_a, mixed[0]), self.branch_b(x_b, mixed[1])
 
-    def _embed_views(self, x_a, x_b):
-        """Every member's embeddings by both blocks, A and B, (n_members, 3 * batch, d_a + d_b); or by both only."""
+    def _embed_views(self, x_a, x_b, ways=None):
+        """Every member's embeddings by the given ways, (n_members, n_ways * batch, d_a + d_b).
+
+        0 is by both blocks, 1 by A alone and 2 by B alone; by default all that the network has views for.
+        """
         h_a, h_b = self.encode_members(x_a, x_b)
-        if not self._drops_blocks:
+        ways = self._ways if ways is None else ways
+        if ways == [0]:
             return self.fusion(h_a, h_b)
         none_a, none_b = torch.zeros_like(h_a), torch.zeros_like(h_b)
-        return self.fusion(torch.cat([h_a, h_a, none_a], dim=1), torch.cat([h_b, none_b, h_b], dim=1))
+        by_way = [(h_a, h_b), (h_a, none_b), (none_a, h_b)]
+        return self.fusion(*(torch.cat(block, dim=1) for block in zip(*(by_way[way] for way in ways), strict=True)))
 
     def member_scores(self, x_a, x_b):
         """Every member's class scores by both blocks, A and B, (n_members, 3, batch, n_classes); or by both only."""
-        return self._of_members(self.head(self._embed_views(x_a, x_b)))
+        return self.head(self._embed_views(x_a, x_b)).unflatten(1, (len(self._ways), -1))
 
-    def _of_members(self, values):
-        return values.unflatten(1, (3 if self._drops_blocks else 1, -1))
-
-    def _in_views(self, values):
+    def _in_views(self, values, views=None, ways=None):
         """Means over the members of each view, (n_views, batch, n_classes), of what the head made of _embed_views."""
-        of_members = self._of_members(values)
-        return torch.stack([of_members[members, which].mean(dim=0) for members, which in self.views])
+        views, ways = self.views if views is None else views, self._ways if ways is None else ways
+        of_members = values.unflatten(1, (len(ways), -1))
+        return torch.stack([of_members[members, ways.index(way)].mean(dim=0) for members, way in views])
 
     def encode(self, x_a, x_b):
         """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
@@ -199,15 +203,17 @@ class DualBranchNetwork(nn.Module):
 
     def scores(self, x_a, x_b):
         """Class scores, (batch, n_classes); their softmax is the probability."""
-        return self._scores(self._embed_views(x_a, x_b))
-
-    def _scores(self, z):
-        return torch.einsum("v,vbc->bc", self.view_weights, self._in_views(self.head(z)))
+        counts = self.view_weights != 0  # what counts for nothing is not computed
+        views = [view for view, heard in zip(self.views, counts.tolist(), strict=True) if heard]
+        ways = sorted({way for _, way in views})
+        in_views = self._in_views(self.head(self._embed_views(x_a, x_b, ways)), views, ways)
+        return torch.einsum("v,vbc->bc", self.view_weights[counts], in_views)
 
     def scores_and_familiarity(self, x_a, x_b):
         """Both at the cost of one, (batch, n_classes) and (batch,)."""
         z = self._embed_views(x_a, x_b)
-        return self._scores(z), self._familiarity(z)
+        scores = torch.einsum("v,vbc->bc", self.view_weights, self._in_views(self.head(z)))
+        return scores, self._familiarity(z)
 
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.

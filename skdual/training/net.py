@@ -10,9 +10,11 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.dataset import unpack_data
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..devices import can_capture
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
 from .calibration import held_out_folds
+from .captured import CapturedUpdate
 from .gradients import clip_gradients
 from .means import TermMeans
 from .mixup import Mixing, Mixup
@@ -170,6 +172,7 @@ class DualBranchNet(NeuralNetClassifier):
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         self._trained = self._rows_of_members(X)
+        self._update = CapturedUpdate(self._run_update, self.optimizer_) if self._may_capture(X) else self._run_update
         self._kept = KeptWeights(self.module_)
         best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
@@ -216,7 +219,7 @@ class DualBranchNet(NeuralNetClassifier):
                 f"the weights are not finite after epoch {self._kept.epoch}; {_REMEDY['classification_loss']}."
             )
         self.best_epoch_ = self._kept.epoch
-        del self._kept, self._bank, self._mixup, self._schedule, self._trained
+        del self._kept, self._bank, self._mixup, self._schedule, self._trained, self._update
         self.optimizer_.zero_grad(set_to_none=True)
 
     def _sampler(self, rows, random_generator):
@@ -285,6 +288,17 @@ class DualBranchNet(NeuralNetClassifier):
         """Forward, backward and update on one batch; reads nothing back from the device."""
         if not self.module_.training:  # a callback may have predicted in between
             self._set_training(True)
+        step = self._update(batch)
+        self._schedule.step()
+        return step
+
+    def _may_capture(self, rows):
+        """Whether every update does the same: no callback may look into it, and a bank grows."""
+        plain = not self.callbacks and self._bank is None and not self.compile
+        fused = type(self.optimizer_) is torch.optim.AdamW and all(g["fused"] for g in self.optimizer_.param_groups)
+        return plain and fused and can_capture(rows.device)
+
+    def _run_update(self, batch):
         self.optimizer_.zero_grad(set_to_none=True)
         drawn = iter(batch.drawn)  # by the mixup and the bank, in this order, where there are such
         mixing = None if self._mixup is None else Mixing(next(drawn), next(drawn).to(self.dtype)[:, None])
@@ -306,10 +320,10 @@ class DualBranchNet(NeuralNetClassifier):
             parameters = [parameter for group in self.optimizer_.param_groups for parameter in group["params"]]
             clip_gradients(parameters, self.gradient_clip)
         self.optimizer_.step()
-        self._schedule.step()
         if self._bank is not None:
             self._bank.store(batch.numbers, last, output.projections, trained)
-        return {"loss": terms["loss"].detach(), "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
+        terms = {name: term.detach() for name, term in terms.items()}
+        return {"loss": terms["loss"], "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
     def validation_step(self, batch, **fit_params):
         """Loss terms of validation rows, drawn at their natural frequency and without the bank."""

@@ -164,6 +164,15 @@ def test_rows_of_a_matrix_on_the_device_cross_no_bus(X, stored, tmp_path):
         assert seen == {}
 
 
+def test_rows_that_lie_side_by_side_are_not_copied_on_the_host(X):
+    dtype = torch.from_numpy(X).dtype
+    matrix = HostMatrix(X, torch.device("cpu"), dtype)
+    for rows, shared in ((range(3, 9), True), ([7], True), ([3, 5, 4], False), ([3, 3], False), ([], False)):
+        got = taken(matrix, rows, "cpu")
+        assert_array_equal(got, X[list(rows)])
+        assert np.shares_memory(got.numpy(), X) == shared
+
+
 def test_what_crosses_the_bus_for_rows_of_the_host():
     X = np.eye(200, dtype=np.float64)[:, :100]
     rows = np.arange(50)

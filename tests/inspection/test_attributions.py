@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
-import standin_device
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
@@ -133,11 +132,11 @@ def test_the_noise_is_drawn_from_random_state(model, planted):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_rows_are_explained_on_the_device_of_the_estimator(planted, blocks, settings, method):
+def test_rows_are_explained_on_the_device_of_the_estimator(planted, blocks, settings, method, accelerator):
     X, y = planted[0][:40], planted[1][:40]
     there, here = (
         DualBranchClassifier(blocks, **(settings | {"device": device, "max_epochs": 2})).fit(X, y)
-        for device in (standin_device.NAME, "cpu")
+        for device in (accelerator, "cpu")
     )
     found = attributions(there, X[:5], method=method, random_state=0)
     expected = attributions(here, X[:5], method=method, random_state=0)

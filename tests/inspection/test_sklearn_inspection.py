@@ -16,7 +16,7 @@ def test_permutation_importance_finds_the_planted_columns(model, unnamed, plante
 
 @pytest.mark.parametrize("response", ["predict_proba", "decision_function"])
 def test_partial_dependence_rises_with_the_planted_column_of_the_class(model, planted, response):
-    X = planted[0][300:]
+    X = planted[0][300:].astype(np.float64)  # pandas 3 lets scikit-learn put its float64 grid into no other columns
     effect = partial_dependence(model, X, ["rna2"], response_method=response, grid_resolution=12)["average"]
     assert effect.shape == (3, 12)
     others = [
@@ -29,7 +29,11 @@ def test_partial_dependence_rises_with_the_planted_column_of_the_class(model, pl
 def test_the_display_draws_a_curve_a_panel(model, planted):
     plt.switch_backend("agg")
     shown = PartialDependenceDisplay.from_estimator(
-        model, planted[0][300:], ["rna2", "protein3", ("rna2", "protein3")], target="one", grid_resolution=5
+        model,
+        planted[0][300:].astype(np.float64),
+        ["rna2", "protein3", ("rna2", "protein3")],
+        target="one",
+        grid_resolution=5,
     )
     assert [line is not None for line in shown.lines_[0]] == [True, True, False]
     height = shown.lines_[0, 0].get_ydata()

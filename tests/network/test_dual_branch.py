@@ -226,6 +226,18 @@ def test_scores_are_the_sum_over_views_of_the_mean_over_their_members(n_members)
         assert torch.equal(network(*inputs).scores, of_members)  # losses know no weights
 
 
+@pytest.mark.parametrize(
+    ("weights", "n_ways"), [([0.7, 0.3, 0, 0], 1), ([0, 1, 0, 0.2], 2), ([0, 0, 1, 1], 2), ([1, 0, 0.1, 0.1], 3)]
+)
+def test_views_that_count_for_nothing_are_not_computed(weights, n_ways):
+    network, inputs = make_network(n_members=4).eval(), make_inputs()
+    network.set_view_weights(np.array(weights))
+    n_rows = []
+    network.fusion.register_forward_hook(lambda fusion, blocks, z: n_rows.append(z.shape[1]))
+    network.scores(*inputs)
+    assert n_rows == [n_ways * len(inputs[0])]
+
+
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperature(n_members):
     network, inputs = make_network(n_members=n_members, normalization="batch", block_dropout=0).eval(), make_inputs()

@@ -124,14 +124,14 @@ def test_columns_whose_variance_overflows_are_refused():
     X = np.random.default_rng(0).normal(size=(60, 12))
     X[:, 4] *= 1e200
     with pytest.raises(ValueError, match=r"1 column\(s\) too large to be standardised .* column 4 first"):
-        DualBranchClassifier(7, max_epochs=1).fit(X, np.arange(60) % 3)
+        DualBranchClassifier(7, max_epochs=1, device="cpu").fit(X, np.arange(60) % 3)
 
 
 @pytest.mark.parametrize("has_units", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_auto_precision_asks_the_device_and_never_lowers_float64(two_blocks, quick, has_units, dtype, monkeypatch):
     monkeypatch.setattr(fitting, "has_bfloat16_units", lambda device: has_units)
-    params = quick | {"hidden_layer_sizes": ((1024, 8), (8,)), "max_epochs": 1}
+    params = quick | {"hidden_layer_sizes": ((1024, 8), (8,)), "max_epochs": 1, "device": "cpu"}
     model = DualBranchClassifier(**params).fit(two_blocks[0].astype(dtype), two_blocks[1])
     assert model._settings["module"]["bfloat16"] == (has_units and dtype == np.float32)
     assert {str(p.dtype) for p in model.network_.parameters()} == {f"torch.{np.dtype(dtype).name}"}

@@ -1,0 +1,78 @@
+"""Captured updates, with a capture that keeps the function instead of its launches."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from skorch.callbacks import Callback
+
+from skdual import DualBranchClassifier
+
+VARIANTS = {
+    "default": {},
+    "one member": {"n_members": 1, "fusion": "attention", "attention_heads": 2},
+    "not mixed": {"mixup_alpha": 0},
+    "class-aware": {"sampling": "class_aware", "early_stopping": True, "validation_fraction": 0.2},
+    "batch normalisation": {"normalization": "batch", "head": "linear", "gradient_clip": None},
+}
+
+
+@pytest.fixture(name="captures")
+def captures_of_the_cpu(monkeypatch):
+    """A list with how often each capture was replayed."""
+    seen = []
+
+    def capture(work):
+        number = len(seen)
+        seen.append(0)
+
+        def replay():
+            seen[number] += 1
+            return work()
+
+        return replay
+
+    monkeypatch.setattr("skdual.training.captured.capture", capture)
+    monkeypatch.setattr("skdual.training.net.can_capture", lambda device: True)
+    return seen
+
+
+def fitted(two_blocks, quick, **params):
+    return DualBranchClassifier(**(quick | {"device": "cpu"} | params)).fit(*two_blocks)
+
+
+@pytest.mark.parametrize("params", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_fit_of_captured_updates_is_the_same(two_blocks, quick, params, captures, monkeypatch):
+    captured = fitted(two_blocks, quick, **params)
+    n_epochs, n_batches = quick["max_epochs"], len(two_blocks[1]) // quick["batch_size"]
+    if "sampling" not in params:
+        assert captures == [n_epochs * n_batches - 3]  # less the first ones; the last batch of an epoch is smaller
+    monkeypatch.setattr("skdual.training.net.can_capture", lambda device: False)
+    plain = fitted(two_blocks, quick, **params)
+    assert len(captures) == 1
+    assert_allclose(captured.predict_proba(two_blocks[0]), plain.predict_proba(two_blocks[0]), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(captured.history_, plain.history_, strict=True):
+        assert {**ours, "duration": 0} == pytest.approx({**theirs, "duration": 0}, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"callbacks": [Callback()]},
+        {"memory_bank_size": 16},
+        {"net_params": {"optimizer": torch.optim.SGD}},
+        {"net_params": {"optimizer__fused": False}},
+    ],
+    ids=["callbacks", "a bank", "another optimizer", "not fused"],
+)
+def test_updates_that_may_differ_are_not_captured(two_blocks, quick, params, captures):
+    fitted(two_blocks, quick, **params)
+    assert captures == []
+
+
+def test_nothing_of_a_capture_is_kept_after_the_fit(two_blocks, quick, captures):
+    model = fitted(two_blocks, quick)
+    assert not hasattr(model.net_, "_update")
+    assert [type(group["lr"]) for group in model.net_.optimizer_.param_groups] == [float, float]
+    assert not any(group["capturable"] for group in model.net_.optimizer_.param_groups)
+    assert np.isfinite(model.predict_proba(two_blocks[0])).all()
