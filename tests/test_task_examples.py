@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from run_example import run
 
-from skdual.datasets import load_htad
+from skdual.datasets import load_htad, load_nutrimouse
 
 
 def rows_of(printed):
@@ -35,6 +35,23 @@ def test_new_tasks_are_less_familiar_and_more_often_rejected(tmp_path):
     known, new = table[:, 2], table[:, 3]
     assert known.mean() == pytest.approx(5, abs=3)  # the quantile, on rows that did not set it
     assert new.mean() > 4 * known.mean()
+
+
+@pytest.mark.slow
+def test_new_diets_of_mice_are_less_familiar(tmp_path):
+    rows = rows_of(run("novelty.py", tmp_path / "novelty.png", "--data", "nutrimouse"))
+    mean = rows.pop("mean")
+    assert set(rows) == set(load_nutrimouse().diet_names)
+    assert mean[0] > 0.7
+    assert max(row[0] for row in rows.values()) > 0.9
+
+
+@pytest.mark.slow
+def test_class_weights_find_a_rare_genotype(tmp_path):
+    rows = rows_of(run("imbalanced.py", tmp_path / "imbalanced.png", "--data", "nutrimouse"))
+    recall = {name: row[1] for name, row in rows.items()}
+    assert len(recall) == 5
+    assert recall["class_weight='balanced'"] > recall["default"] + 0.1
 
 
 @pytest.mark.slow

