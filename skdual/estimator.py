@@ -169,8 +169,8 @@ class DualBranchClassifier(FittedMethods):
     view_weights_ : ndarray of shape (3,) or (1,)
         Share of the scores by both blocks (of all members), by block A alone and by block B alone in the final scores;
         by both blocks only with ``block_dropout=0``. Fitted on the rows that members hold out and on the validation
-        rows, by log loss and a small cost of single blocks; (1, 0, 0) where there are neither (one member). A block that
-        only adds noise gets little weight this way, where these rows are enough to tell.
+        rows, by log loss and a small cost of single blocks; (1, 0, 0) where there are neither (one member). A block
+        that only adds noise gets little weight this way, where these rows are enough to tell.
     probability_temperature_ : float
         What the scores so weighted were divided by to give honest probabilities: above 1 where they were too sure of
         themselves. Fitted with the weights; 1 where there are no rows for it.

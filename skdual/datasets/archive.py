@@ -14,8 +14,8 @@ def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
     Parameters
     ----------
     name : str
-        The archive is ``data/<name>.npz``, with arrays data and feature_names, and codes and names of the labels, such as
-        target and target_names.
+        The archive is ``data/<name>.npz``, with arrays data and feature_names, and codes and names of the labels,
+        such as target and target_names.
     blocks : dict of str -> slice
     description : str
     as_frame : bool
@@ -26,7 +26,7 @@ def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, ``target`` and ``target_names`` (and so on for further labels), ``feature_names``, ``blocks``, ``DESCR``.
+        ``data``, ``target``, ``target_names`` and further labels so, ``feature_names``, ``blocks``, ``DESCR``.
 
     Raises
     ------

@@ -7,8 +7,8 @@ Nutrimouse, a nutrition study of mice with and without the receptor PPAR-alpha.
 
 40 mice of two genotypes, 20 each: wild type ("wt") and PPAR-alpha deficient ("ppar"); of each, four mice were fed each
 of five diets, named by their oils: "coc" (coconut), "fish", "lin" (linseed), "ref" (maize and rapeseed, the reference)
-and "sun" (sunflower). Block "gene": expression of 120 genes in the liver. Block "lipid": shares of 21 fatty acids in the liver,
-in per cent. Names are those of the source ("X36b4" is gene 36b4, "C18.2n.6" is the fatty acid C18:2n-6).
+and "sun" (sunflower). Block "gene": expression of 120 genes in the liver. Block "lipid": shares of 21 fatty acids in
+the liver, in per cent. Names are those of the source ("X36b4" is gene 36b4, "C18.2n.6" is the fatty acid C18:2n-6).
 
 Source: P. Martin, H. Guillou, F. Lasserre, S. Dejean, A. Lan, J.-M. Pascussi, M. San Cristobal, P. Legrand, P. Besse,
 T. Pineau: "Novel aspects of PPARalpha-mediated regulation of lipid and xenobiotic metabolism revealed through a
@@ -30,10 +30,9 @@ def load_nutrimouse(*, as_frame=False):
     -------
     bunch : sklearn.utils.Bunch
         ``data``, ndarray of float32 or DataFrame of shape (40, 141); ``target``, ndarray of str of shape (40,), the
-        genotype; ``target_names``, ``"ppar"`` and ``"wt"``; ``diet`` and ``diet_names``, another label in the same form,
-        of five classes; ``feature_names``, list of 141 str such as
-        ``"gene__ACAT1"``; ``blocks``, dict name -> slice, for the parameter of that name; ``DESCR``, what the data
-        are, where they come from and under which licence.
+        genotype; ``target_names``, ``"ppar"`` and ``"wt"``; ``diet`` and ``diet_names``, another label in this form, of
+        five classes; ``feature_names``, list of 141 str such as ``"gene__ACAT1"``; ``blocks``, dict name -> slice, for
+        the parameter of that name; ``DESCR``, what the data are, where they come from and under which licence.
 
     Raises
     ------
