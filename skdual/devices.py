@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -130,21 +131,38 @@ def can_capture(device):
     return device.type == "cuda"
 
 
-def capture(work):
-    """Turn what a function launches on the current CUDA device into one graph.
+@lru_cache
+def _capture_stream(device):
+    return torch.cuda.Stream(device)
+
+
+def capture(work, device):
+    """Turn what a function launches on a CUDA device into one graph.
 
     Parameters
     ----------
     work : callable
         Takes nothing and gives tensors; its launches are noted, and not carried out.
+    device : torch.device
+        With its number.
 
     Returns
     -------
     replay : callable
         Launches all of them and gives the same tensors, each time with other numbers.
+
+    Raises
+    ------
+    RuntimeError
+        If something in the function can't be captured.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on as they like
+    with (
+        torch.cuda.device(device),
+        torch.cuda.stream(torch.cuda.current_stream(device)),  # comes back also after a capture that failed
+        # other threads may go on as they like
+        torch.cuda.graph(graph, stream=_capture_stream(device), capture_error_mode="thread_local"),
+    ):
         result = work()
 
     def replay():

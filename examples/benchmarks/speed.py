@@ -338,9 +338,8 @@ def contrastive(bench):
         sides = [clocked(waited(gradient, bench.device), loss, views, ids) for loss in losses]
         yield {"name": f"contrastive loss, batch {n_rows}", **pairs(*sides, bench.pick(15, 5))}
     (columns, params), bank = bench.full, bench.pick(4_096, 1_024)
-    X, y = sample(
-        bench.pick(IN_COLUMNS, bank // 2 + 512), columns
-    )  # two slots a row, and the batch's own are not drawn
+    n_rows = bench.pick(IN_COLUMNS, bank // 2 + 512)  # two slots a row, and the batch's own are not drawn
+    X, y = sample(n_rows, columns)
     sides = [step_side(X, y, columns[0], memory_bank_size=size, **params) for size in (bank, 0)]
     yield {"name": f"contrastive step, bank {bank}", **pairs(*sides, bench.pick(5, 3))}
 

@@ -1,5 +1,6 @@
 """Updates of the weights that are captured once and then replayed, where a device can."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,8 +14,8 @@ _RUN_FIRST = 3  # in these, libraries allocate what they may not within a captur
 class CapturedUpdate:
     """An update of the weights that is launched as one CUDA graph in place of some hundred kernels.
 
-    A small network computes its kernels faster than they can be launched one by one. The first batches, and those of
-    another size, are run as they come.
+    A small network computes its kernels faster than they can be launched one by one. The first batches, those of
+    another size, and all where the capture fails, are run as they come.
 
     Parameters
     ----------
@@ -29,16 +30,22 @@ class CapturedUpdate:
         self._optimizer = optimizer
         self._shapes: list[torch.Size] = []
         self._replay: Callable[[], dict] | None = None
+        self._failed = False
         self._n_run = 0
 
     def __call__(self, batch):
         tensors = _tensors(batch)
         shapes = [tensor.shape for tensor in tensors]
         self._shapes = self._shapes or shapes
-        if shapes != self._shapes or self._n_run < _RUN_FIRST:
+        if shapes != self._shapes or self._n_run < _RUN_FIRST or self._failed:
             self._n_run += shapes == self._shapes
             return self._update(batch)
-        replay = self._replay = self._replay or self._capture(batch, tensors)
+        try:
+            replay = self._replay = self._replay or self._capture(batch, tensors)
+        except RuntimeError as error:
+            warnings.warn(f"training goes on with every kernel launched by itself: {error}", UserWarning, stacklevel=2)
+            self._failed = True
+            return self._update(batch)
         for ours, theirs in zip(self._inputs, tensors, strict=True):
             ours.copy_(theirs)
         for rate, group in zip(self._rates, self._optimizer.param_groups, strict=True):
@@ -56,7 +63,7 @@ class CapturedUpdate:
         try:
             for group, rate in zip(groups, self._rates, strict=True):
                 group.update(lr=rate, capturable=True)
-            return capture(lambda: self._update(ours))
+            return capture(lambda: self._update(ours), numbers.device)
         finally:
             for group, before in zip(groups, settings, strict=True):
                 group.update(before)

@@ -8,7 +8,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
-from ..devices import has_bfloat16_units, isolated_random_state, resolve_dtype
+from ..devices import can_capture, has_bfloat16_units, isolated_random_state, resolve_dtype
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
@@ -174,6 +174,9 @@ def build_net(settings, params, device, dtype, seed):
         "callbacks": list(params["callbacks"]) if params["callbacks"] else None,
         "verbose": params["verbose"],
         "compile": params["compile"],
+        # every update does the same, unless a bank grows, or code of the user's looks into it
+        "capture_updates": can_capture(device)
+        and not (settings["net"]["memory_bank_size"] or params["callbacks"] or params["compile"] or net_params),
         **settings["net"],
         **{f"module__{name}": value for name, value in settings["module"].items()},
         **{f"criterion__{name}": value for name, value in settings["criterion"].items()},

@@ -10,7 +10,6 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.dataset import unpack_data
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..devices import can_capture
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
 from .calibration import held_out_folds
@@ -63,6 +62,8 @@ class DualBranchNet(NeuralNetClassifier):
     gradient_clip : float or None
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
+    capture_updates : bool
+        Whether updates are launched as one graph (see :class:`~skdual.training.captured.CapturedUpdate`).
     seed : int
         Of the order of rows, of the draws from the bank and of the mixing.
     **kwargs
@@ -87,6 +88,7 @@ class DualBranchNet(NeuralNetClassifier):
         warmup=0.0,
         gradient_clip=None,
         patience=None,
+        capture_updates=False,
         seed=0,
         **kwargs,
     ):
@@ -100,6 +102,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.warmup = warmup
         self.gradient_clip = gradient_clip
         self.patience = patience
+        self.capture_updates = capture_updates
         self.seed = seed
 
     @property
@@ -172,7 +175,9 @@ class DualBranchNet(NeuralNetClassifier):
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         self._trained = self._rows_of_members(X)
-        self._update = CapturedUpdate(self._run_update, self.optimizer_) if self._may_capture(X) else self._run_update
+        self._update = self._run_update
+        if self.capture_updates:
+            self._update = CapturedUpdate(self._run_update, self.optimizer_)
         self._kept = KeptWeights(self.module_)
         best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
@@ -292,13 +297,8 @@ class DualBranchNet(NeuralNetClassifier):
         self._schedule.step()
         return step
 
-    def _may_capture(self, rows):
-        """Whether every update does the same: no callback may look into it, and a bank grows."""
-        plain = not self.callbacks and self._bank is None and not self.compile
-        fused = type(self.optimizer_) is torch.optim.AdamW and all(g["fused"] for g in self.optimizer_.param_groups)
-        return plain and fused and can_capture(rows.device)
-
     def _run_update(self, batch):
+        """All of a step but the learning rate of the next."""
         self.optimizer_.zero_grad(set_to_none=True)
         drawn = iter(batch.drawn)  # by the mixup and the bank, in this order, where there are such
         mixing = None if self._mixup is None else Mixing(next(drawn), next(drawn).to(self.dtype)[:, None])
