@@ -203,8 +203,9 @@ class DualBranchNetwork(nn.Module):
 
     def scores(self, x_a, x_b):
         """Class scores, (batch, n_classes); their softmax is the probability."""
-        counts = self.view_weights != 0  # what counts for nothing is not computed
-        views = [view for view, heard in zip(self.views, counts.tolist(), strict=True) if heard]
+        # what counts for nothing is not computed, unless gradients have to lead back to both blocks
+        counts = (self.view_weights != 0) | torch.is_grad_enabled()
+        views = [view for view, heard in zip(self.views, counts.cpu().tolist(), strict=True) if heard]
         ways = sorted({way for _, way in views})
         in_views = self._in_views(self.head(self._embed_views(x_a, x_b, ways)), views, ways)
         return torch.einsum("v,vbc->bc", self.view_weights[counts], in_views)

@@ -39,9 +39,10 @@ def float64_by_default():
 )
 def test_what_the_caller_has_set_for_torch_changes_nothing(two_blocks, quick, mode):
     X, y = two_blocks
-    expected = DualBranchClassifier(device="cpu", **quick).fit(X, y)
+    validation = {"X_val": X[:9], "y_val": y[:9]}
+    expected = DualBranchClassifier(device="cpu", **quick).fit(X, y, **validation)
     with mode():
-        got = DualBranchClassifier(device="cpu", **quick).fit(X, y, X_val=X[:9], y_val=y[:9])
+        got = DualBranchClassifier(device="cpu", **quick).fit(X, y, **validation)
         default_dtype = torch.get_default_dtype()
         assert_array_equal(got.predict_proba(X), expected.predict_proba(X))
         loaded = pickle.loads(pickle.dumps(got))

@@ -234,8 +234,13 @@ def test_views_that_count_for_nothing_are_not_computed(weights, n_ways):
     network.set_view_weights(np.array(weights))
     n_rows = []
     network.fusion.register_forward_hook(lambda fusion, blocks, z: n_rows.append(z.shape[1]))
-    network.scores(*inputs)
+    with torch.no_grad():
+        scores = network.scores(*inputs)
     assert n_rows == [n_ways * len(inputs[0])]
+    inputs = [block.requires_grad_() for block in inputs]
+    with_gradients = network.scores(*inputs)
+    torch.testing.assert_close(with_gradients, scores)
+    assert all(gradient is not None for gradient in torch.autograd.grad(with_gradients.sum(), inputs))
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
