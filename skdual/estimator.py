@@ -68,7 +68,9 @@ class DualBranchClassifier(FittedMethods):
     memory_bank_size : int, default=0
         Earlier projections to draw for each batch as further candidates of the contrastive loss.
     head : {"subspace", "linear"}, default="subspace"
-        Score by minus the projection error onto the class's subspace, or by a linear layer.
+        Score by minus the projection error onto the class's subspace, or by a linear layer. The subspaces of the
+        regularised members (see ``n_members``) need not pass through the origin: a constant 1 is appended to their
+        unit-length embedding, so that, as to a linear layer, a row and its opposite differ.
     subspace_dim : int, default=4
         Basis vectors per class. With ``head="subspace"`` only.
     orthogonality_weight : float, default=1.0

@@ -261,6 +261,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def projection_error(self, X):
         """Squared distance of the unit-length embedding to every class's subspace; with ``head="subspace"`` only.
 
+        In the regularised members a constant is appended to the embedding, which is scaled to unit length again.
+
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)

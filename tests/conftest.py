@@ -2,6 +2,8 @@ import importlib
 import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # before anything imports scipy: check_estimator's array API checks need it
+# tests run side by side in two processes, whose threads would fight for the cores
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

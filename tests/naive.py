@@ -26,6 +26,13 @@ def subspace_error(z, bases):
     return np.array([[((row - (row @ basis.T) @ basis) ** 2).sum() for basis in bases] for row in z])
 
 
+def extended(z, member, n_members):
+    """Unit-length rows as the subspaces of a member see them: with a constant 0 in the first half, 1 in the second."""
+    constant = float(member >= n_members // 2)
+    rows = np.hstack([z / np.linalg.norm(z, axis=1, keepdims=True), np.full((len(z), 1), constant)])
+    return rows / np.sqrt(1 + constant**2)
+
+
 def contrastive_losses(projections, ids, temperature, bank=None):
     """Loss of every anchor, a float64 sum over its positives and candidates one by one."""
     candidates, candidate_ids = [*projections], [*ids]

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
+from naive import extended, subspace_error
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import log_softmax, softmax
 from scipy.stats import norm
@@ -77,9 +78,9 @@ def held_out_scores_in_views(model, X, folds, rows):
 def one_member(model, member, view=0):
     """A network with the weights of one member, that scores by one view as it is."""
     alone = DualBranchNetwork(**(model._settings["module"] | {"n_members": 1}))
-    parameters = {name for name, _ in alone.named_parameters()}
+    of_members = {name for name, _ in alone.named_parameters()} | {"head.constants"}
     state = {
-        name: tensor[[member]] if name in parameters else tensor for name, tensor in model.network_.state_dict().items()
+        name: tensor[[member]] if name in of_members else tensor for name, tensor in model.network_.state_dict().items()
     }
     state["view_weights"] = torch.eye(len(model.view_weights_))[view]
     alone.to(model.network_.view_weights.dtype).load_state_dict(state)
@@ -194,7 +195,7 @@ def test_two_classes_give_one_score_and_both_errors(two_blocks, quick, n_members
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces(two_blocks, quick, n_members):
     X, y = (np.asarray(two_blocks[0], np.float64), two_blocks[1])
-    model = model_of(quick, n_members=n_members).fit(X, y)
+    model = model_of(quick, n_members=n_members, random_state=1).fit(X, y)
     head = model.network_.head
     scales = np.exp(head.log_scale.detach().numpy())
     errors, weights = [], []
@@ -207,8 +208,7 @@ def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces
         seen_a, seen_b = [(1, 1), (1, 0), (0, 1)][which]
         with torch.no_grad():
             z = alone.fusion(seen_a * h_a, seen_b * h_b)[0].numpy()
-        z /= np.linalg.norm(z, axis=1, keepdims=True)
-        errors.append(np.stack([((z - z @ U.T @ U) ** 2).sum(axis=1) for U in bases], axis=1))
+        errors.append(subspace_error(extended(z, member, n_members), bases))
         weights.append(weight * scales[member])
     if n_members > 1:
         assert 0 < model.view_weights_[0] < 1  # a mixture

@@ -14,7 +14,8 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
-from numpy.testing import assert_array_equal
+from naive import subspace_error
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -139,8 +140,39 @@ def test_a_newer_format_is_refused_by_its_numbers(fitted, tmp_path, monkeypatch)
     monkeypatch.setattr(saving, "FORMAT", 7)
     skdual.save(make_pipeline(fitted), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"^the saved model has format 7 .*this skdual reads up to 1; upgrade skdual"):
+    with pytest.raises(ValueError, match=r"^the saved model has format 7 .*this skdual reads up to 2; upgrade skdual"):
         skdual.load(tmp_path / "model")
+
+
+def test_a_file_of_format_1_without_constants_gives_what_it_gave(two_blocks, quick, tmp_path):
+    """There the score was minus the scaled error of the unit-length embedding itself."""
+    X, y = two_blocks
+    model = DualBranchClassifier(**quick | {"n_members": 1}).fit(X, y)
+    head, bases = model.network_.head, model.network_.head.bases.detach().numpy()[..., :-1].copy()
+    state = model.__getstate__()
+    weights = state["_saved"]["weights"]
+    del weights["head.constants"]
+    weights["head.bases"] = bases
+    state["_saved"]["format"] = 1
+    old = DualBranchClassifier.__new__(DualBranchClassifier)
+    old.__setstate__(state)
+    z = model.transform(X)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    expected = -np.exp(head.log_scale[0].item()) * subspace_error(unit, bases[0])
+    network = old.network_
+    network.set_view_weights(np.eye(len(network.views))[0])  # by both blocks, as in transform
+    assert_allclose(old.decision_function(X), expected, rtol=1e-3, atol=1e-4)
+    assert network.head.bases.shape[-1] == bases.shape[-1] + 1
+
+
+def test_a_linear_head_of_format_1_is_read(two_blocks, quick):
+    X, y = two_blocks
+    model = DualBranchClassifier(**quick, head="linear").fit(X, y)
+    state = model.__getstate__()
+    state["_saved"]["format"] = 1
+    old = DualBranchClassifier.__new__(DualBranchClassifier)
+    old.__setstate__(state)
+    assert_array_equal(old.predict_proba(X), model.predict_proba(X))
 
 
 def cut(content):

@@ -5,7 +5,7 @@ import re
 import joblib
 import numpy as np
 import pytest
-from naive import subspace_error
+from naive import extended, subspace_error
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
@@ -43,10 +43,11 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     weights = network.view_weights.numpy() / network.view_weights.sum().item() / 2 + 1 / (2 * len(views))
     for (members, view), weight in zip(views, weights, strict=True):
         z = network.fusion(*view).detach().numpy()
-        z /= np.linalg.norm(z, axis=-1, keepdims=True)
         for m in members:
             share = scale[m] / scale[members].sum()
-            errors += weight * share * subspace_error(z[m], network.head.bases[m].detach().numpy())
+            errors += (
+                weight * share * subspace_error(extended(z[m], m, n_members), network.head.bases[m].detach().numpy())
+            )
     np.testing.assert_allclose(model.score_samples(X), -errors.min(axis=1), rtol=1e-8, atol=1e-10)
 
 

@@ -15,7 +15,7 @@ from skdual.saving import FORMAT
 
 @pytest.fixture(scope="module")
 def fitted(two_blocks, quick):
-    return DualBranchClassifier(memory_bank_size=100, **(quick | {"n_members": 3})).fit(*two_blocks)
+    return DualBranchClassifier(memory_bank_size=100, **(quick | {"n_members": 3, "random_state": 1})).fit(*two_blocks)
 
 
 def leaves(value):

@@ -312,7 +312,8 @@ def head_scores(form, n_classes, n_rows=256, device="cpu"):
     z = torch.randn(1, n_rows, 512, device=device)
 
     def with_projections():
-        unit, bases = F.normalize(z[0], dim=-1), module.bases[0]
+        unit = F.normalize(torch.cat([F.normalize(z[0], dim=-1), torch.ones_like(z[0, :, :1])], dim=-1), dim=-1)
+        bases = module.bases[0]
         projected = torch.einsum("bd,cde->bce", unit, bases.mT @ bases)
         return -module.log_scale.exp() * (unit[:, None] - projected).square().sum(dim=-1)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .members import MemberLinear
+from .members import MemberLinear, n_plain
 
 
 def subspace_error(z, bases):
@@ -35,8 +35,11 @@ def subspace_error(z, bases):
 class SubspaceHead(nn.Module):
     """Scores a row by minus its projection error onto one linear subspace per class.
 
-    The embedding is scaled to unit length first, so errors lie between 0 and 1 (for orthonormal bases); scores
-    are the errors times a positive learnt scale, minus.
+    The embedding is scaled to unit length and a constant appended to it, 1 in the regularised members (both together
+    are of unit length again) and 0 in the plain ones. To a subspace through the origin z and -z are the same; where the
+    constant is 1, it need not pass through the origin of the embedding, and tells them apart as a linear layer does,
+    which takes fewer rows to learn. Errors lie between 0 and 1 (for orthonormal bases); scores are the errors times a
+    positive learnt scale, minus.
 
     Parameters
     ----------
@@ -46,28 +49,47 @@ class SubspaceHead(nn.Module):
     n_classes : int
     subspace_dim : int
         Basis vectors D per class, at most d.
+
+    Attributes
+    ----------
+    bases : tensor of shape (n_members, n_classes, subspace_dim, n_features + 1)
+        The last coordinate is that of the constant.
+    constants : tensor of shape (n_members, 1, 1)
+    log_scale : tensor of shape (n_members,)
     """
+
+    constants: torch.Tensor
 
     def __init__(self, n_members, n_features, n_classes, subspace_dim):
         super().__init__()
-        bases = [_orthonormal_bases(n_features, n_classes, subspace_dim) for _ in range(n_members)]
+        n_first = n_plain(n_members)
+        constants = torch.tensor([0.0] * n_first + [1.0] * (n_members - n_first))
+        self.register_buffer("constants", constants[:, None, None])
+        bases = [_orthonormal_bases(n_features, n_classes, subspace_dim, float(c)) for c in constants]
         self.bases = nn.Parameter(torch.stack(bases))
         # at scale 1 the scores start all but alike; much sharper ones are fitted before the embedding is shaped
-        self.log_scale = nn.Parameter(torch.full((n_members,), 2.0))
+        self.log_scale = nn.Parameter(2.0 + torch.log1p(constants.square()))
+
+    def _extended(self, z):
+        """Rows of unit length with their constant, (n_members, batch, n_features + 1), of unit length again."""
+        share = (1 + self.constants.square()).rsqrt()
+        constants = (share * self.constants).expand(*z.shape[:-1], 1)
+        return torch.cat([share * F.normalize(z, dim=-1), constants], dim=-1)
 
     def projection_error(self, z):
         """Squared error of every member's unit-length rows, (n_members, batch, n_classes), never negative."""
-        return subspace_error(F.normalize(z, dim=-1), self.bases).clamp_min(0)
+        return subspace_error(self._extended(z), self.bases).clamp_min(0)
 
     def forward(self, z):
         """Scores of every member, (n_members, batch, n_classes)."""
         scale = self.log_scale.exp()[:, None, None]
-        return -scale * subspace_error(F.normalize(z, dim=-1), self.bases)
+        return -scale * subspace_error(self._extended(z), self.bases)
 
 
-def _orthonormal_bases(n_features, n_classes, subspace_dim):
-    """Random orthonormal bases (n_classes, subspace_dim, n_features).
+def _orthonormal_bases(n_features, n_classes, subspace_dim, constant):
+    """Random orthonormal bases (n_classes, subspace_dim, n_features + 1).
 
+    The first vector of every class has a share of the constant, as rows have; the others, and all where it is 0, none.
     As many classes as the space has room for get subspaces orthogonal to each other too: random subspaces
     of one space overlap, and classes that start alike are slow to part.
     """
@@ -77,7 +99,10 @@ def _orthonormal_bases(n_features, n_classes, subspace_dim):
         n_vectors = min(together, n_classes - start) * subspace_dim
         q, _ = torch.linalg.qr(torch.randn(n_features, n_vectors))
         bases.append(q.T.reshape(-1, subspace_dim, n_features))
-    return torch.cat(bases)
+    extended = F.pad(torch.cat(bases), (0, 1))
+    extended[:, 0, -1] = constant
+    extended[:, 0] /= math.sqrt(1 + constant**2)
+    return extended
 
 
 class LinearHead(MemberLinear):

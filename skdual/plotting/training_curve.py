@@ -54,7 +54,7 @@ class TrainingCurveDisplay:
     >>> model = DualBranchClassifier(36, n_members=1, max_epochs=3, early_stopping=True, random_state=0)
     >>> display = TrainingCurveDisplay.from_estimator(model.fit(htad.data, htad.target))
     >>> display.verdict.label
-    'underfitting'
+    'converged'
     """
 
     def __init__(self, history):

@@ -1,3 +1,4 @@
+import itertools
 import pickle
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_a_pair_is_named_a_and_b():
         ((slice(0.0, 3), slice(3, 6)), TypeError, ["'a'", "slice(0.0, 3, None)", "integer"]),
         (([[0]], slice(1, None)), TypeError, ["'a'", "[[0]]"]),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 def test_blocks_that_make_no_sense_are_refused_with_counts(blocks, error, parts):
     with pytest.raises(error, match="blocks") as caught:

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from naive import gelu
+from naive import extended, gelu
 from naive import subspace_error as naive_subspace_error
 from torch import nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -15,7 +16,7 @@ SHAPES = [(2, 1, 8), (3, 4, 64), (10, 4, 16), (5, 6, 6), (1000, 4, 32), (20, 8, 
 
 
 def make_bases(shape, noise, dtype):
-    bases = SubspaceHead(1, shape[2], shape[0], shape[1]).bases[0].detach().to(dtype)
+    bases = SubspaceHead(2, shape[2], shape[0], shape[1]).bases[0, ..., :-1].detach().to(dtype)
     return bases + noise * torch.randn_like(bases)
 
 
@@ -73,7 +74,8 @@ def test_no_projection_matrix_is_ever_built(n_members):
     with _LargestTensor() as ours:
         (head(z) + head.projection_error(z)).square().sum().backward()
     with _LargestTensor() as naive:
-        (z[:, None] - z[:, None] @ (head.bases.mT @ head.bases)).square().sum().backward()
+        bases = head.bases[..., :-1]
+        (z[:, None] - z[:, None] @ (bases.mT @ bases)).square().sum().backward()
     assert naive.numel == n_members * n_classes * d * d  # what is looked for would be seen
     assert n_members * n_classes * subspace_dim * d <= ours.numel < n_members * d * d
 
@@ -82,11 +84,11 @@ def test_no_projection_matrix_is_ever_built(n_members):
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_bases_start_orthonormal(shape, n_members):
     bases = SubspaceHead(n_members, shape[2], shape[0], shape[1]).bases.detach()
-    assert bases.shape == (n_members, *shape)
+    assert bases.shape == (n_members, *shape[:2], shape[2] + 1)
     gram = bases @ bases.mT
     assert (gram - torch.eye(shape[1])).abs().max() <= 1e-5
     if shape[0] * shape[1] <= shape[2]:
-        together = bases.flatten(1, 2)
+        together = F.normalize(bases[..., :-1], dim=-1).flatten(1, 2)  # but for the constant, which classes share
         assert (together @ together.mT - torch.eye(together.shape[1])).abs().max() <= 1e-5
     vectors = bases.flatten(0, 2)
     assert len(torch.unique(vectors, dim=0)) == len(vectors)  # no class copies another, and no member
@@ -104,13 +106,21 @@ def make_head(log_scale):
 @pytest.mark.parametrize("log_scale", [[1.7], [1.7, -0.3, 0.4]])
 def test_scores_are_scaled_errors_of_unit_length_rows(log_scale):
     head, z = make_head(log_scale), 4 * torch.randn(len(log_scale), 6, 16).double()
-    unit = z.numpy() / np.linalg.norm(z.numpy(), axis=2, keepdims=True)
-    errors = [naive_subspace_error(*of_member) for of_member in zip(unit, head.bases.detach().numpy(), strict=True)]
+    errors = [
+        naive_subspace_error(extended(z[member].numpy(), member, len(log_scale)), bases)
+        for member, bases in enumerate(head.bases.detach().numpy())
+    ]
     scales = [math.exp(value) for value in log_scale]
     expected = [-scale * error for scale, error in zip(scales, errors, strict=True)]
     np.testing.assert_allclose(head(z).detach(), expected, rtol=1e-10)
     np.testing.assert_allclose(head.projection_error(z).detach(), errors, rtol=1e-10)
     torch.testing.assert_close(head(100 * z), head(z), rtol=1e-12, atol=0)
+
+
+def test_plain_members_tell_a_row_from_its_opposite_no_more_than_squares_do():
+    head, z = make_head([1.0, 1.0]), torch.randn(2, 6, 16).double()
+    torch.testing.assert_close(head(-z)[0], head(z)[0], rtol=1e-12, atol=1e-12)
+    assert (head(-z)[1] - head(z)[1]).abs().min() > 1e-6
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -125,12 +135,13 @@ def test_both_parameters_of_the_subspace_head_learn(n_members):
 
 
 def test_projection_error_is_never_negative():
-    head = SubspaceHead(1, 64, 50, 8)
-    inside = torch.einsum("bd,cdf->cbf", torch.randn(40, 8), head.bases[0]).flatten(0, 1).detach()[None]
-    assert subspace_error(inside / inside.norm(dim=-1, keepdim=True), head.bases).min() < 0  # rounding
-    error = head.projection_error(inside).detach()
+    head = SubspaceHead(2, 64, 50, 8)
+    bases = head.bases[0, ..., :-1].detach()  # of the plain member, whose constant is 0
+    inside = torch.einsum("bd,cdf->cbf", torch.randn(40, 8), bases).flatten(0, 1)
+    assert subspace_error(inside / inside.norm(dim=-1, keepdim=True), bases).min() < 0  # rounding
+    error = head.projection_error(inside.expand(2, -1, -1)).detach()[0]
     assert error.min() == 0
-    own = error[0].reshape(50, 40, 50).diagonal(dim1=0, dim2=2)
+    own = error.reshape(50, 40, 50).diagonal(dim1=0, dim2=2)
     assert own.max() < 1e-6 < error.median()
 
 
