@@ -27,7 +27,7 @@ from skdual.datasets import load_htad, load_nutrimouse
 LOADERS = {"htad": load_htad, "nutrimouse": load_nutrimouse}
 RARE = {"htad": ("sweep", "wash_hands"), "nutrimouse": ("ppar",)}
 N_RARE_ROWS = {"htad": 8, "nutrimouse": 3}
-SHORT = {"htad": {"n_members": 2, "max_epochs": 20}, "nutrimouse": {}}
+SHORT = {"htad": {"n_members": 2, "max_epochs": 12}, "nutrimouse": {}}
 N_SPLITS = 3
 
 

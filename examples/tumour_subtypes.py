@@ -5,8 +5,8 @@ with shifts between four hospitals. "immune" tumours differ in genes only, "hype
 pathway is on in half of all tumours; its sites are methylated where its genes are off, except in "escaped" tumours,
 where they are where its genes are on: neither block alone, nor any sum of columns, tells these from the "reference".
 
-Half of the members always see both blocks, the others learn to do with either, which costs what only both can tell.
-block_dropout=0 leaves those out, which serves a set like this one best. Two members keep the fits short.
+Half of the members always see both blocks, the others learn to do with either (with block_dropout=0 they don't), which
+costs what only both can tell: held-out rows say how much each half counts. Two members keep the fits short.
 
 Run: pip install ".[examples]" && python examples/tumour_subtypes.py [--output tumour_subtypes.png]
 Own data: python examples/tumour_subtypes.py --data FILE.npz
