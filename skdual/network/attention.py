@@ -12,9 +12,9 @@ _CHUNK_CELLS = 2**18
 def attend(query, key, value):
     """softmax(q k' / sqrt(e)) v (Vaswani et al., 2017), with the features of a token along the last axis but one.
 
-    Accelerators run torch's fused kernel, and so do the CPU in bfloat16 and compiled graphs, which would unroll a loop.
-    On the CPU these kernels are slow for tokens of 4 to 16 features, whose products have hardly any columns; with
-    features first the same products are wide ones.
+    Accelerators run torch's fused kernel, and so do compiled graphs, which would unroll a loop. On the CPU it is slow
+    for tokens of 4 to 16 features, whose products have hardly any columns; with features first the same products are
+    wide ones. There bfloat16 is computed in float32: the products are too small to gain by it.
 
     Parameters
     ----------
@@ -25,9 +25,12 @@ def attend(query, key, value):
     -------
     attended : tensor of shape (n, e, n_queries)
     """
-    if query.device.type == "cpu" and query.dtype != torch.bfloat16 and not torch.compiler.is_compiling():
-        scaled = query.contiguous() / math.sqrt(query.shape[1])
-        return _ChunkedAttention.apply(scaled, key.contiguous(), value.contiguous())
+    if query.device.type == "cpu" and not torch.compiler.is_compiling():
+        dtype = torch.promote_types(query.dtype, torch.float32)
+        queries, keys, values = (x.to(dtype).contiguous() for x in (query, key, value))
+        with torch.autocast("cpu", enabled=False):
+            attended = _ChunkedAttention.apply(queries / math.sqrt(query.shape[1]), keys, values)
+        return attended.to(query.dtype)
     # the fused kernels want four axes: one head
     rows = (x.mT.unsqueeze(1) for x in (query, key, value))
     return F.scaled_dot_product_attention(*rows).squeeze(1).mT

@@ -92,7 +92,17 @@ def test_a_compiled_graph_agrees(monkeypatch):
     torch.testing.assert_close(attend(*inputs), fused(*inputs), rtol=0, atol=0)
 
 
-def test_bfloat16_goes_to_the_fused_kernel():
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_is_computed_in_float32(autocast):
     inputs = make_inputs(dtype=torch.bfloat16)
-    assert attend(*inputs).dtype == torch.bfloat16
-    torch.testing.assert_close(attend(*inputs), fused(*inputs), rtol=0, atol=0)
+    as_float32 = [x.detach().float().requires_grad_() for x in inputs]
+    with torch.autocast("cpu", enabled=autocast):
+        ours = attend(*inputs)
+    theirs = fused(*as_float32)
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(ours.float(), theirs, rtol=2**-8, atol=1e-6)
+    towards = torch.randn_like(ours)
+    expected = torch.autograd.grad(theirs, as_float32, towards.float())
+    for own, their in zip(torch.autograd.grad(ours, inputs, towards), expected, strict=True):
+        assert own.dtype == torch.bfloat16
+        torch.testing.assert_close(own.float(), their, rtol=2**-8, atol=1e-5)
