@@ -67,7 +67,8 @@ class SubspaceHead(nn.Module):
         self.register_buffer("constants", constants[:, None, None])
         bases = [_orthonormal_bases(n_features, n_classes, subspace_dim, float(c)) for c in constants]
         self.bases = nn.Parameter(torch.stack(bases))
-        # at scale 1 the scores start all but alike; much sharper ones are fitted before the embedding is shaped
+        # at scale 1 the scores start all but alike; much sharper ones are fitted before the embedding is shaped;
+        # a constant makes all errors smaller
         self.log_scale = nn.Parameter(2.0 + torch.log1p(constants.square()))
 
     def _extended(self, z):
