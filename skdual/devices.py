@@ -126,6 +126,16 @@ def has_bfloat16_units(device):
     return device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 
 
+@lru_cache
+def can_factorize(device):
+    """Whether a device has float64, and Cholesky factors of it."""
+    try:
+        torch.linalg.cholesky(torch.eye(2, dtype=torch.float64, device=device))
+    except (RuntimeError, TypeError):  # NotImplementedError, which some devices raise, is a RuntimeError
+        return False
+    return True
+
+
 def can_capture(device):
     """Whether :func:`capture` works on a device."""
     return device.type == "cuda"

@@ -547,7 +547,8 @@ def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
 def test_csr_and_csc_give_the_model_of_the_dense_array_and_are_never_made_dense(two_blocks, quick, monkeypatch):
     X, y = two_blocks
     X = np.where(np.abs(X) < 1.5, 0, X)
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", 1)  # for all: products of other sizes round otherwise
+    for cells in ("_CHUNK_CELLS", "_PART_CELLS"):
+        monkeypatch.setattr(f"skdual.inputs.rows.{cells}", 1)  # for all: products of other sizes round otherwise
     dense = model_of(quick).fit(X, y)
     made_dense = []
     for name in ("toarray", "todense"):

@@ -145,6 +145,7 @@ def test_statistics_of_few_cells_at_a_time(way, columns, subset, store, monkeypa
     chosen = chosen if columns is None else chosen[:, columns]
     for n_cells in (1, 100, 10**9):
         monkeypatch.setattr(rows_module, "_CHUNK_CELLS", n_cells)
+        monkeypatch.setattr(rows_module, "_PART_CELLS", n_cells)
         mean, scale = column_statistics(data_set(store(SPARSE), subset), way, columns)
         z = ((np.log1p(chosen) if way == "log1p" else chosen) - mean) / scale
         assert_allclose(z, clone(ORACLES[way]).fit_transform(chosen), rtol=1e-9, atol=1e-12)

@@ -14,6 +14,7 @@ from .matrices import HostMatrix
 
 _RUN_BYTES = 2**20
 _CHUNK_CELLS = 2**24  # cells of X that are dense at one time outside training: 64 MiB of float32
+_PART_CELLS = 2**20  # cells that statistics are computed of at one time: they stay in a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ class Rows(torch.utils.data.Dataset):
     @property
     def chunk_size(self):
         """How many rows are few enough to be dense at one time."""
-        return int(np.clip(_CHUNK_CELLS // max(self.X.shape[1], 1), 16, 1024))
+        return _n_within(_CHUNK_CELLS, self.X.shape[1])
 
     def chunks(self, rows=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
@@ -126,11 +127,23 @@ def _is_memory_mapped(array):
     return isinstance(array, mmap.mmap)
 
 
+def _parts(rows):
+    """All rows of X that belong to a data set, a few at a time."""
+    size = _n_within(_PART_CELLS, rows.X.shape[1])
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        yield rows.X[some if rows.subset is None else rows.subset[some]]
+
+
+def _n_within(n_cells, n_columns):
+    """How many rows to go through together."""
+    return int(np.clip(n_cells // max(n_columns, 1), 16, 1024))
+
+
 def zero_share(rows):
     """Share of the cells of a data set that are 0."""
     n_zeros = 0
-    for chunk in rows.chunks():
-        part = rows.X[chunk if rows.subset is None else rows.subset[chunk]]
+    for part in _parts(rows):
         n_zeros += part.shape[0] * part.shape[1] - (
             part.count_nonzero() if sp.issparse(part) else np.count_nonzero(part)
         )
@@ -165,9 +178,8 @@ def column_statistics(rows, scaling="standard", columns=None):
 
 def _chunks_of_rows(rows, columns):
     """All rows of some columns, some rows at a time, dense and in float64."""
-    for chunk in rows.chunks():
-        part = rows.X[chunk if rows.subset is None else rows.subset[chunk]]
-        dense = (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+    for part in _parts(rows):
+        dense = (part.toarray() if sp.issparse(part) else part).astype(np.float64, order="C")
         yield dense if columns is None or len(columns) == dense.shape[1] else dense.take(columns, axis=1)
 
 

@@ -55,8 +55,9 @@ class _SupervisedContrast(torch.autograd.Function):
         n_positives = positive.sum(dim=-1, keepdim=True)
         share = positive.div_(n_positives.clamp_min(1))
         log_proba = torch.log_softmax(logits, dim=-1)
-        losses = -torch.mul(log_proba, share, out=logits).sum(dim=-1)
-        gradient = log_proba.exp_().sub_(share)
+        # not as the exponential of log_proba, which takes long where the result is 0
+        gradient = torch.softmax(logits, dim=-1).sub_(share)
+        losses = -log_proba.mul_(share).sum(dim=-1)
         ctx.save_for_backward(projections, candidates, gradient, n_positives.squeeze(-1) > 0)
         ctx.temperature = temperature
         return losses

@@ -31,6 +31,8 @@ class MemberLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_members, out_features).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x):
+        if len(self.weight) == 1:  # the gradient of a batched product comes transposed, and turning it takes time
+            return F.linear(x, self.weight[0], None if self.bias is None else self.bias[0])
         rows = x.flatten(1, -2)
         weight = self.weight.transpose(1, 2)
         y = torch.bmm(rows, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], rows, weight)

@@ -8,6 +8,8 @@ from ..scalings import SCALINGS
 LIMIT = 3.0
 """Standard deviations that no cell goes beyond where cells are limited."""
 
+_HUGE = 1e9  # whose square is finite; beyond it all is the limit
+
 
 class ColumnScaler(nn.Module):
     """z = (x - mean) / scale with statistics of the training rows, then limited smoothly: z / sqrt(1 + (z / 3)^2).
@@ -50,5 +52,6 @@ class ColumnScaler(nn.Module):
         z = ((torch.log1p(x) if self._logarithm else x) - self.mean) / self.scale
         if not self.limited:
             return z
-        # a square root of squares would overflow where z is huge
-        return z / torch.hypot(z / LIMIT, torch.ones((), dtype=z.dtype, device=z.device)) - self.limited_mean
+        z = z.clamp(-_HUGE, _HUGE)
+        one = torch.ones((), dtype=z.dtype, device=z.device)
+        return z * torch.addcmul(one, z, z, value=1 / LIMIT**2).rsqrt() - self.limited_mean

@@ -6,17 +6,16 @@ and Adam, which moves every coordinate alike, moves the outputs by n steps and n
 follow noise. The coordinates are turned at random, so that none of them stands for one row, to be learnt by itself.
 """
 
+import math
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from scipy.fft import dct, idct
-from scipy.linalg import LinAlgError, cholesky, qr, solve_triangular
 from torch import nn
 
-from ..devices import send
+from ..devices import can_factorize, free_memory, send
 from ..inputs.columns import ColumnBlocks
-from ..inputs.matrices import matrix_for_training
+from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
 from .calibration import held_out_folds
 from .inference import run_in_chunks
@@ -24,80 +23,88 @@ from .inference import run_in_chunks
 MAX_CELLS = 2**26
 """Cells of training and validation rows, 256 MiB of float32, beyond which no dense copy of them is made."""
 
-_WIDTH = 1024  # columns whose inner products are added to the sum at one time
+_N_ROWS, _N_COLUMNS = 512, 4096  # whose inner products are added to the sum at one time
+_COPIES = 10  # of the rows' cells that are in memory at one time, at most
 
 
 class RowSpan:
     """Coordinates of vectors in the span of some rows, in an orthonormal basis that is turned at random.
 
     The basis is that of a Cholesky factor of the rows' inner products (Gram-Schmidt, in one step), turned by random
-    signs and a cosine transform (Ailon & Chazelle, 2009).
+    signs and a Hartley transform, the real form of Fourier's (after Ailon & Chazelle, 2009).
 
     Parameters
     ----------
-    rows : ndarray of shape (n, p), float32 or float64
+    rows : tensor of shape (n, p), float32 or float64
     random_generator : numpy.random.Generator
 
     Attributes
     ----------
-    coordinates : ndarray of shape (n, n)
+    coordinates : tensor of shape (n, n)
         Of the rows themselves.
     """
 
     def __init__(self, rows, random_generator):
-        with np.errstate(over="ignore"):
-            length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, np.newaxis]
-        self._rows = rows / np.where(length == 0, 1, length)
-        self._factor = self._factorize().astype(rows.dtype, copy=False)
-        self._signs = random_generator.choice(np.array([-1, 1], dtype=rows.dtype), len(rows))
-        with np.errstate(over="ignore", invalid="ignore"):  # the first epoch says that its loss is not finite
-            self.coordinates = self._turn(length * self._factor)
+        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        self._rows = rows / torch.where(length == 0, 1, length)
+        self._factor = self._factorize().to(rows.dtype)
+        signs = random_generator.choice(np.array([-1.0, 1.0]), len(rows))
+        self._signs = send(torch.from_numpy(signs), rows.device, rows.dtype)
+        self.coordinates = self._turn(length * self._factor)
 
     def _factorize(self):
         """Cholesky factor of the rows' inner products."""
         # rows may be dependent, as they are where columns are centred; 1e-5 in float32
-        ridge = float(np.finfo(self._rows.dtype).eps) ** 0.7
-        try:
-            return cholesky(self._products(self._rows.dtype, ridge), lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError:  # rounding took more from the products than the ridge gave
-            return cholesky(self._products(np.float64, ridge), lower=True, overwrite_a=True, check_finite=False)
+        ridge = torch.finfo(self._rows.dtype).eps ** 0.7
+        factor, failed = torch.linalg.cholesky_ex(self._products(self._rows.dtype, ridge))
+        if not failed:
+            return factor
+        # rounding took more from the products than the ridge gave
+        return torch.linalg.cholesky(self._products(torch.float64, ridge))
 
     def _products(self, dtype, ridge):
-        """The rows' inner products, summed in float64 over runs of columns, each of which is computed in ``dtype``."""
-        products = np.zeros((len(self._rows),) * 2)
-        np.fill_diagonal(products, ridge)
-        for at in range(0, self._rows.shape[1], _WIDTH):
-            part = self._rows[:, at : at + _WIDTH].astype(dtype, copy=False)
-            products += part @ part.T
+        """The lower half of the rows' inner products, summed in float64 over parts which are computed in ``dtype``."""
+        n_rows = len(self._rows)
+        products = ridge * torch.eye(n_rows, dtype=torch.float64, device=self._rows.device)
+        for columns in self._rows.to(dtype).split(_N_COLUMNS, dim=1):
+            for start in range(0, n_rows, _N_ROWS):
+                some = slice(start, start + _N_ROWS)
+                products[start:, some] += columns[start:] @ columns[some].T
         return products
 
     def _turn(self, coordinates):
-        return dct(coordinates * self._signs, norm="ortho")
+        return _hartley(coordinates * self._signs)
 
     def _turn_back(self, coordinates):
-        return idct(coordinates, norm="ortho") * self._signs
+        return _hartley(coordinates) * self._signs
 
     def project(self, vectors):
         """Coordinates of the part of vectors that lies in the span, (m, p) -> (m, n)."""
-        return self._turn(solve_triangular(self._factor, self._rows @ vectors.T, lower=True, check_finite=False).T)
+        return self._turn(torch.linalg.solve_triangular(self._factor, self._rows @ vectors.T, upper=False).T)
 
     def expand(self, coordinates, without=()):
         """The vectors of given coordinates, (m, n) -> (m, p), less what is orthogonal to all rows but some.
 
         Parameters
         ----------
-        coordinates : ndarray of shape (m, n)
+        coordinates : tensor of shape (m, n)
         without : ndarray of int64, optional
             Numbers of the rows that do not count.
         """
         coordinates = self._turn_back(coordinates)
         if len(without):
             # column j of the factor's inverse is orthogonal to every row of the factor but the j-th
-            unit = np.zeros((len(self._factor), len(without)), dtype=self._factor.dtype)
+            unit = torch.zeros(len(self._factor), len(without), dtype=coordinates.dtype, device=coordinates.device)
             unit[without, np.arange(len(without))] = 1
-            alone, _ = qr(solve_triangular(self._factor, unit, lower=True, check_finite=False), mode="economic")
+            alone, _ = torch.linalg.qr(torch.linalg.solve_triangular(self._factor, unit, upper=False))
             coordinates = coordinates - coordinates @ alone @ alone.T
-        return solve_triangular(self._factor, coordinates.T, lower=True, trans="T", check_finite=False).T @ self._rows
+        return torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False) @ self._rows
+
+
+def _hartley(x):
+    """The orthonormal Hartley transform of every row, which is its own inverse."""
+    spectrum = torch.fft.fft(x, norm="ortho")
+    return spectrum.real - spectrum.imag
 
 
 @contextmanager
@@ -129,6 +136,7 @@ def in_row_span(net, training, validation, seed, fitted_before):
         yield training, validation
         return
     network, random_generator = net.module_, np.random.default_rng(seed)
+    device = _device_for(training, n_cells, net.dtype)
     blocks = run_in_chunks(network, "scale", training)
     branches, scalers = (network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b)
     for scaler, rows in zip(scalers, blocks, strict=True):
@@ -138,7 +146,9 @@ def in_row_span(net, training, validation, seed, fitted_before):
             scaler.centre(mean)
             rows -= mean
     narrowed = [
-        _NarrowedBranch(branch, rows, random_generator, fitted_before) if rows.shape[1] > n_rows else None
+        _NarrowedBranch(branch, send(torch.from_numpy(rows), device), random_generator, fitted_before)
+        if rows.shape[1] > n_rows
+        else None
         for branch, rows in zip(branches, blocks, strict=True)
     ]
     trained = [rows if branch is None else branch.coordinates for rows, branch in zip(blocks, narrowed, strict=True)]
@@ -160,49 +170,55 @@ def in_row_span(net, training, validation, seed, fitted_before):
     net.initialize_optimizer()
 
 
+def _device_for(rows, n_cells, dtype):
+    """Where the span is computed: with the network, if the device has what it takes, or else on the host."""
+    free = free_memory(rows.device)
+    fits = free is None or _COPIES * n_cells * dtype.itemsize <= RESIDENT_SHARE * free
+    return rows.device if fits and can_factorize(rows.device) else torch.device("cpu")
+
+
 class _NarrowedBranch:
     """A branch whose first weights, of the hidden layers and of the shortcut, are coordinates in a span of rows."""
 
     def __init__(self, branch, rows, random_generator, fitted_before):
         self._span = RowSpan(rows, random_generator)
-        self._scale = np.sqrt(len(rows) / rows.shape[1]).astype(rows.dtype)  # such that mean squares stay as they are
+        self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
         self._layers = branch.column_layers
-        starts = [_weights(layer) for layer in self._layers]
+        starts = [layer.weight.detach().to(rows.device) for layer in self._layers]
         for layer, members in zip(self._layers, starts, strict=True):
             if fitted_before:
-                members = [self._span.project(weights) for weights in members]
+                members = torch.stack([self._span.project(weights) for weights in members])
             else:
                 # new weights are distributed alike in all directions: any n of their numbers are as good as projections
                 members = members[:, :, : len(rows)]
             _replace(layer, members / self._scale)
         self._fitted_before = starts if fitted_before else None
-        self.coordinates = self._span.coordinates * self._scale
+        self._device = rows.device
+        self.coordinates = self._on_host(self._span.coordinates)
+
+    def _on_host(self, coordinates):
+        return (coordinates * self._scale).cpu().numpy()
 
     def locate(self, rows):
-        """Coordinates of other rows."""
-        return self._span.project(rows) * self._scale
+        """Coordinates of other rows, an array."""
+        return self._on_host(self._span.project(send(torch.from_numpy(rows), self._device)))
 
     def widen(self, held_out):
         """Give the layers weights for all columns; ``held_out`` has the rows that each member has not trained on."""
         for at, layer in enumerate(self._layers):
-            learnt = [weights * self._scale for weights in _weights(layer)]
+            learnt = layer.weight.detach().to(self._device) * self._scale
             if self._fitted_before:
                 starts = self._fitted_before[at]
                 learnt = [end - self._span.project(start) for end, start in zip(learnt, starts, strict=True)]
             widened = [self._span.expand(weights, without) for weights, without in zip(learnt, held_out, strict=True)]
             if self._fitted_before:
                 widened = [start + change for start, change in zip(starts, widened, strict=True)]
-            _replace(layer, widened)
-
-
-def _weights(layer):
-    """The weights of every member, an array of shape (n_members, out_features, in_features)."""
-    return layer.weight.detach().cpu().numpy()
+            _replace(layer, torch.stack(widened))
 
 
 def _replace(layer, weights):
     """Give a layer other weights, of another width."""
-    layer.weight = nn.Parameter(send(torch.from_numpy(np.asarray(weights)), layer.weight.device, layer.weight.dtype))
+    layer.weight = nn.Parameter(weights.to(layer.weight.device, memory_format=torch.contiguous_format))
 
 
 def _joined(rows, blocks):

@@ -211,7 +211,7 @@ def test_fetch_copies_its_rows_only(store):
 def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
     shapes, toarray = [], sp.csr_matrix.toarray
     monkeypatch.setattr(sp.csr_matrix, "toarray", lambda part: shapes.append(part.shape) or toarray(part))
-    monkeypatch.setattr(module, "_CHUNK_CELLS", 20 * P)
+    monkeypatch.setattr(module, "_PART_CELLS", 20 * P)
     column_statistics(data_set(sp.csr_matrix(X)))
     assert shapes == [(20, P)] * 3
 
@@ -220,7 +220,7 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
 @of_rows
 @pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_statistics_are_those_of_standard_scaler(X, stored, subset, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    monkeypatch.setattr(module, "_PART_CELLS", cells)
     mean, scale = column_statistics(data_set(stored(X, tmp_path), subset=subset))
     oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
     assert mean.dtype == scale.dtype == np.float64
@@ -232,7 +232,7 @@ def test_statistics_are_those_of_standard_scaler(X, stored, subset, cells, tmp_p
 @of_rows
 @pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    monkeypatch.setattr(module, "_PART_CELLS", cells)
     dense, matrix = chosen(X, subset), stored(X, tmp_path)
     n_zeros = sum(cell == 0 for row in dense.tolist() for cell in row)
     assert zero_share(data_set(matrix, subset=subset)) == pytest.approx(n_zeros / dense.size, rel=1e-12)
@@ -241,7 +241,7 @@ def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, cell
 
 @pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_constant_columns_have_scale_one(X, cells, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+    monkeypatch.setattr(module, "_PART_CELLS", cells)
     _, scale = column_statistics(data_set(X))
     assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
 
@@ -249,7 +249,7 @@ def test_constant_columns_have_scale_one(X, cells, monkeypatch):
 @stored_as
 @of_rows
 def test_statistics_do_not_depend_on_how_the_rows_are_stored(X, stored, subset, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", 1)
+    monkeypatch.setattr(module, "_PART_CELLS", 1)
     expected = column_statistics(data_set(X, subset=subset))
     assert_array_equal(column_statistics(data_set(stored(X, tmp_path), subset=subset)), expected)
 

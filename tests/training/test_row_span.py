@@ -44,6 +44,19 @@ def in_columns(monkeypatch):
     return lambda: monkeypatch.setattr(row_span, "MAX_CELLS", 0)
 
 
+def span_of(rows):
+    return RowSpan(torch.from_numpy(rows), np.random.default_rng(0))
+
+
+def vectors_beside(rows):
+    """Vectors that lie in the span of the rows only in part."""
+    return np.random.default_rng(1).normal(size=(4, rows.shape[1])).astype(rows.dtype)
+
+
+def and_back(span, vectors, **without):
+    return span.expand(span.project(torch.from_numpy(vectors)), **without)
+
+
 def member_scores(model, X):
     split = WIDTHS[0]
     with torch.no_grad():
@@ -51,41 +64,45 @@ def member_scores(model, X):
 
 
 def test_coordinates_keep_lengths_and_angles(rows):
-    coordinates = RowSpan(rows, np.random.default_rng(0)).coordinates
+    coordinates = span_of(rows).coordinates
     assert coordinates.shape == (6, 6)
     assert_allclose(coordinates @ coordinates.T, rows @ rows.T, atol=1e-8)
 
 
 def test_vectors_are_projected_onto_the_span(rows):
-    span = RowSpan(rows, np.random.default_rng(0))
-    vectors = np.random.default_rng(1).normal(size=(4, 15))
+    span, vectors = span_of(rows), vectors_beside(rows)
     projected = vectors @ np.linalg.pinv(rows) @ rows
-    assert_allclose(span.expand(span.project(vectors)), projected, atol=1e-8)
-    assert_allclose(np.linalg.norm(span.project(vectors), axis=1), np.linalg.norm(projected, axis=1))
-    assert_allclose(span.project(rows), span.coordinates, atol=1e-5)
+    assert_allclose(and_back(span, vectors), projected, atol=1e-8)
+    lengths = np.linalg.norm(span.project(torch.from_numpy(vectors)), axis=1)
+    assert_allclose(lengths, np.linalg.norm(projected, axis=1))
+    assert_allclose(span.project(torch.from_numpy(rows)), span.coordinates, atol=1e-5)
 
 
 def test_what_only_some_rows_span_can_be_left_out(rows):
-    span = RowSpan(rows, np.random.default_rng(0))
-    vectors = np.random.default_rng(1).normal(size=(4, 15))
-    others = rows[[0, 2, 3, 5]]
-    got = span.expand(span.project(vectors), without=np.array([1, 4]))
+    vectors, others = vectors_beside(rows), rows[[0, 2, 3, 5]]
+    got = and_back(span_of(rows), vectors, without=np.array([1, 4]))
     assert_allclose(got, vectors @ np.linalg.pinv(others) @ others, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rows_may_depend_on_each_other(rows, dtype):
     dependent = np.vstack([rows, rows[:2], np.zeros((1, 15)), 1e4 * rows[2:3]]).astype(dtype)
-    span = RowSpan(dependent, np.random.default_rng(0))
-    vectors = np.random.default_rng(1).normal(size=(4, 15)).astype(dtype)
-    assert span.coordinates.dtype == dtype
+    span, vectors = span_of(dependent), vectors_beside(dependent)
+    assert span.coordinates.numpy().dtype == dtype
     tolerance = 0.02 if dtype == np.float32 else 1e-4
-    assert_allclose(span.expand(span.project(vectors)), vectors @ np.linalg.pinv(rows) @ rows, atol=tolerance)
+    assert_allclose(and_back(span, vectors), vectors @ np.linalg.pinv(rows) @ rows, atol=tolerance)
+
+
+def test_products_are_summed_over_many_parts():
+    rows = np.random.default_rng(0).normal(size=(1100, 4200))  # more rows and columns than are multiplied at one time
+    span, vectors = span_of(rows), vectors_beside(rows)
+    assert_allclose(span.coordinates @ span.coordinates.T, rows @ rows.T, atol=1e-6)
+    assert_allclose(and_back(span, vectors), vectors @ np.linalg.pinv(rows) @ rows, atol=1e-8)
 
 
 def test_coordinates_of_one_row_are_spread_over_all():
-    coordinates = RowSpan(np.eye(64, 100), np.random.default_rng(0)).coordinates
-    assert np.abs(coordinates).max() < 0.2  # 1 / 8 each if all were alike
+    coordinates = span_of(np.eye(64, 100)).coordinates
+    assert coordinates.abs().max() < 0.2  # 1 / 8 each if all were alike
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -146,7 +163,7 @@ def test_new_weights_start_as_those_of_all_columns_do(wide, in_columns, initiali
 def test_rounding_does_not_spoil_rows_that_are_much_alike():
     # products in float32 have no Cholesky factor here: the rounding of 2,500 equal rows adds up
     rows = np.repeat(np.random.default_rng(1).normal(size=(2, 6000)), 2500, axis=0).astype(np.float32)
-    coordinates = RowSpan(rows, np.random.default_rng(0)).coordinates[::500]
+    coordinates = span_of(rows).coordinates[::500]
     assert_allclose(coordinates @ coordinates.T, rows[::500] @ rows[::500].T, rtol=1e-3, atol=1)
 
 
