@@ -63,7 +63,7 @@ def resolve_dtype(precision, data_dtype, device):
     """The floating point type of weights and predictions.
 
     ``"auto"`` follows the data on the CPU (float64 stays float64) and is float32 on every other device;
-    ``"bfloat16"`` keeps float32 weights and rounds the encoders' products only.
+    ``"bfloat16"`` keeps float32 weights and rounds products of training only.
 
     Raises
     ------

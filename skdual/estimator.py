@@ -8,8 +8,9 @@ from .devices import own_modes, resolve_device
 from .fitted_methods import FittedMethods
 from .inputs.validation import check_training_input
 from .parameters import CONSTRAINTS
-from .saving import pack, unpack
-from .training.fitting import Fitted, fit_network
+from .state import pack, unpack
+from .training.fitting import fit_network
+from .training.warm_start import PreviousFit
 
 
 class DualBranchClassifier(FittedMethods):
@@ -137,14 +138,15 @@ class DualBranchClassifier(FittedMethods):
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         "auto" computes float64 data in float64 on the CPU and everything else in float32. "bfloat16" rounds the
-        products of the encoders while training; weights, losses and predictions stay float32. "auto" does so too where
-        a branch starts with at least 1,024 units and the device has units for it (CPUs with AMX, CUDA from
-        capability 8.0 on).
+        products of encoders, fusion and projection heads while training; weights, losses and predictions stay float32.
+        "auto" does so too where a branch starts with at least 1,024 units and the device has units for it (CPUs with
+        AMX, CUDA from capability 8.0 on).
     compile : bool, default=False
         Compile the forward pass with torch.compile.
     random_state : int, RandomState instance or None, default=None
-        Seeds weights, dropout, batches, bank and validation split. The global random states of torch and Python are
-        left alone, and with an int numpy's too.
+        Seeds weights, dropout, batches, bank, mixing, validation split, and the coordinates that blocks of more columns
+        than rows are trained in. The global random states of torch and Python are left alone, and with an int numpy's
+        too.
     verbose : int, default=0
         0 is silent. 1 shows one bar over the epochs on the standard error stream, with the training loss, the
         validation rows' classification loss and accuracy where there are such rows, and the time left; where no bar
@@ -324,7 +326,8 @@ class DualBranchClassifier(FittedMethods):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-            float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time.
+            float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time, or
+            where a block has more columns than rows all of them, up to 2**26 cells.
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional
@@ -361,14 +364,14 @@ class DualBranchClassifier(FittedMethods):
         before = None
         if self.warm_start and hasattr(self, "network_"):
             names = getattr(self, "feature_names_in_", None)
-            before = Fitted(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
+            before = PreviousFit(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
         with own_modes():
             net, settings, threshold = fit_network(self.get_params(deep=False), data, device, seed, before)
         self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
         return self
 
     def _remember(self, data, settings, net, device, rejection_threshold, earlier_history):
-        """Commit a finished fit; the only place that writes fitted attributes."""
+        """Commit a finished fit; the only place of a fit that writes fitted attributes."""
         self.classes_ = data.classes
         self.n_features_in_ = data.X.shape[1]
         if data.feature_names is not None:

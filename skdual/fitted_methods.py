@@ -298,8 +298,9 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def score_samples(self, X):
         """How familiar every row is: the higher, the more it is like the classes of the fit.
 
-        Minus the distance to the nearest class's subspace, a mean over members and over what both blocks and either
-        alone say, by the mean of ``view_weights_`` and equal weights. Unlike the largest probability it can tell a row
+        Minus the distance to the nearest class's subspace, a mean over what both blocks say in either half of the
+        members, and A alone and B alone in the regularised one: half of the weight of each is that which it has in the
+        scores, half is the same for all. Unlike the largest probability it can tell a row
         that is far from all classes from one between two of them.
 
         Parameters

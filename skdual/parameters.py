@@ -70,7 +70,7 @@ CONSTRAINTS = {
 }
 
 
-def settle(
+def resolve_settings(
     params,
     widths,
     codes,

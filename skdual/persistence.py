@@ -7,7 +7,7 @@ from pathlib import Path
 
 import joblib
 
-from .saving import NewerFormatError
+from .state import NewerFormatError
 
 
 def save(model, path):

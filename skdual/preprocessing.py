@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from .inputs.frames import column_names
+
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
 
 
@@ -265,7 +267,8 @@ def _check_counts(estimator, X):
     negative = (counts < 0).nonzero()[1]
     if len(negative):
         first = negative.min()
-        name = repr(X.columns[first]) if hasattr(X, "columns") else f"number {first}"
+        names = column_names(X)
+        name = repr(names[first]) if names else f"number {first}"
         raise ValueError(
             f"Negative values in data passed to {type(estimator).__name__}: {len(negative)} cells of X, in column "
             f"{name} first; it takes counts, at least 0."

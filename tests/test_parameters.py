@@ -8,18 +8,20 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from skdual import DualBranchClassifier, defaults
+from skdual import DualBranchClassifier
 from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
 from skdual.network import DualBranchNetwork
 from skdual.network.members import MemberDropout
-from skdual.parameters import settle
+from skdual.parameters import resolve_settings
 
 CLASSES = np.array(["ant", "bee", "cat", "dog"])
 CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
 
 
 def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_share=0.0, **changed):
-    return settle(DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share)
+    return resolve_settings(
+        DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share
+    )
 
 
 # precision
@@ -40,7 +42,7 @@ def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_sha
 def test_auto_rounds_wide_products_to_bfloat16_where_there_are_units_for_it(precision, sizes, expected, has_units):
     estimator = DualBranchClassifier(precision=precision, hidden_layer_sizes=sizes)
     params = estimator.get_params(deep=False)
-    module = settle(params, (40, 20), CODES, CLASSES, 100, 0.0, bfloat16_units=has_units)["module"]
+    module = resolve_settings(params, (40, 20), CODES, CLASSES, 100, 0.0, bfloat16_units=has_units)["module"]
     assert module["bfloat16"] == (expected == "always" or (expected == "with units" and has_units))
 
 
@@ -112,9 +114,9 @@ def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
 
 
 @pytest.mark.parametrize("block_dropout", [0, 0.3, 0.5])
-def test_block_dropout_reaches_the_network(block_dropout):
-    assert settled(block_dropout=block_dropout)["module"]["block_dropout"] == block_dropout
-    assert settled()["module"]["block_dropout"] == 0.25
+def test_the_regularised_half_of_the_members_loses_twice_the_share_of_blocks(block_dropout):
+    network = DualBranchNetwork(**settled(block_dropout=block_dropout, n_members=4)["module"])
+    assert network.block_dropout_rates.flatten().tolist() == pytest.approx([0, 0, 2 * block_dropout, 2 * block_dropout])
 
 
 # members
@@ -343,12 +345,12 @@ def test_automatic_epochs_make_enough_steps(n_train, batch_size, sampling):
         steps = len(ShuffledBatches(n_train, net["batch_size"], rng))
     else:
         steps = len(ClassAwareBatches(codes, net["classes_per_batch"], net["samples_per_class"], rng))
-    assert net["max_epochs"] >= defaults.MIN_EPOCHS
-    least = defaults.MIN_STEPS if steps > 1 else defaults.MIN_FULL_BATCH_STEPS
+    assert net["max_epochs"] >= 40
+    least = 350 if steps > 1 else 175
     assert net["max_epochs"] * steps >= least
     # and no more than that takes
     fewer = net["max_epochs"] - 1
-    assert fewer < defaults.MIN_EPOCHS or fewer * steps < least
+    assert fewer < 40 or fewer * steps < least
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from skops.io.exceptions import UntrustedTypesFoundException
 
 import skdual
-from skdual import DualBranchClassifier, saving
+from skdual import DualBranchClassifier
 
 TRUSTED = ["skdual.estimator.DualBranchClassifier"]
 
@@ -137,7 +137,7 @@ def test_a_file_is_little_larger_than_the_weights(two_blocks, quick, tmp_path):
 
 
 def test_a_newer_format_is_refused_by_its_numbers(fitted, tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "FORMAT", 7)
+    monkeypatch.setattr("skdual.state.FORMAT", 7)
     skdual.save(make_pipeline(fitted), tmp_path / "model")
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"^the saved model has format 7 .*this skdual reads up to 2; upgrade skdual"):

@@ -5,9 +5,8 @@ import operator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
-from .frames import check_not_lazy, column_names
+from .frames import column_names
 
 _GRAMMAR = (
     "None, an int k (the first k columns | the rest; -k: the rest | the last k), a pair or a dict name -> "
@@ -75,78 +74,6 @@ def from_prefix(prefix_a, prefix_b):
     if prefix_a.startswith(prefix_b) or prefix_b.startswith(prefix_a) or names[0] == names[1]:
         raise ValueError(f"the prefixes must tell two blocks apart, got {prefix_a!r} and {prefix_b!r}.")
     return dict(zip(names, (Prefix(prefix_a), Prefix(prefix_b)), strict=True))
-
-
-def join_blocks(A, B):
-    """Put two matrices of the same rows side by side.
-
-    Parameters
-    ----------
-    A, B : array-like, sparse matrix, pandas or polars DataFrame of shape (n_samples, n_columns)
-        Both frames of one library, or any mix of arrays and sparse matrices.
-
-    Returns
-    -------
-    X : ndarray, CSR matrix or DataFrame of shape (n_samples, n_columns_a + n_columns_b)
-        Frames give a frame, a sparse matrix on either side gives CSR, anything else an ndarray.
-    blocks : int
-        The width of A, to be given as ``blocks`` to :class:`~skdual.DualBranchClassifier`.
-
-    Raises
-    ------
-    TypeError
-        If a frame comes with something that is not a frame of the same library.
-    ValueError
-        If the numbers of rows differ, the rows of two frames are labelled differently, or the frames
-        share column names.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skdual import join_blocks
-    >>> X, blocks = join_blocks(np.zeros((3, 4)), np.ones((3, 2)))
-    >>> X.shape, blocks
-    ((3, 6), 4)
-    """
-    check_not_lazy(A, "A")
-    check_not_lazy(B, "B")
-    libraries = [type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)]
-    if libraries[0] != libraries[1]:
-        raise TypeError(
-            f"A and B must be frames of one library, or neither a frame; got {type(A).__name__} and {type(B).__name__}."
-        )
-    if libraries[0] == "pyarrow":
-        raise TypeError("A and B must be frames of pandas or polars, got pyarrow; give A.to_pandas(), B.to_pandas().")
-    if libraries[0] is None:
-        A, B = (block if sp.issparse(block) else np.asarray(block) for block in (A, B))
-        for name, block in (("A", A), ("B", B)):
-            if block.ndim != 2:
-                raise ValueError(f"{name} must have 2 dimensions (rows, columns), got {block.ndim}.")
-    if A.shape[0] != B.shape[0]:
-        raise ValueError(f"A and B must have the same rows; A has {A.shape[0]}, B has {B.shape[0]}.")
-    if libraries[0] is not None:
-        X = _join_frames(A, B, libraries[0])
-    elif sp.issparse(A) or sp.issparse(B):
-        X = sp.hstack([sp.csr_matrix(A), sp.csr_matrix(B)], format="csr")
-    else:
-        X = np.hstack([A, B])
-    return X, A.shape[1]
-
-
-def _join_frames(A, B, library):
-    shared = sorted({str(name) for name in A.columns} & {str(name) for name in B.columns})
-    if shared:
-        raise ValueError(
-            f"A and B share {len(shared)} column name(s), {shared[0]!r} first; rename them, for instance with "
-            f"a prefix for each block."
-        )
-    if library == "polars":
-        return A.hstack(B)
-    if not A.index.equals(B.index):
-        raise ValueError("the rows of A and B are labelled differently (their indexes are not equal).")
-    import pandas as pd  # not a dependency: whoever hands over a frame has it
-
-    return pd.concat([A, B], axis=1)  # A.join(B) would multiply rows of the same label
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,7 @@ def baseline_blocks(estimator, baseline):
         first = np.flatnonzero(~np.isfinite(baseline))[0]
         column = first if names is None else repr(str(names[first]))
         raise ValueError(f"baseline must be finite; got {baseline[first]} for column {column}.")
-    check_range(baseline[None], centres[0].dtype, "baseline")
+    check_range(baseline[None], centres[0].dtype, "baseline", names)
     columns = ColumnBlocks(estimator.block_names_, estimator.block_indices_)
     check_signs(baseline[None], columns, estimator.network_.scalings, "baseline", names)
     return tuple(

@@ -58,7 +58,7 @@ class CompositeLoss(nn.Module):
         projections : pair of tensors of shape (n_members, batch, projection_dim), optional
         ids : tensor of int64 of shape (batch,), optional
         bank : triple of tensors, optional
-            Of :meth:`~skdual.losses.memory_bank.MemoryBank.draw`.
+            Of :meth:`~skdual.losses.memory_bank.MemoryBank.take`.
         bases : tensor of shape (n_members, n_classes, subspace_dim, d), optional
 
         Returns

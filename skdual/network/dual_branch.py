@@ -81,7 +81,7 @@ class DualBranchNetwork(nn.Module):
     """
 
     view_weights: torch.Tensor
-    block_losses: torch.Tensor
+    block_dropout_rates: torch.Tensor
 
     def __init__(
         self,
@@ -117,8 +117,8 @@ class DualBranchNetwork(nn.Module):
         self.register_buffer("view_weights", torch.zeros(len(self.views)))
         self.reset_view_weights()
         rate = min(1.0, block_dropout * n_members / (n_members - n_first))
-        losses = torch.tensor([0.0] * n_first + [rate] * (n_members - n_first))
-        self.register_buffer("block_losses", losses[:, None, None], persistent=False)
+        rates = torch.tensor([0.0] * n_first + [rate] * (n_members - n_first))
+        self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self._drops_blocks = bool(block_dropout)
         self._ways = sorted({way for _, way in self.views})
         self.scalings = scaling_pair(standardize)
@@ -264,4 +264,4 @@ class DualBranchNetwork(nn.Module):
         if not (self.training and self._drops_blocks):
             return h_a, h_b
         draw = torch.rand_like(h_a[..., :1], dtype=torch.float32)
-        return h_a * (draw >= self.block_losses / 2), h_b * (draw < 1 - self.block_losses / 2)
+        return h_a * (draw >= self.block_dropout_rates / 2), h_b * (draw < 1 - self.block_dropout_rates / 2)

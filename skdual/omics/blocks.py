@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.utils import Bunch
 
 from ..extras import import_extra
-from ..inputs.columns import join_blocks
+from ..inputs.joining import join_blocks
 
 
 def check_container(data, parameter, package, kind):

@@ -1,1 +1,1 @@
-"""The training path: settings, schedule, the skorch net and its loop, and inference."""
+"""The training path: one fit, the skorch net and its loop, what they take and leave, and inference."""

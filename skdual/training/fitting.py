@@ -1,41 +1,24 @@
-"""One whole fit: validation rows, settings, the net, and where a warm start goes on from."""
+"""One whole fit: validation rows, settings, statistics, training, and what is read from held-out rows."""
 
 import copy
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
-from skorch.callbacks import Callback
 
-from ..devices import can_capture, has_bfloat16_units, isolated_random_state, resolve_dtype
-from ..inputs.columns import ColumnBlocks
+from ..devices import has_bfloat16_units, isolated_random_state, resolve_dtype
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
 from ..inputs.validation import check_range, check_signs
-from ..losses import CompositeLoss
-from ..network import DualBranchNetwork
-from ..parameters import settle
+from ..parameters import resolve_settings
 from ..scalings import SCALINGS
+from .build import build_net
 from .calibration import fit_view_weights, held_out_folds, held_out_scores
 from .inference import run_in_chunks
-from .net import DualBranchNet
 from .row_span import in_row_span
+from .warm_start import check_continuation
 
-_NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
-_FUSED_ADAMW = ("cpu", "cuda")
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
-_FREE_TO_CHANGE = ("dropout", "bfloat16")  # what a warm start may change: no weight depends on it
-
-
-class Fitted(NamedTuple):
-    """What a warm start goes on from: classes, columns, settings and state dict of the fit before."""
-
-    classes: np.ndarray
-    columns: ColumnBlocks
-    feature_names: np.ndarray | None
-    settings: dict
-    weights: dict
 
 
 def fit_network(params, data, device, seed, before=None):
@@ -48,15 +31,15 @@ def fit_network(params, data, device, seed, before=None):
     data : TrainingInput
     device : torch.device
     seed : int
-        Of weights, dropout, batches, bank and validation split.
-    before : Fitted, optional
+        Of weights, dropout, batches, bank, mixing, validation split, and coordinates of wide blocks.
+    before : PreviousFit, optional
         Where to go on from; without it the weights are new, and columns are scaled by the training rows.
 
     Returns
     -------
     net : DualBranchNet
     settings : dict of dict
-        What :func:`~skdual.parameters.settle` made of ``params``.
+        What :func:`~skdual.parameters.resolve_settings` made of ``params``.
     rejection_threshold : float or None
         Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
@@ -75,7 +58,7 @@ def fit_network(params, data, device, seed, before=None):
         validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows, matrix)
     if before is not None and params["n_members"] == "auto":
         params = {**params, "n_members": before.settings["module"]["n_members"]}
-    settings = settle(
+    settings = resolve_settings(
         params,
         data.columns.widths,
         data.y,
@@ -91,7 +74,7 @@ def fit_network(params, data, device, seed, before=None):
     if data.validation is not None:
         check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if before is not None:
-        _check_continuation(before, data, settings)
+        check_continuation(before, data, settings)
     with isolated_random_state(device, seed):
         net = build_net(settings, {**params, "callbacks": _copied(params["callbacks"])}, device, dtype, seed)
         if before is not None:
@@ -109,87 +92,6 @@ def fit_network(params, data, device, seed, before=None):
 def _copied(callbacks):
     """Callbacks of their own for one fit; what they were given, such as a trial to report to, is the caller's."""
     return callbacks and [tuple(map(copy.copy, c)) if isinstance(c, tuple) else copy.copy(c) for c in callbacks]
-
-
-def _check_continuation(before, data, settings):
-    """Refuse a warm start that could not go on from the fitted network."""
-    if not np.array_equal(data.classes, before.classes):
-        raise ValueError(
-            f"warm_start=True goes on with the fitted classes {before.classes}, but y has {data.classes}; set "
-            f"warm_start=False to start anew."
-        )
-    if not data.columns.same_as(before.columns):
-        raise ValueError("warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed.")
-    if data.feature_names is not None and before.feature_names is not None:
-        for at, (name, fitted) in enumerate(zip(data.feature_names, before.feature_names, strict=True)):
-            if name != fitted:
-                raise ValueError(
-                    f"warm_start=True goes on with the fitted columns, where column {at} is {str(fitted)!r}, but in X "
-                    f"it is {str(name)!r}; give them in the same order, or set warm_start=False to start anew."
-                )
-    for name, value in settings["module"].items():
-        fitted = before.settings["module"][name]
-        free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other views
-        if value != fitted and not free:
-            raise ValueError(
-                f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
-                f"{value!r}; set warm_start=False to start anew."
-            )
-
-
-def build_net(settings, params, device, dtype, seed):
-    """An initialised :class:`~skdual.training.net.DualBranchNet` with fresh weights.
-
-    Parameters
-    ----------
-    settings : dict of dict
-        From :func:`~skdual.parameters.settle`.
-    params : dict
-        Of the estimator; ``callbacks`` (used as they are), ``verbose`` and ``compile`` are read.
-    device : torch.device
-    dtype : torch.dtype
-    seed : int
-
-    Raises
-    ------
-    ValueError
-        If the net refuses ``net_params``, or they name a part of skorch that is not used here.
-    """
-    for callback in params["callbacks"] or ():
-        named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
-        if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
-            raise ValueError(f"callbacks must be skorch callbacks or pairs (name, callback), got {callback!r}.")
-    net_params = settings["net_params"]
-    useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
-    if useless:
-        raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")
-    arguments = {
-        "criterion": CompositeLoss,
-        "optimizer": torch.optim.AdamW,
-        "train_split": None,
-        "classes": list(range(settings["module"]["n_classes"])),
-        "device": device,
-        "dtype": dtype,
-        "seed": seed,
-        "callbacks": list(params["callbacks"]) if params["callbacks"] else None,
-        "verbose": params["verbose"],
-        "compile": params["compile"],
-        # every update does the same, unless a bank grows, or code of the user's looks into it
-        "capture_updates": can_capture(device)
-        and not (settings["net"]["memory_bank_size"] or params["callbacks"] or params["compile"] or net_params),
-        **settings["net"],
-        **{f"module__{name}": value for name, value in settings["module"].items()},
-        **{f"criterion__{name}": value for name, value in settings["criterion"].items()},
-    }
-    if "optimizer" not in net_params and device.type in _FUSED_ADAMW:
-        arguments["optimizer__fused"] = True
-    arguments.update(net_params)
-    try:
-        return DualBranchNet(DualBranchNetwork, **arguments).initialize()
-    except (TypeError, ValueError, AttributeError) as error:
-        if not net_params:
-            raise
-        raise ValueError(f"net_params={net_params!r} was refused by the skorch net: {error}") from error
 
 
 def split_rows(codes, validation_fraction, seed):

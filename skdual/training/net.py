@@ -224,7 +224,7 @@ class DualBranchNet(NeuralNetClassifier):
                 f"the weights are not finite after epoch {self._kept.epoch}; {_REMEDY['classification_loss']}."
             )
         self.best_epoch_ = self._kept.epoch
-        del self._kept, self._bank, self._mixup, self._schedule, self._trained, self._update
+        del self._kept, self._bank, self._mixup, self._schedule, self._class_weight, self._trained, self._update
         self.optimizer_.zero_grad(set_to_none=True)
 
     def _sampler(self, rows, random_generator):

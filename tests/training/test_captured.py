@@ -33,7 +33,7 @@ def captures_of_the_cpu(monkeypatch):
         return replay
 
     monkeypatch.setattr("skdual.training.captured.capture", capture)
-    monkeypatch.setattr("skdual.training.fitting.can_capture", lambda device: True)
+    monkeypatch.setattr("skdual.training.build.can_capture", lambda device: True)
     return seen
 
 
@@ -47,7 +47,7 @@ def test_a_fit_of_captured_updates_is_the_same(two_blocks, quick, params, captur
     n_epochs, n_batches = quick["max_epochs"], len(two_blocks[1]) // quick["batch_size"]
     if "sampling" not in params:
         assert captures == [n_epochs * n_batches - 3]  # less the first ones; the last batch of an epoch is smaller
-    monkeypatch.setattr("skdual.training.fitting.can_capture", lambda device: False)
+    monkeypatch.setattr("skdual.training.build.can_capture", lambda device: False)
     plain = fitted(two_blocks, quick, **params)
     assert len(captures) == 1
     assert_allclose(captured.predict_proba(two_blocks[0]), plain.predict_proba(two_blocks[0]), rtol=1e-5, atol=1e-6)
@@ -86,5 +86,5 @@ def test_where_a_capture_fails_training_goes_on_without(two_blocks, quick, captu
     with pytest.warns(UserWarning, match="every kernel launched by itself: operation not permitted") as seen:
         model = fitted(two_blocks, quick)
     assert len(seen) == 1
-    monkeypatch.setattr("skdual.training.fitting.can_capture", lambda device: False)
+    monkeypatch.setattr("skdual.training.build.can_capture", lambda device: False)
     assert_array_equal(model.predict_proba(two_blocks[0]), fitted(two_blocks, quick).predict_proba(two_blocks[0]))

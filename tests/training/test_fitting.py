@@ -7,14 +7,17 @@ from skorch.callbacks import EpochTimer
 
 from skdual import DualBranchClassifier
 from skdual.network.members import MemberLinear
-from skdual.parameters import settle
+from skdual.parameters import resolve_settings
 from skdual.training import fitting
-from skdual.training.fitting import build_net, split_rows
+from skdual.training.build import build_net
+from skdual.training.fitting import split_rows
 
 
 def settings(widths=(7, 5), **params):
     y = np.arange(60) % 3
-    return settle(DualBranchClassifier(**params).get_params(deep=False), widths, y, np.arange(3), 60, zero_share=0.0)
+    return resolve_settings(
+        DualBranchClassifier(**params).get_params(deep=False), widths, y, np.arange(3), 60, zero_share=0.0
+    )
 
 
 def build(net_params=None, widths=(7, 5), **params):

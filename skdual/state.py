@@ -7,7 +7,7 @@ import sklearn
 import torch
 
 from .devices import isolated_random_state, resolve_device, resolve_dtype
-from .training.fitting import build_net
+from .training.build import build_net
 
 FORMAT = 2
 

@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from skdual import DualBranchClassifier
-from skdual.saving import FORMAT
+from skdual.state import FORMAT
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,67 @@
+"""The net of a fit, or of a file, from its settings."""
+
+import torch
+from skorch.callbacks import Callback
+
+from ..devices import can_capture
+from ..losses import CompositeLoss
+from ..network import DualBranchNetwork
+from .net import DualBranchNet
+
+_NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
+_FUSED_ADAMW = ("cpu", "cuda")
+
+
+def build_net(settings, params, device, dtype, seed):
+    """An initialised :class:`~skdual.training.net.DualBranchNet` with fresh weights.
+
+    Parameters
+    ----------
+    settings : dict of dict
+        From :func:`~skdual.parameters.resolve_settings`.
+    params : dict
+        Of the estimator; ``callbacks`` (used as they are), ``verbose`` and ``compile`` are read.
+    device : torch.device
+    dtype : torch.dtype
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If the net refuses ``net_params``, or they name a part of skorch that is not used here.
+    """
+    for callback in params["callbacks"] or ():
+        named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
+        if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
+            raise ValueError(f"callbacks must be skorch callbacks or pairs (name, callback), got {callback!r}.")
+    net_params = settings["net_params"]
+    useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
+    if useless:
+        raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")
+    arguments = {
+        "criterion": CompositeLoss,
+        "optimizer": torch.optim.AdamW,
+        "train_split": None,
+        "classes": list(range(settings["module"]["n_classes"])),
+        "device": device,
+        "dtype": dtype,
+        "seed": seed,
+        "callbacks": list(params["callbacks"]) if params["callbacks"] else None,
+        "verbose": params["verbose"],
+        "compile": params["compile"],
+        # every update does the same, unless a bank grows, or code of the user's looks into it
+        "capture_updates": can_capture(device)
+        and not (settings["net"]["memory_bank_size"] or params["callbacks"] or params["compile"] or net_params),
+        **settings["net"],
+        **{f"module__{name}": value for name, value in settings["module"].items()},
+        **{f"criterion__{name}": value for name, value in settings["criterion"].items()},
+    }
+    if "optimizer" not in net_params and device.type in _FUSED_ADAMW:
+        arguments["optimizer__fused"] = True
+    arguments.update(net_params)
+    try:
+        return DualBranchNet(DualBranchNetwork, **arguments).initialize()
+    except (TypeError, ValueError, AttributeError) as error:
+        if not net_params:
+            raise
+        raise ValueError(f"net_params={net_params!r} was refused by the skorch net: {error}") from error

@@ -1,0 +1,45 @@
+"""What a warm start goes on from, and whether it can."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..inputs.columns import ColumnBlocks
+
+_FREE_TO_CHANGE = ("dropout", "bfloat16")  # no weight depends on it
+
+
+class PreviousFit(NamedTuple):
+    """What is left of the fit before: classes, columns, settings and state dict."""
+
+    classes: np.ndarray
+    columns: ColumnBlocks
+    feature_names: np.ndarray | None
+    settings: dict
+    weights: dict
+
+
+def check_continuation(before, data, settings):
+    """Refuse a warm start that could not go on from the fitted network."""
+    if not np.array_equal(data.classes, before.classes):
+        raise ValueError(
+            f"warm_start=True goes on with the fitted classes {before.classes}, but y has {data.classes}; set "
+            f"warm_start=False to start anew."
+        )
+    if not data.columns.same_as(before.columns):
+        raise ValueError("warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed.")
+    if data.feature_names is not None and before.feature_names is not None:
+        for at, (name, fitted) in enumerate(zip(data.feature_names, before.feature_names, strict=True)):
+            if name != fitted:
+                raise ValueError(
+                    f"warm_start=True goes on with the fitted columns, where column {at} is {str(fitted)!r}, but in X "
+                    f"it is {str(name)!r}; give them in the same order, or set warm_start=False to start anew."
+                )
+    for name, value in settings["module"].items():
+        fitted = before.settings["module"][name]
+        free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other views
+        if value != fitted and not free:
+            raise ValueError(
+                f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
+                f"{value!r}; set warm_start=False to start anew."
+            )
