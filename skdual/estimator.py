@@ -110,9 +110,9 @@ class DualBranchClassifier(FittedMethods):
         fewer than 350 steps (175 where one batch holds all rows).
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
-        two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns. The weights of a block of more columns than
-        training rows are trained in the span of these rows, as coordinates of it, and widened to the columns at the
-        end, unless training and validation rows together have more than 2**26 cells.
+        two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches. The weights of a block of
+        more columns than training rows are trained in the span of these rows, as coordinates of it, and widened to the
+        columns at the end, unless training and validation rows together have more than 2**26 cells.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1
@@ -156,7 +156,8 @@ class DualBranchClassifier(FittedMethods):
         Each is copied before use; what it refers to is not. While a block has more columns than training rows, they
         see its rows as coordinates (see ``learning_rate``).
     net_params : dict or None, default=None
-        Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``.
+        Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``; not of its
+        module, which the other parameters settle.
 
     Attributes
     ----------
@@ -320,8 +321,8 @@ class DualBranchClassifier(FittedMethods):
     def fit(self, X, y, *, X_val=None, y_val=None):
         """Train on X and y.
 
-        A fit that is refused or fails changes nothing. Ctrl-C keeps the last finished epoch (the best one with early
-        stopping) and warns.
+        A fit that is refused or fails changes nothing. Ctrl-C while epochs are trained keeps the last finished one (the
+        best one with early stopping) and warns.
 
         Parameters
         ----------

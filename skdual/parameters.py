@@ -271,9 +271,12 @@ def _class_weight(class_weight, classes, codes):
                 f"{f'the label {unknown[0]!r}, which y has not' if unknown else f'the weight {wrong[0]!r}'}."
             )
     weight = compute_class_weight(class_weight, classes=classes, y=classes[codes])
-    mean = weight[codes].mean()
+    with np.errstate(over="ignore"):
+        mean = weight[codes].mean()
     if not mean > 0:
         raise ValueError(f"class_weight={class_weight!r} gives every row of y the weight 0.")
+    if not math.isfinite(mean):
+        raise ValueError(f"class_weight={class_weight!r} is too large to compute with.")
     return weight / mean
 
 

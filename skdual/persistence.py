@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import joblib
+from sklearn.base import BaseEstimator
 
 from .state import NewerFormatError
 
@@ -91,8 +92,10 @@ def load(path):
     OSError
         If the file can't be read.
     ValueError
-        If the file is damaged, cut short or no model file at all; or if a newer skdual wrote it in a format that this
-        one does not know.
+        If the file is cut short, so damaged that it can't be read, or no model file at all; or if a newer skdual wrote
+        it in a format that this one does not know.
+    MemoryError
+        If there is not as much memory as the file asks for, which one that is damaged may do.
 
     Warns
     -----
@@ -114,13 +117,16 @@ def load(path):
     DualBranchClassifier(blocks=36)
     """
     try:
-        return joblib.load(path)
-    except (NewerFormatError, MemoryError, RuntimeError, Warning):
+        model = joblib.load(path)
+        if not isinstance(model, BaseEstimator):
+            raise TypeError(f"it holds an object of type {type(model).__name__}")
+    except (NewerFormatError, MemoryError, Warning):
         raise  # not the file's fault, or clear by itself
     except Exception as error:  # whatever the bytes happen to mean
-        if isinstance(error, OSError) and error.errno is not None:
+        if (isinstance(error, OSError) and error.errno is not None) or "out of memory" in str(error).lower():
             raise
         raise ValueError(
             f"{str(path)!r} is no model file as skdual.save writes it, or is damaged or cut short "
             f"({type(error).__name__}: {error})."
         ) from error
+    return model

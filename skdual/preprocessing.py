@@ -287,7 +287,8 @@ def _geometric_mean(counts, axis):
 
 def _divided_log1p(counts, divisors, axis):
     """log(1 + x / divisor) with a divisor for each column (axis=0) or row (axis=1), of the dtype of x."""
-    divisors = divisors.astype(counts.dtype)
+    smallest = np.finfo(counts.dtype).tiny  # what is less could be rounded to 0
+    divisors = np.maximum(divisors.astype(counts.dtype), smallest)
     if not sp.issparse(counts):
         return np.log1p(counts / (divisors if axis == 0 else divisors[:, None]))
     result = counts.copy()

@@ -6,7 +6,7 @@ import numpy as np
 import sklearn
 import torch
 
-from .devices import isolated_random_state, resolve_device, resolve_dtype
+from .devices import isolated_random_state, own_modes, resolve_device
 from .training.build import build_net
 
 FORMAT = 2
@@ -55,13 +55,14 @@ def unpack(state, version):
     _warn_across_versions(saved["versions"], _versions(version))
     device = _device_to_load_on(state["device"])
     floats = {array.dtype for array in saved["weights"].values() if array.dtype.kind == "f"}
-    dtype = resolve_dtype("auto", np.result_type(*floats), device)
-    with isolated_random_state(torch.device("cpu"), 0):
+    has_float64 = np.result_type(*floats) == np.float64 and device.type != "mps"
+    dtype = torch.float64 if has_float64 else torch.float32
+    with own_modes(), isolated_random_state(torch.device("cpu"), 0):
         # from the settings of the fit, for parameters may have been set anew since; callbacks are for training
         params = {"callbacks": None, "verbose": 0, "compile": False}
         net = build_net(_settings_to_load(state["_settings"]), params, device, dtype, seed=0)
-    weights = saved["weights"] if saved["format"] > 1 else _with_constants(saved["weights"])
-    net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        weights = saved["weights"] if saved["format"] > 1 else _with_constants(saved["weights"])
+        net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     net.module_.eval()
     return {**state, "net_": net, "network_": net.module_, "device_": device}
 
@@ -111,8 +112,7 @@ def _settings_to_load(settings):
         part: {name: value for name, value in values.items() if not callable(value)}
         for part, values in settings.items()
     }
-    plain["net_params"] = {name: value for name, value in plain["net_params"].items() if name.startswith("module__")}
-    return plain
+    return {**plain, "net_params": {}}
 
 
 def _device_to_load_on(device):

@@ -739,6 +739,12 @@ def test_cells_too_large_for_float32_are_refused_where_it_is_computed_in(two_blo
     assert np.isfinite(model_of(quick, max_epochs=1).fit(X, y).predict_proba(huge)).all()
 
 
+def test_booleans_are_no_labels_of_numbers(two_blocks, quick):
+    X, y = two_blocks
+    with pytest.raises(ValueError, match=r"^y_val must hold numbers, as the classes are; got booleans"):
+        model_of(quick).fit(X, (y == y[0]) + 0, X_val=X, y_val=y == y[0])
+
+
 def test_feature_names_are_forgotten_by_a_fit_without_names(two_blocks, quick):
     X, y = two_blocks
     model = model_of(quick, max_epochs=1).fit(pd.DataFrame(X, columns=[f"c{i}" for i in range(12)]), y)
@@ -936,6 +942,17 @@ def test_warm_start_with_columns_in_another_order_is_refused(two_blocks, quick):
         model.fit(X.iloc[:, [0, 1, 3, 2, *range(4, 12)]], y)
     assert_array_equal(model.predict_proba(X), before)
     assert model.fit(X.to_numpy(), y).n_epochs_ == 2 * model.max_epochs  # without names there is nothing to compare
+
+
+@pytest.mark.parametrize("beside", ["transform", "transform_branches", "predict_proba"])
+def test_a_model_answers_in_threads_as_in_one(two_blocks, quick, beside):
+    X, y = two_blocks
+    model = model_of(quick, n_members=4).fit(X, y)
+    expected = {name: np.hstack(getattr(model, name)(X)) for name in {"transform", beside}}
+    with ThreadPoolExecutor(4) as threads:
+        answers = threads.map(lambda name: (name, np.hstack(getattr(model, name)(X))), 60 * sorted(expected))
+        for name, answer in answers:
+            assert_array_equal(answer, expected[name])
 
 
 def test_fits_in_threads_give_what_they_give_one_after_the_other(two_blocks, quick):

@@ -220,6 +220,7 @@ def test_automatic_mixing_spares_rows_that_are_mostly_zeros(zero_share, expected
         ({"class_weight": {"ant": 1, "eel": 2}}, ["class_weight", "'eel'"]),
         ({"class_weight": {"ant": -1}}, ["class_weight", "-1"]),
         ({"class_weight": {"ant": math.inf}}, ["class_weight", "inf"]),
+        ({"class_weight": dict.fromkeys(CLASSES.tolist(), 1e308)}, ["class_weight", "too large"]),
         ({"class_weight": {"ant": math.nan}}, ["class_weight", "nan"]),
         ({"class_weight": {"ant": "heavy"}}, ["class_weight", "'heavy'"]),
         ({"class_weight": dict.fromkeys(CLASSES.tolist(), 0)}, ["class_weight", "weight 0"]),

@@ -203,6 +203,22 @@ def test_a_file_that_holds_no_model_is_refused_by_its_path(kept, damage, given):
         skdual.load(given(path))
 
 
+def test_a_file_of_something_else_is_no_model(tmp_path):
+    joblib.dump([1, 2], tmp_path / "model")
+    with pytest.raises(ValueError, match=r"model' is no model file .*holds an object of type list"):
+        skdual.load(tmp_path / "model")
+
+
+def test_a_file_with_another_networks_weights_is_damaged(fitted, tmp_path):
+    state = fitted.__getstate__()
+    state["_saved"]["weights"].pop("head.log_scale")
+    broken = DualBranchClassifier.__new__(DualBranchClassifier)
+    broken.__dict__.update(state)
+    joblib.dump(broken, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"(?s)model' is no model file .*head\.log_scale"):
+        skdual.load(tmp_path / "model")
+
+
 def test_a_state_that_lacks_its_parts_is_damaged(fitted, tmp_path):
     state = fitted.__getstate__()
     del state["_saved"]["weights"]

@@ -130,6 +130,13 @@ def test_what_learns_something_needs_a_fit(transformer):
         clone(transformer).transform(NEW)
 
 
+@pytest.mark.parametrize("store", [np.array, sp.csr_matrix])
+def test_counts_that_are_hardly_more_than_nothing_stay_finite(store):
+    tiny = store((np.random.default_rng(0).poisson(2, (20, 5)) * 1e-42).astype(np.float32))
+    result = LogNormalizer().fit_transform(tiny)
+    assert np.isfinite(result.data if sp.issparse(result) else result).all()
+
+
 def test_columns_that_no_fit_has_seen_have_no_means():
     transformer = CenteredLogRatio(axis=1).fit(TRAIN).set_params(axis=0)
     with pytest.raises(NotFittedError):

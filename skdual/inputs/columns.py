@@ -177,7 +177,8 @@ def _resolve_selector(block, selector, X, everything, feature_names):
     wanted = np.asarray(selector if np.ndim(selector) else [selector])
     if wanted.size == 0:
         return everything[:0]
-    if wanted.ndim != 1 or wanted.dtype.kind not in "biuUOT":
+    not_names = wanted.dtype.kind == "O" and not all(isinstance(name, str) for name in wanted.flat)
+    if wanted.ndim != 1 or wanted.dtype.kind not in "biuUOT" or not_names:
         raise TypeError(
             f"blocks: the selector of block {block!r} must be a slice, column numbers, a boolean mask, names or a "
             f"callable; got {selector!r}."

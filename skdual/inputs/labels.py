@@ -54,8 +54,10 @@ def label_codes(labels, classes, name, complaint):
     Raises
     ------
     ValueError
-        If there are labels that are no class: ``name`` has some that ``complaint``.
+        If there are labels that are no class, ``name`` has some that ``complaint``; or booleans beside numbers.
     """
+    if classes.dtype.kind in "iuf" and any(isinstance(label, bool) for label in labels):  # True is 1 to Python
+        raise ValueError(f"{name} must hold numbers, as the classes are; got booleans.")
     # looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10"
     codes = {label: code for code, label in enumerate(classes.tolist())}
     unknown = [label for label in dict.fromkeys(labels) if label not in codes]

@@ -163,7 +163,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
             seed=int(random_state.randint(np.iinfo(np.int32).max)),
         )
         attributions, missed = METHODS[method](scores, part)
-        return torch.cat(attributions, dim=1).detach(), torch.tensor(missed)
+        return torch.cat(attributions, dim=1).detach(), torch.tensor(missed, device="cpu")
 
     points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
     n_missed = 0

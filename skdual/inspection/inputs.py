@@ -49,8 +49,6 @@ def class_codes(estimator, labels, n_rows, name):
         If there are not as many labels as rows, or labels that are none of ``classes_``.
     """
     labels = check_labels(labels, name, n_rows, "X")
-    if labels.dtype.kind == "b" and estimator.classes_.dtype.kind in "iuf":
-        raise ValueError(f"{name} must hold labels of classes_, which are numbers; got booleans.")
     return label_codes(labels.tolist(), estimator.classes_, name, "are not in classes_")
 
 

@@ -1,12 +1,12 @@
 """The whole network: two scaled and encoded blocks, fused, scored."""
 
+import copy
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from ..scalings import scaling_pair
@@ -28,10 +28,12 @@ class NetworkOutput(NamedTuple):
     projections: tuple | None
 
 
-def _first(module, *inputs):
-    """Apply the first member of a module whose every parameter and buffer has the members as its first axis."""
-    first = {name: tensor[:1] for name, tensor in module.state_dict(keep_vars=True).items()}
-    return functional_call(module, first, inputs)
+def _first(module):
+    """The first member, on the same memory, of a module whose every parameter and buffer has members as first axis.
+
+    The module itself is left alone, for other threads may be using it.
+    """
+    return copy.deepcopy(module, {id(tensor): tensor[:1] for tensor in (*module.parameters(), *module.buffers())})
 
 
 class DualBranchNetwork(nn.Module):
@@ -182,11 +184,11 @@ class DualBranchNetwork(nn.Module):
 
     def _encode_first(self, x_a, x_b):
         x_a, x_b = self.scale(x_a, x_b)
-        return _first(self.branch_a, x_a), _first(self.branch_b, x_b)
+        return _first(self.branch_a)(x_a), _first(self.branch_b)(x_b)
 
     def embed(self, x_a, x_b):
         """The first member's fused embedding z, (batch, d_a + d_b)."""
-        return _first(self.fusion, *self._encode_first(x_a, x_b))[0]
+        return _first(self.fusion)(*self._encode_first(x_a, x_b))[0]
 
     def view_scores(self, x_a, x_b):
         """The mean scores in every view, (batch, n_views, n_classes)."""

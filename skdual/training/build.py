@@ -9,6 +9,10 @@ from ..network import DualBranchNetwork
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
+_OF_THE_ESTIMATOR = (
+    *("module", "classes", "device", "dtype", "seed", "sampling", "classes_per_batch", "samples_per_class"),
+    *("memory_bank_size", "patience", "callbacks", "capture_updates"),
+)
 _FUSED_ADAMW = ("cpu", "cuda")
 
 
@@ -28,7 +32,8 @@ def build_net(settings, params, device, dtype, seed):
     Raises
     ------
     ValueError
-        If the net refuses ``net_params``, or they name a part of skorch that is not used here.
+        If the net refuses ``net_params``, or they name a part of skorch that is not used here, or what the estimator's
+        own parameters settle.
     """
     for callback in params["callbacks"] or ():
         named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
@@ -38,6 +43,11 @@ def build_net(settings, params, device, dtype, seed):
     useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
     if useless:
         raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")
+    settled = [name for name in net_params if str(name).split("__")[0] in _OF_THE_ESTIMATOR]
+    if settled:
+        raise ValueError(f"net_params: {settled[0]!r} follows from the estimator's own parameters; set these.")
+    if not net_params.get("max_epochs", 1) >= 1:
+        raise ValueError(f"net_params: 'max_epochs' must be at least 1, got {net_params['max_epochs']!r}.")
     arguments = {
         "criterion": CompositeLoss,
         "optimizer": torch.optim.AdamW,

@@ -189,6 +189,14 @@ def test_a_model_is_saved_off_the_device_and_comes_back_to_it(two_blocks, quick,
     assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
+def test_a_float64_model_of_a_device_stays_one(two_blocks, quick, accelerator):
+    X, y = two_blocks
+    model = DualBranchClassifier(device=accelerator, precision="float64", **quick).fit(X, y)
+    again = pickle.loads(pickle.dumps(model)).predict_proba(X)
+    assert again.dtype == np.float64
+    assert_array_equal(again, model.predict_proba(X))
+
+
 def test_a_device_gets_random_numbers_of_the_fit_and_keeps_its_own(accelerator):
     backend = getattr(torch, accelerator)
     backend.manual_seed(5)

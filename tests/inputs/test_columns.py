@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import polars as pl
+import polars.selectors as cs
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
@@ -152,6 +153,13 @@ def test_two_blocks_need_two_columns(blocks):
 def test_names_need_a_frame(selector):
     with pytest.raises(ValueError, match=r"blocks: block 'a' is given by column names, but X has none"):
         resolve((selector, slice(1, None)), ARRAY)
+
+
+@pytest.mark.parametrize("selector", [{0, 1}, frozenset([0]), cs.first(), [cs.first()], [None]], ids=str)
+def test_what_is_no_selector_is_refused_by_its_block(selector):
+    for X in (ARRAY, pl.DataFrame(ARRAY)):
+        with pytest.raises(TypeError, match=r"blocks: the selector of block 'a' must be a slice, .* got "):
+            resolve((selector, slice(1, None)), X)
 
 
 def test_columns_without_names_are_told_by_number():

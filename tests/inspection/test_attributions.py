@@ -189,7 +189,7 @@ def test_a_mask_is_no_target_of_numbers(planted, blocks, settings):
     X, y = planted[0][:60], planted[1][:60]
     model = DualBranchClassifier(blocks, **(settings | {"max_epochs": 1})).fit(X, (y == "one") + 0)
     for target in (y == "one", True):
-        with pytest.raises(ValueError, match="target must hold labels of classes_, which are numbers; got booleans"):
+        with pytest.raises(ValueError, match="target must hold numbers, as the classes are; got booleans"):
             attributions(model, X, target=target)
     model.fit(X, y == "one")
     assert_array_equal(attributions(model, X, target=True), attributions(model, X, target=np.full(60, True)))

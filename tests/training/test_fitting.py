@@ -88,6 +88,15 @@ def test_net_params_that_do_nothing_are_refused(net_params):
     assert next(iter(net_params)).split("__")[-1] in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "net_params",
+    [{"patience": 3}, {"sampling": "class_aware"}, {"module__n_classes": 2}, {"callbacks": []}, {"max_epochs": 0}],
+)
+def test_net_params_that_the_estimator_settles_are_refused(net_params):
+    with pytest.raises(ValueError, match=f"net_params: '{next(iter(net_params))}'"):
+        build(net_params)
+
+
 def test_weights_do_not_depend_on_the_default_device_or_dtype():
     torch.manual_seed(0)
     expected = build().module_.state_dict()
