@@ -173,7 +173,7 @@ def in_row_span(net, training, validation, seed, fitted_before):
 def _device_for(rows, n_cells, dtype):
     """Where the span is computed: with the network, if the device has what it takes, or else on the host."""
     free = free_memory(rows.device)
-    fits = free is None or _COPIES * n_cells * dtype.itemsize <= RESIDENT_SHARE * free
+    fits = free is not None and _COPIES * n_cells * dtype.itemsize <= RESIDENT_SHARE * free
     return rows.device if fits and can_factorize(rows.device) else torch.device("cpu")
 
 

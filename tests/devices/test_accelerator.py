@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skdual import DualBranchClassifier
 from skdual.devices import isolated_random_state
 from skdual.network import DualBranchNetwork
+from skdual.training.row_span import RowSpan
 
 VARIANTS = {
     "default": {},
@@ -75,6 +76,23 @@ def test_a_device_gives_the_numbers_of_the_cpu_where_columns_outnumber_rows(acce
     )
     assert {parameter.device.type for parameter in there.network_.parameters()} == {accelerator}
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-4)
+
+
+def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, settings, monkeypatch):
+    X, y = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32), np.arange(30) % 3
+    where, original = [], RowSpan.__init__
+
+    def note(span, rows, random_generator):
+        where.append(rows.device.type)
+        original(span, rows, random_generator)
+
+    monkeypatch.setattr(RowSpan, "__init__", note)
+    model = DualBranchClassifier(45, device=accelerator, **settings)
+    there = model.fit(X, y).predict_proba(X)
+    monkeypatch.setattr("skdual.training.row_span.free_memory", lambda device: 1000)
+    here = model.fit(X, y).predict_proba(X)
+    assert where == [accelerator] * 2 + ["cpu"] * 2
+    assert_allclose(there, here, rtol=1e-3, atol=1e-4)
 
 
 def test_warm_start_goes_on_on_the_device(two_blocks, accelerator, settings):
