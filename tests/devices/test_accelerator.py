@@ -87,7 +87,7 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
         original(span, rows, random_generator)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
-    model = DualBranchClassifier(45, device=accelerator, **settings)
+    model = DualBranchClassifier(device=accelerator, **settings | {"blocks": 45})
     there = model.fit(X, y).predict_proba(X)
     monkeypatch.setattr("skdual.training.row_span.free_memory", lambda device: 1000)
     here = model.fit(X, y).predict_proba(X)
