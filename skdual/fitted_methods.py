@@ -300,8 +300,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
 
         Minus the distance to the nearest class's subspace, a mean over what both blocks say in either half of the
         members, and A alone and B alone in the regularised one: half of the weight of each is that which it has in the
-        scores, half is the same for all. Unlike the largest probability it can tell a row
-        that is far from all classes from one between two of them.
+        scores, half is the same for all. Unlike the largest probability it can tell a row that is far from all classes
+        from one between two of them.
 
         Parameters
         ----------

@@ -117,6 +117,7 @@ def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
 def test_the_regularised_half_of_the_members_loses_twice_the_share_of_blocks(block_dropout):
     network = DualBranchNetwork(**settled(block_dropout=block_dropout, n_members=4)["module"])
     assert network.block_dropout_rates.flatten().tolist() == pytest.approx([0, 0, 2 * block_dropout, 2 * block_dropout])
+    assert settled()["module"]["block_dropout"] == 0.25
 
 
 # members

@@ -162,8 +162,9 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
             points=points,
             seed=int(random_state.randint(np.iinfo(np.int32).max)),
         )
-        attributions, missed = METHODS[method](scores, part)
-        return torch.cat(attributions, dim=1).detach(), torch.tensor(missed, device="cpu")
+        with torch.device("cpu"):  # captum makes tensors on the default device, which may be any of the caller's
+            attributions, missed = METHODS[method](scores, part)
+            return torch.cat(attributions, dim=1).detach(), torch.tensor(missed)
 
     points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
     n_missed = 0

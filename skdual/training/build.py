@@ -1,5 +1,6 @@
 """The net of a fit, or of a file, from its settings."""
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 
@@ -46,8 +47,9 @@ def build_net(settings, params, device, dtype, seed):
     settled = [name for name in net_params if str(name).split("__")[0] in _OF_THE_ESTIMATOR]
     if settled:
         raise ValueError(f"net_params: {settled[0]!r} follows from the estimator's own parameters; set these.")
-    if not net_params.get("max_epochs", 1) >= 1:
-        raise ValueError(f"net_params: 'max_epochs' must be at least 1, got {net_params['max_epochs']!r}.")
+    max_epochs = net_params.get("max_epochs", 1)
+    if not isinstance(max_epochs, (int, np.integer)) or max_epochs < 1:
+        raise ValueError(f"net_params: 'max_epochs' must be an int of at least 1, got {max_epochs!r}.")
     arguments = {
         "criterion": CompositeLoss,
         "optimizer": torch.optim.AdamW,

@@ -24,7 +24,7 @@ MAX_CELLS = 2**26
 """Cells of training and validation rows, 256 MiB of float32, beyond which no dense copy of them is made."""
 
 _N_ROWS, _N_COLUMNS = 512, 4096  # whose inner products are added to the sum at one time
-_COPIES = 10  # of the rows' cells that are in memory at one time, at most
+_COPIES = 10  # of the rows' cells, for which a device needs room to compute the span
 
 
 class RowSpan:

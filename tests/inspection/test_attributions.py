@@ -1,5 +1,6 @@
 """Attributions of planted features, in the forms that X comes in, and what they leave alone."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -183,6 +184,23 @@ def test_one_label_for_all_rows_is_a_target_and_no_y(model, planted):
         attributions(model, X, target="three")
     with pytest.raises(ValueError, match="y must be a 1d array with one label a row"):
         class_attributions(model, X, "one")
+
+
+def test_the_default_device_of_the_caller_does_not_matter():
+    code = f"""
+import numpy as np, torch
+from skdual import DualBranchClassifier
+from skdual.inspection import attributions
+X, y = np.random.default_rng(0).normal(size=(60, 6)), np.arange(60) % 3
+model = DualBranchClassifier(3, max_epochs=1, n_members=2, device="cpu", random_state=0).fit(X, y)
+found = []
+for device in ("cpu", "meta"):
+    torch.set_default_device(device)
+    found.append([attributions(model, X[:5], method=method, random_state=0) for method in {METHODS}])
+np.testing.assert_array_equal(*found)
+"""
+    # in a process of its own: where the stand-in is known, torch.tensor asks for no default device
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_mask_is_no_target_of_numbers(planted, blocks, settings):

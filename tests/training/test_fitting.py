@@ -90,7 +90,14 @@ def test_net_params_that_do_nothing_are_refused(net_params):
 
 @pytest.mark.parametrize(
     "net_params",
-    [{"patience": 3}, {"sampling": "class_aware"}, {"module__n_classes": 2}, {"callbacks": []}, {"max_epochs": 0}],
+    [
+        {"patience": 3},
+        {"sampling": "class_aware"},
+        {"module__n_classes": 2},
+        {"callbacks": []},
+        {"max_epochs": 0},
+        {"max_epochs": "many"},
+    ],
 )
 def test_net_params_that_the_estimator_settles_are_refused(net_params):
     with pytest.raises(ValueError, match=f"net_params: '{next(iter(net_params))}'"):
