@@ -8,6 +8,7 @@ import argparse
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import classification_report
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
@@ -42,7 +43,7 @@ def main():
 
     htad = load_htad(as_frame=True)
     X_train, X_test, y_train, y_test = train_test_split(
-        htad.data, htad.target, test_size=0.2, stratify=htad.target, random_state=0
+        htad.data.astype("float32"), htad.target, test_size=0.2, stratify=htad.target, random_state=0
     )
     audio, accelerometer = (list(htad.data.columns[columns]) for columns in htad.blocks.values())
     columns = ColumnTransformer(
@@ -51,13 +52,12 @@ def main():
             ("accelerometer", QuantileTransformer(output_distribution="normal", n_quantiles=200), accelerometer),
         ]
     )
+    blocks = from_prefix("audio__", "accelerometer__")
     pipeline = Pipeline(
         [
             ("columns", columns.set_output(transform="pandas")),
-            (
-                "classify",
-                DualBranchClassifier(from_prefix("audio__", "accelerometer__"), max_epochs=15, random_state=0),
-            ),
+            # one network a candidate; the best is fitted with all of them
+            ("classify", DualBranchClassifier(blocks, n_members=1, max_epochs=15, random_state=0)),
         ]
     )
     search = GridSearchCV(
@@ -70,6 +70,7 @@ def main():
         cv=StratifiedKFold(3, shuffle=True, random_state=0),
         scoring="f1_macro",
         n_jobs=2,
+        refit=False,
     )
     search.fit(X_train, y_train)
     results = search.cv_results_
@@ -81,8 +82,9 @@ def main():
         names.append(", ".join(f"{name.removeprefix('classify__')} {value:g}" for name, value in params.items()))
         print(f"macro F1 {scores.mean():.3f} +- {scores.std():.3f}  {names[-1]}")
 
-    best = search.best_estimator_.set_params(classify__max_epochs="auto").fit(X_train, y_train)
-    print(f"\nthe best, fitted with max_epochs='auto', on {len(y_test)} rows held out:")
+    best = clone(pipeline).set_params(**search.best_params_, classify__n_members="auto", classify__max_epochs="auto")
+    best.fit(X_train, y_train)
+    print(f"\nthe best, fitted with all members and epochs, on {len(y_test)} rows held out:")
     print(classification_report(y_test, best.predict(X_test), digits=3))
     draw(names, folds, output)
     print(f"saved {output}")

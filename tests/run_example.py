@@ -1,4 +1,4 @@
-"""Running a page of the examples as its users do."""
+"""Running programs of the examples as their users do."""
 
 import subprocess
 import sys
@@ -9,12 +9,21 @@ import matplotlib.image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name, output, *arguments):
-    """What an example prints, once its picture is there."""
-    command = [sys.executable, EXAMPLES / name, "--output", output, *arguments]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def run(name, *arguments):
+    """What a program prints."""
+    command = [sys.executable, EXAMPLES / name, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def run_with_picture(name, output, *arguments):
+    """What a program prints that saves a picture and says so in the end."""
+    printed = run(name, "--output", output, *arguments)
     assert printed.rstrip().endswith(f"saved {output}")
-    picture = matplotlib.image.imread(output)
-    assert min(picture.shape[:2]) > 500
-    assert picture.std() > 0.05  # not blank
+    assert_shows_something(output)
     return printed
+
+
+def assert_shows_something(picture):
+    pixels = matplotlib.image.imread(picture)
+    assert min(pixels.shape[:2]) > 500
+    assert pixels.std() > 0.05

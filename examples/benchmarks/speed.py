@@ -2,10 +2,11 @@
 
 Run: python examples/benchmarks/speed.py [--quick] [--only NAME] [--device cuda] [--data FOLDER] [--output FILE]
 
-Every row is one function below. Its two sides take turns in one process (A B A B ...) after a warm-up each, so that
-both meet the same machine; a_ms and b_ms are medians, ratio is the median over the pairs of A's time over B's. Each
-result is printed as a line of JSON and, with --output, added to FILE. Peak memory is how far the resident memory of a
-fresh process rises while the work is done, in MB of 2**20 bytes; it is read where Linux tells it.
+Every row is one function below, or of race.py. Its two sides take turns in one process (A B A B ...) after a warm-up
+each, so that both meet the same machine; a_ms and b_ms are medians, ratio is the median over the pairs of A's time
+over B's. Each result is printed as a line of JSON and, with --output, added to FILE. Peak memory is how far the
+resident memory of a fresh process rises while the work is done, in MB of 2**20 bytes; it is read where Linux tells
+it.
 
 --quick takes fewer pairs and smaller shapes, which show that all runs, not how fast. --data is a folder of sets as for
 accuracy.py, for what lower precision does to accuracy. --device (cpu by default) is where both sides of the rows loop,
@@ -19,221 +20,49 @@ import copy
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import time
-import warnings
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import joblib
 import numpy as np
 import scipy.sparse as sp
 import torch
 from accuracy import read, splits_of
+from measuring import (
+    Bench,
+    clocked,
+    epoch_side,
+    fresh,
+    growth_of,
+    pairs,
+    peak_mb,
+    python,
+    sample,
+    sparse_sample,
+    step_side,
+    tiny_fit,
+    waited,
+)
+from race import peers
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ShuffleSplit
-from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import StandardScaler
-from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from skdual import DualBranchClassifier
 from skdual.datasets import load_htad
-from skdual.defaults import WIDE_DROPOUT, WIDE_SIZES
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.losses.contrastive import contrastive_loss
-from skdual.network import DualBranchNetwork
 from skdual.network.heads import SubspaceHead
 from skdual.training.mixup import MIXED_SHARE, Mixing
 from skdual.training.schedule import WarmupCosine
 
-ONE_MEMBER = {"n_members": 1, "batch_size": 256, "random_state": 0}
-# columns of both blocks, and parameters
-SMALL = (300, 300), ONE_MEMBER
-FULL = (10_000, 3_000), {**ONE_MEMBER, "hidden_layer_sizes": WIDE_SIZES, "dropout": WIDE_DROPOUT}
-QUICK = (1_000, 300), {**ONE_MEMBER, "hidden_layer_sizes": ((512, 256, 128, 64), (128, 64)), "dropout": WIDE_DROPOUT}
 IN_COLUMNS = 5_200  # rows of full width that are too many for a dense copy, and so not trained in their span
 BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")
-
-
-class Bench(NamedTuple):
-    """What was asked for on the command line."""
-
-    quick: bool
-    data: Path | None
-    device: str
-
-    def pick(self, full, quick):
-        return quick if self.quick else full
-
-    @property
-    def small(self):
-        return self._here(*SMALL)
-
-    @property
-    def full(self):
-        """The full widths, or smaller ones."""
-        return self._here(*self.pick(FULL, QUICK))
-
-    def _here(self, columns, params):
-        return columns, {**params, "device": self.device}
-
-
-# how things are measured
-
-
-def wait_for(device):
-    """Until it has done what it was asked for."""
-    if device != "cpu":
-        getattr(torch, device).synchronize()
-
-
-def waited(work, device):
-    """The same work, which ends when the device has done it."""
-
-    def waits(*arguments):
-        result = work(*arguments)
-        wait_for(device)
-        return result
-
-    return waits
-
-
-def clocked(work, *arguments):
-    """A side of a pair: does the work and gives the milliseconds that it took."""
-
-    def side():
-        start = time.perf_counter()
-        work(*arguments)
-        return 1e3 * (time.perf_counter() - start)
-
-    return side
-
-
-def pairs(side_a, side_b, n, warm_up=True):
-    """Medians over ``n`` pairs of two functions that give milliseconds, which take turns after a warm-up each."""
-    if warm_up:
-        side_a(), side_b()
-    times = np.array([(side_a(), side_b()) for _ in range(n)])
-    a_ms, b_ms = np.median(times, axis=0)
-    return {"ratio": np.median(times[:, 0] / times[:, 1]), "a_ms": a_ms, "b_ms": b_ms, "pairs": n}
-
-
-def growth_of(sides):
-    """Exponent of time in size, the slope in log-log axes, from a dict size -> side; the sides take turns."""
-    times = np.array([[side() for side in sides.values()] for _ in range(4)])
-    ms = np.median(times[1:], axis=0)
-    return {"exponent": np.polyfit(np.log(list(sides)), np.log(ms), 1)[0], "sizes": list(sides), "ms": ms.tolist()}
-
-
-class KeptCallback(Callback):
-    """One that the estimator, which copies its callbacks, uses as it is, so that what it notes can be read."""
-
-    def __copy__(self):
-        return self
-
-
-class StepTimer(KeptCallback):
-    """Milliseconds of every training step of the latest fit, without the fetching of its rows."""
-
-    def __init__(self, device):
-        self.device = device
-
-    def on_train_begin(self, net, **kwargs):
-        self.ms = []
-
-    def on_batch_begin(self, net, **kwargs):
-        wait_for(self.device)
-        self.start = time.perf_counter()
-
-    def on_batch_end(self, net, **kwargs):
-        wait_for(self.device)
-        self.ms.append(1e3 * (time.perf_counter() - self.start))
-
-
-def step_side(X, y, blocks, **params):
-    """A side of a pair: fits two epochs and gives the median step of the second."""
-    timer = StepTimer(params["device"])
-    model = DualBranchClassifier(blocks, max_epochs=2, callbacks=[timer], **params)
-
-    def side():
-        model.fit(X, y)
-        return float(np.median(timer.ms[len(timer.ms) // 2 :]))
-
-    return side
-
-
-def epoch_side(X, y, blocks, outside=None, **params):
-    """A side of a pair: fits three epochs and gives the median of two; ``outside`` gets the rest of the fit."""
-    model = DualBranchClassifier(blocks, max_epochs=3, **params)
-
-    def side():
-        total = clocked(model.fit, X, y)()
-        epochs = [1e3 * epoch["duration"] for epoch in model.history_]
-        if outside is not None:
-            outside.append(total - sum(epochs))
-        return float(np.median(epochs[1:]))
-
-    return side
-
-
-def python(code, **environment):
-    """The last line that a fresh Python prints, read as JSON."""
-    here = Path(__file__).resolve().parent  # on the path of the new process, which imports this file
-    environment = {**os.environ, **environment}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=here, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def fresh(function, *arguments, **environment):
-    """What a function of this file gives in a fresh process."""
-    return python(f"import json, speed; print(json.dumps(speed.{function.__name__}(*{arguments!r})))", **environment)
-
-
-def peak_mb(work, *arguments):
-    """MB by which the resident memory of this process rises at most while the work is done."""
-
-    def high_water():
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-    # ru_maxrss would start at the peak of the process that started this one, and hide what is less
-    Path("/proc/self/clear_refs").write_text("5")
-    before = high_water()
-    work(*arguments)
-    return high_water() - before
-
-
-def sample(n_rows, columns, n_classes=20):
-    """Noise and labels: no time here depends on what there is to learn."""
-    X = np.random.default_rng(0).standard_normal((n_rows, sum(columns)), dtype=np.float32)
-    return X, np.arange(n_rows) % n_classes
-
-
-def tiny_fit():
-    """Load what torch imports at the first training step of a process, which belongs to no measurement."""
-    DualBranchClassifier(4, max_epochs=1, device="cpu").fit(*sample(40, (4, 4)))
-
-
-def sparse_sample(n_rows, columns):
-    """The same as CSR, with one cell in each run of 20 columns: 5 per cent."""
-    rng = np.random.default_rng(0)
-    runs = np.arange(0, sum(columns), 20, dtype=np.int32)
-    indices = (runs + rng.integers(20, size=(n_rows, len(runs)), dtype=np.int32)).ravel()
-    data = rng.standard_exponential(len(indices), dtype=np.float32)
-    indptr = np.arange(n_rows + 1, dtype=np.int32) * len(runs)
-    return sp.csr_matrix((data, indices, indptr), shape=(n_rows, sum(columns))), np.arange(n_rows) % 20
-
-
-# the rows: each yields results
 
 
 def loop(bench):
@@ -436,135 +265,6 @@ def precision(bench):
             model = DualBranchClassifier(n_a, precision=kind, max_epochs=n_epochs, device=bench.device, random_state=0)
             scores[kind] = model.fit(X[train], y[train]).score(X[test], y[test])
         yield {"name": f"precision, accuracy on {path.stem}", **scores}
-
-
-def peers(bench):
-    """Time to a held-out accuracy, ours (A) against each peer's (B); one run each, because they take minutes.
-
-    Ours is planned for five epochs: how fast the learning rate rises and falls depends on how many are to come. A first
-    fit, which is watched, tells after which of them it is there; the second, which is timed, stops after that one.
-    """
-    columns, params = bench.pick(FULL, ((1_000, 300), ONE_MEMBER))
-    n_rows = bench.pick(5_000, 2_000)
-    X, y = latent_classes(n_rows, columns)
-    test, train = slice(n_rows // 5), slice(n_rows // 5, None)
-    new_race = partial(Race, X[test], y[test], bench.pick(0.85, 0.6), bench.pick(300, 8))
-    stop = StopAt(bench.pick(0.85, 0.6))
-    n_epochs = bench.pick(5, "auto")
-    model = DualBranchClassifier(columns[0], max_epochs=n_epochs, device="cpu", callbacks=[stop], **params)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fit that is stopped warns
-        model.fit(X[train], y[train], X_val=X[test], y_val=y[test])
-        ours = new_race()
-        model.fit(X[train], y[train])
-        ours.over(model.predict)
-    network = {**model.net_.get_params_for("module"), "standardize": False, "projection_dim": 0}
-    for name, run in (
-        ("scikit-learn MLP", partial(run_mlp, network["hidden_layer_sizes"][0])),
-        ("plain skorch", partial(run_skorch, network)),
-        ("logistic regression", run_logistic),
-        ("LightGBM", run_lightgbm),
-    ):
-        race = new_race()
-        run(race, X[train], y[train])
-        ratio = ours.ms() / race.ms() if ours.ms() and race.ms() else None
-        times = {"ratio": ratio, "a_ms": ours.ms(), "b_ms": race.ms(), "pairs": 1}
-        yield {"name": f"peers, {name}", **times, "target": race.target, "a_best": ours.best, "b_best": race.best}
-
-
-def latent_classes(n_rows, columns, n_classes=20, rank=8):
-    """Classes that lie apart in a few hidden directions, half of which each block shows beneath noise."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(n_classes, size=n_rows)
-    blocks = []
-    for n_columns in columns:
-        hidden = 1.3 * rng.standard_normal((n_classes, rank))[y] + rng.standard_normal((n_rows, rank))
-        shown = hidden @ rng.standard_normal((rank, n_columns)) * (3.5 / math.sqrt(sum(columns)))
-        blocks.append(shown.astype(np.float32) + rng.standard_normal((n_rows, n_columns), dtype=np.float32))
-    return np.hstack(blocks), y
-
-
-class Race:
-    """A clock that stands still while it looks whether the held-out accuracy is reached."""
-
-    def __init__(self, X, y, target, limit):
-        self.X, self.y, self.target, self.limit = X, y, target, limit
-        self.seconds = self.best = 0.0
-        self.since = time.perf_counter()
-
-    def over(self, predict):
-        self.seconds += time.perf_counter() - self.since
-        self.best = max(self.best, float(np.mean(predict(self.X) == self.y)))
-        self.since = time.perf_counter()
-        return self.best >= self.target or self.seconds > self.limit
-
-    def ms(self):
-        return 1e3 * self.seconds if self.best >= self.target else None
-
-    def run(self, advance, predict):
-        """Train epoch by epoch until it is over."""
-        advance()
-        while not self.over(predict):
-            advance()
-
-
-class StopAt(KeptCallback):
-    """Stops a fit of ours with validation rows at their accuracy, and later ones without at the same epoch."""
-
-    def __init__(self, accuracy):
-        self.accuracy, self.epoch = accuracy, None
-
-    def on_epoch_end(self, net, dataset_valid, **kwargs):
-        if dataset_valid is not None:
-            # the rows as the network is trained on them, which may be coordinates
-            right = net.predict_proba(dataset_valid).argmax(axis=1) == dataset_valid.y
-            if right.mean() >= self.accuracy:
-                self.epoch = len(net.history)
-        if len(net.history) == self.epoch:
-            raise KeyboardInterrupt  # skorch's way to end a fit
-
-
-class PlainNetwork(nn.Module):
-    """The estimator's network as any skorch net takes it: X in, scores out."""
-
-    def __init__(self, **arguments):
-        super().__init__()
-        self.widths, self.network = arguments["in_features"], DualBranchNetwork(**arguments)
-
-    def forward(self, X):
-        return self.network(*X.split(self.widths, dim=1)).scores[0]
-
-
-def run_mlp(sizes, race, X, y):
-    scaler, model, classes = StandardScaler(), MLPClassifier(sizes, batch_size=256, random_state=0), np.unique(y)
-    X = scaler.fit_transform(X)
-    race.run(partial(model.partial_fit, X, y, classes=classes), lambda X: model.predict(scaler.transform(X)))
-
-
-def run_skorch(network, race, X, y):
-    scaler, arguments = StandardScaler(), {f"module__{name}": value for name, value in network.items()}
-    X = scaler.fit_transform(X)
-    settings = {"lr": 1e-3, "batch_size": 256, "iterator_train__shuffle": True, "train_split": None, "verbose": 0}
-    net = NeuralNetClassifier(
-        PlainNetwork, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.AdamW, max_epochs=1, **settings, **arguments
-    )
-    race.run(partial(net.partial_fit, X, y), lambda X: net.predict(scaler.transform(X)))
-
-
-def run_logistic(race, X, y):
-    scaler, model = StandardScaler(), LogisticRegression(C=0.1, max_iter=5, warm_start=True)
-    X = scaler.fit_transform(X)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # five iterations do not converge
-        race.run(partial(model.fit, X, y), lambda X: model.predict(scaler.transform(X)))
-
-
-def run_lightgbm(race, X, y):
-    from lightgbm import Booster, Dataset
-
-    params = {"objective": "multiclass", "num_class": len(np.unique(y)), "learning_rate": 0.05, "verbose": -1}
-    booster = Booster(params, Dataset(X, y))
-    race.run(booster.update, lambda X: booster.predict(X).argmax(axis=1))
 
 
 def search(bench):

@@ -5,7 +5,7 @@ import re
 
 import optuna
 import pytest
-from run_example import run
+from run_example import run_with_picture
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
@@ -51,7 +51,7 @@ def test_a_pruner_sees_each_epoch_and_ends_a_fit_that_changes_nothing(two_blocks
 
 @pytest.mark.slow
 def test_grid_search_ranks_its_candidates(tmp_path):
-    printed = run("grid_search.py", tmp_path / "grid.png")
+    printed = run_with_picture("grid_search.py", tmp_path / "grid.png")
     scores = [float(score) for score in re.findall(r"^macro F1 (\S+)", printed, flags=re.MULTILINE)]
     assert len(scores) == 8
     assert scores == sorted(scores, reverse=True)
@@ -60,7 +60,7 @@ def test_grid_search_ranks_its_candidates(tmp_path):
 
 @pytest.mark.slow
 def test_optuna_search_gives_up_poor_trials_and_finds_good_settings(tmp_path):
-    printed = run("optuna_search.py", tmp_path / "optuna.png")
+    printed = run_with_picture("optuna_search.py", tmp_path / "optuna.png")
     trials = re.findall(r"^trial +\d+  (\w+) +(\d+) epochs", printed, flags=re.MULTILINE)
     assert len(trials) == 20
     complete = [int(epochs) for state, epochs in trials if state == "COMPLETE"]
@@ -77,7 +77,7 @@ def test_optuna_search_gives_up_poor_trials_and_finds_good_settings(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("data", "n_held_out"), [("htad", 278), ("nutrimouse", 8)])
 def test_halving_search_keeps_the_better_third_of_each_round(tmp_path, data, n_held_out):
-    printed = run("halving_search.py", tmp_path / "halving.png", "--data", data)
+    printed = run_with_picture("halving_search.py", tmp_path / "halving.png", "--data", data)
     rows = re.findall(r"^ *(\d+) epochs  log loss (\S+)  (.*)$", printed, flags=re.MULTILINE)
     rounds = {}
     for epochs, loss, params in rows:

@@ -1,0 +1,39 @@
+"""Callbacks and further arguments of the skorch net."""
+
+import numpy as np
+import pytest
+import torch
+from member_scores import member_scores, model_of
+from skorch.callbacks import Checkpoint, EpochScoring
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick, n_members):
+    X, y = two_blocks
+    scoring = EpochScoring("accuracy", lower_is_better=False, name="valid_acc")
+    model = model_of(quick, n_members=n_members, callbacks=[scoring]).fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert not hasattr(scoring, "best_score_")
+    by_both_blocks = model.classes_[member_scores(model, X[:40]).mean(axis=0).argmax(axis=1)]
+    assert model.history_[-1]["valid_acc"] == pytest.approx(np.mean(by_both_blocks == y[:40]))
+
+
+@pytest.mark.parametrize(("monitor", "validation"), [("valid_loss_best", True), ("train_loss_best", False)])
+def test_checkpoints_are_written_where_the_loss_is_the_lowest_so_far(two_blocks, quick, tmp_path, monitor, validation):
+    X, y = two_blocks
+    rows = {"X_val": X[:40], "y_val": np.roll(y[:40], 1)} if validation else {}
+    checkpoint = Checkpoint(monitor=monitor, dirname=tmp_path, f_params="epoch_{last_epoch[epoch]}.pt")
+    model = model_of(quick, max_epochs=8, learning_rate=0.05, callbacks=[checkpoint]).fit(X, y, **rows)
+    losses = [epoch[monitor.removesuffix("_best")] for epoch in model.history_]
+    lowest = [epoch for epoch in range(1, 9) if losses[epoch - 1] == min(losses[:epoch])]
+    assert sorted(path.name for path in tmp_path.glob("epoch_*")) == [f"epoch_{epoch}.pt" for epoch in lowest]
+    assert not [name for name in model.history_[-1] if name.endswith("_best")]
+
+
+def test_net_params_are_merged_last(two_blocks, quick):
+    params = {"optimizer__betas": (0.5, 0.9), "lr": 0.123, "max_epochs": 2}
+    model = model_of(quick, net_params=params).fit(*two_blocks)
+    assert model.net_.optimizer_.defaults["betas"] == (0.5, 0.9)
+    assert model.net_.optimizer_.defaults["lr"] == 0.123
+    assert model.n_epochs_ == 2
+    sgd = model_of(quick, net_params={"optimizer": torch.optim.SGD}).fit(*two_blocks)
+    assert isinstance(sgd.net_.optimizer_, torch.optim.SGD)

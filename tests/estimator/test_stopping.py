@@ -1,0 +1,75 @@
+"""Fits that end before their last epoch: early stopping and interrupts."""
+
+import numpy as np
+import pytest
+from member_scores import mean_log_loss, model_of
+from numpy.testing import assert_allclose, assert_array_equal
+from raise_at import RaiseAt
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import EarlyStopping
+
+
+def test_early_stopping_restores_the_best_weights(two_blocks, quick):
+    X, y = two_blocks
+    noisy = np.random.default_rng(0).permutation(y)  # nothing to learn: validation soon gets worse
+    model = model_of(quick, early_stopping=True, patience=3, max_epochs=200, learning_rate=1e-2)
+    model.fit(X, noisy, X_val=X[:50], y_val=noisy[::-1][:50])
+    losses = [epoch["valid_classification_loss"] for epoch in model.history_]
+    assert model.n_epochs_ < 200
+    assert np.argmin(losses) == model.n_epochs_ - 1 - 3
+    assert_allclose(mean_log_loss(model, X[:50], noisy[::-1][:50]), min(losses), rtol=1e-5)
+
+
+def test_early_stopping_sets_a_stratified_part_aside(two_blocks, quick, rows_seen):
+    X, y = two_blocks
+    model_of(quick, early_stopping=True, validation_fraction=0.2).fit(X, y)
+    train, valid = rows_seen["train"], rows_seen["valid"]
+    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(150))
+    shares = [[np.mean(y[part] == label) for label in np.unique(y)] for part in (train, valid)]
+    assert_allclose(*shares, atol=0.03)
+
+
+def test_too_few_rows_for_a_validation_part_is_an_error(two_blocks, quick):
+    X, y = two_blocks
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.1 of 12 rows"):
+        model_of(quick, early_stopping=True).fit(X[:12], y[:12])
+
+
+@pytest.mark.parametrize("hook", ["on_batch_end", "on_epoch_end"])
+def test_an_interrupt_keeps_the_last_finished_epoch_and_warns(two_blocks, quick, hook):
+    X, y = two_blocks
+    finished = 3 if hook == "on_epoch_end" else 2
+    interrupted = model_of(quick, callbacks=[RaiseAt(3, hook)])
+    with pytest.warns(UserWarning, match=f"interrupted after {finished} of 4 epochs"):
+        interrupted.fit(X, y)
+    assert interrupted.n_epochs_ == len(interrupted.history_) == finished
+    kept = model_of(quick, callbacks=[RaiseAt(finished, "on_epoch_end")])
+    with pytest.warns(UserWarning, match="interrupted"):
+        kept.fit(X, y)
+    assert_array_equal(interrupted.predict_proba(X), kept.predict_proba(X))
+
+
+def test_an_interrupt_with_early_stopping_keeps_the_best_epoch(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(
+        quick, early_stopping=True, patience=99, max_epochs=30, learning_rate=0.05, callbacks=[RaiseAt(25)]
+    )
+    with pytest.warns(UserWarning, match="interrupted after 24 of 30"):
+        model.fit(X, y, X_val=X[:40], y_val=y[::-1][:40])
+    losses = [epoch["valid_classification_loss"] for epoch in model.history_]
+    assert_allclose(mean_log_loss(model, X[:40], y[::-1][:40]), min(losses), rtol=1e-4)
+
+
+def test_an_interrupt_before_the_first_epoch_is_finished_leaves_the_model_as_it_was(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, callbacks=[RaiseAt(1)])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_skorchs_early_stopping_stops_without_a_warning(two_blocks, quick, recwarn):
+    model = model_of(quick, callbacks=[EarlyStopping("train_loss", patience=2, threshold=10.0)]).fit(*two_blocks)
+    assert model.n_epochs_ == 3
+    assert not [w for w in recwarn if "interrupted" in str(w.message)]

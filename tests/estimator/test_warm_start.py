@@ -1,0 +1,102 @@
+"""A fit that goes on from an earlier one."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from member_scores import assert_view_weights, model_of, scores_in_views, weights_fitted_on
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+
+def test_warm_start_goes_on_from_the_fitted_weights(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, dropout=0.0).fit(X, y)
+    before, network = model.history_[-1], model.network_
+    model.fit(X, y)
+    assert model.n_epochs_ == 8
+    assert model.history_[3] == before
+    assert model.history_[4]["classification_loss"] < before["classification_loss"]
+    cold = clone(model).set_params(warm_start=False).fit(X, y).fit(X, y)
+    assert cold.n_epochs_ == 4
+    assert network is not model.network_
+
+
+def test_warm_start_keeps_its_members_however_many_rows_come(two_blocks, quick):
+    X, y = two_blocks
+    many = np.tile(np.arange(150), 90)
+    params = {"n_members": "auto", "max_epochs": 1, "batch_size": 1024, "contrastive": None}
+    assert model_of(quick, **params).fit(X[many], y[many]).network_.n_members == 4
+    model = model_of(quick, warm_start=True, **params).fit(X, y)
+    assert model.network_.n_members == 8
+    assert model.fit(X[many], y[many]).network_.n_members == 8
+    assert model.n_epochs_ == 2
+    few = model_of(quick, warm_start=True, **(params | {"n_members": 3})).fit(X, y)
+    assert few.set_params(n_members="auto").fit(X, y).network_.n_members == 3
+
+
+def test_warm_start_with_columns_in_another_order_is_refused(two_blocks, quick):
+    X, y = pd.DataFrame(two_blocks[0]).add_prefix("column "), two_blocks[1]
+    model = model_of(quick, warm_start=True).fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match=r"column 2 is 'column 2', but in X it is 'column 3'"):
+        model.fit(X.iloc[:, [0, 1, 3, 2, *range(4, 12)]], y)
+    assert_array_equal(model.predict_proba(X), before)
+    assert model.fit(X.to_numpy(), y).n_epochs_ == 2 * model.max_epochs  # without names there is nothing to compare
+
+
+def test_view_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, n_members=1, warm_start=True).fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert model.probability_temperature_ != 1
+    again = copy.deepcopy(model).fit(X, y)
+    assert again.probability_temperature_ == 1
+    assert again.network_.view_weights.tolist() == again.view_weights_.tolist() == [1, 0, 0]
+    model.fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert_view_weights(model, weights_fitted_on(model, scores_in_views(model, X[:40]), y[:40]))
+    assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
+
+
+def test_a_warm_start_may_drop_blocks_more_or_less_often(two_blocks, quick):
+    X, y = two_blocks
+    fitted = model_of(quick, warm_start=True, n_members=1, dropout=0.0, mixup_alpha=0).fit(X, y)
+    rates = {}
+    for rate in (0.1, 0.9):
+        again = copy.deepcopy(fitted).set_params(block_dropout=rate).fit(X, y)
+        again.network_.train()
+        with torch.no_grad():
+            h_a = torch.ones(1, 4000, 1)
+            rates[rate] = (again.network_._drop_blocks(h_a, h_a)[0] == 0).float().mean().item()
+    assert_allclose([rates[0.1], rates[0.9]], [0.05, 0.45], atol=0.03)
+
+
+def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, memory_bank_size=200).fit(X, y)
+    again = copy.deepcopy(model)
+    for fitted in (model, again):
+        fitted.fit(X[20:90], y[20:90])
+    assert again.n_epochs_ == 8
+    assert_array_equal(model.predict_proba(X), again.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("params", "rows", "match"),
+    [
+        ({}, slice(None), "fitted classes"),
+        ({"token_dim": 8}, slice(None), "token_dim"),
+        ({"n_members": 3}, slice(None), "n_members is 2, but now it would be 3"),
+        ({"blocks": 6}, slice(None), "blocks"),
+        ({"block_dropout": 0}, slice(None), "block_dropout is 0.25, but now it would be 0"),
+    ],
+)
+def test_warm_start_with_something_else_is_refused(two_blocks, quick, params, rows, match):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True).fit(X, y)
+    proba = model.predict_proba(X)
+    labels = y if params else np.where(y == "left", "right", y)
+    with pytest.raises(ValueError, match=match):
+        model.set_params(**params).fit(X[rows], labels)
+    assert_array_equal(model.predict_proba(X), proba)
