@@ -3,10 +3,10 @@
 Run: python examples/benchmarks/speed.py [--quick] [--only NAME] [--device cuda] [--data FOLDER] [--output FILE]
 
 Every row is one function below, or of race.py. Its two sides take turns in one process (A B A B ...) after a warm-up
-each, so that both meet the same machine; a_ms and b_ms are medians, ratio is the median over the pairs of A's time
-over B's. Each result is printed as a line of JSON and, with --output, added to FILE. Peak memory is how far the
-resident memory of a fresh process rises while the work is done, in MB of 2**20 bytes; it is read where Linux tells
-it.
+each, so that both meet the same machine; those of peers, which take minutes, run once on each draw of the data. a_ms
+and b_ms are medians, ratio is the median over the pairs of A's time over B's. Each result is printed as a line of
+JSON and, with --output, added to FILE. Peak memory is how far the resident memory of a fresh process rises while the
+work is done, in MB of 2**20 bytes; it is read where Linux tells it.
 
 --quick takes fewer pairs and smaller shapes, which show that all runs, not how fast. --data is a folder of sets as for
 accuracy.py, for what lower precision does to accuracy. --device (cpu by default) is where both sides of the rows loop,
