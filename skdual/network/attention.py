@@ -8,6 +8,9 @@ from torch.nn import functional as F
 _CHUNK_CELLS = 2**18
 """Attention weights that a thread holds at one time on the CPU, few enough to stay in its cache."""
 
+_LARGEST_EXPONENT = 60.0
+"""Scores up to which, and down to minus which, exponentials are summed as they are in float32."""
+
 
 def attend(query, key, value):
     """softmax(q k' / sqrt(e)) v (Vaswani et al., 2017), with the features of a token along the last axis but one.
@@ -37,38 +40,54 @@ def attend(query, key, value):
 
 
 class _ChunkedAttention(torch.autograd.Function):
-    """Attention a few samples at a time; the weights are computed again for the gradient (Dao et al., 2022)."""
+    """Attention a few samples at a time; the weights are computed again for the gradient (Dao et al., 2022).
+
+    A further row of ones makes the products that come anyway also sum the weights, and take off each query what its
+    softmax takes off: a pass over all weights takes longer than a product of so few features.
+    """
 
     @staticmethod
     def forward(ctx, query, key, value):
-        attended = torch.empty_like(query)
+        n_samples, n_features, n_queries = query.shape
+        sums = query.new_empty(n_samples, n_features + 1, n_queries)
+        shift = query.new_zeros(n_samples, 1, n_queries)
+        # |q'k| <= |q| |k|
+        small = bool(math.prod(x.square().sum(dim=1).max() for x in (query, key)) < _LARGEST_EXPONENT**2)
+        values = _with_row(value, 1.0)
         for part in _chunks(query, key):
-            weights = _weights(query[part], key[part])
-            torch.bmm(value[part], weights.mT, out=attended[part])
-        ctx.save_for_backward(query, key, value, attended)
+            weights = torch.bmm(query[part].mT, key[part])
+            if not small:
+                highest = weights.amax(dim=-1, keepdim=True)
+                weights.sub_(highest)
+                shift[part] = highest.mT
+            torch.bmm(values[part], weights.exp_().mT, out=sums[part])
+        attended, total = sums[:, :-1] / sums[:, -1:], sums[:, -1:]
+        ctx.save_for_backward(query, key, values, attended, shift + total.log())
         return attended
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        query, key, value, attended = ctx.saved_tensors
+        query, key, values, attended, log_total = ctx.saved_tensors
         gradient = gradient.contiguous()
-        of_query, of_key, of_value = (torch.empty_like(x) for x in (query, key, value))
+        of_query, of_key, of_value = (torch.empty_like(x) for x in (query, key, key))
+        queries, keys = _with_row(query, -log_total), _with_row(key, 1.0)
         # what softmax takes off each row of gradients: its mean by the weights
-        mean = (gradient * attended).sum(dim=1).unsqueeze(-1)
+        gradients = _with_row(gradient, -(gradient * attended).sum(dim=1, keepdim=True))
         for part in _chunks(query, key):
-            weights = _weights(query[part], key[part])
+            weights = torch.bmm(queries[part].mT, keys[part]).exp_()
             torch.bmm(gradient[part], weights, out=of_value[part])
-            of_scores = torch.bmm(gradient[part].mT, value[part]).sub_(mean[part]).mul_(weights)
+            of_scores = torch.bmm(gradients[part].mT, values[part]).mul_(weights)
             torch.bmm(key[part], of_scores.mT, out=of_query[part])
             torch.bmm(query[part], of_scores, out=of_key[part])
         return of_query, of_key, of_value
 
 
-def _weights(query, key):
-    """Attention weights, (n, n_queries, n_keys)."""
-    scores = torch.bmm(query.mT, key)
-    return torch.softmax(scores, dim=-1, out=scores)
+def _with_row(x, row):
+    """Tensors of shape (n, e, m) with a further row below, (n, e + 1, m)."""
+    extended = F.pad(x, (0, 0, 0, 1))
+    extended[:, -1:] = row
+    return extended
 
 
 def _chunks(query, key):

@@ -63,10 +63,12 @@ class SubspaceHead(nn.Module):
     def __init__(self, n_members, n_features, n_classes, subspace_dim):
         super().__init__()
         n_first = n_plain(n_members)
-        constants = torch.tensor([0.0] * n_first + [1.0] * (n_members - n_first))
+        of_members = [0.0] * n_first + [1.0] * (n_members - n_first)
+        self.bases = nn.Parameter(
+            torch.stack([_orthonormal_bases(n_features, n_classes, subspace_dim, constant) for constant in of_members])
+        )
+        constants = torch.tensor(of_members)
         self.register_buffer("constants", constants[:, None, None])
-        bases = [_orthonormal_bases(n_features, n_classes, subspace_dim, float(c)) for c in constants]
-        self.bases = nn.Parameter(torch.stack(bases))
         # at scale 1 the scores start all but alike; much sharper ones are fitted before the embedding is shaped;
         # a constant makes all errors smaller
         self.log_scale = nn.Parameter(2.0 + torch.log1p(constants.square()))

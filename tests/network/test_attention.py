@@ -63,6 +63,24 @@ def test_large_scores_stay_finite():
     np.testing.assert_allclose(attended.detach(), expected.detach(), atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [5.0, 30.0, 300.0])
+def test_gradients_of_large_scores_agree_with_torch(monkeypatch, scale):
+    chunks_of(monkeypatch, 2)
+    inputs = make_inputs()
+    towards = torch.randn_like(inputs[0])
+    ours, theirs = (f(scale * inputs[0], *inputs[1:]) for f in (attend, fused))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    for own, their in zip(*(torch.autograd.grad(y, inputs, towards) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(own, their, rtol=1e-9, atol=1e-11 * scale)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_scores_that_are_all_alike_and_far_from_zero_stay_finite(sign):
+    query, key = torch.full((1, 4, 5), 30.0), torch.full((1, 4, 9), 30.0 * sign)
+    value = torch.randn(1, 4, 9)
+    torch.testing.assert_close(attend(query, key, value), value.mean(dim=-1, keepdim=True).expand(1, 4, 5))
+
+
 class _LargestTensor(TorchDispatchMode):
     """The cells of the largest tensor that any operator gives."""
 
@@ -79,7 +97,7 @@ def test_weights_of_few_samples_are_held_at_a_time(monkeypatch):
     inputs = make_inputs(n=32, n_queries=40, n_keys=50)
     with _LargestTensor() as largest:
         attend(*inputs).sum().backward()
-    assert largest.cells == 32 * 4 * 50  # the keys; the weights of 3 samples are 6,000
+    assert largest.cells == 32 * 5 * 50  # the keys, with a row of ones; the weights of 3 samples are 6,000
     monkeypatch.undo()
     with _LargestTensor() as largest:
         attend(*inputs).sum().backward()
