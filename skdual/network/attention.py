@@ -53,9 +53,9 @@ class _ChunkedAttention(torch.autograd.Function):
         shift = query.new_zeros(n_samples, 1, n_queries)
         # |q'k| <= |q| |k|
         small = bool(math.prod(x.square().sum(dim=1).max() for x in (query, key)) < _LARGEST_EXPONENT**2)
-        values = _with_row(value, 1.0)
-        for part in _chunks(query, key):
-            weights = torch.bmm(query[part].mT, key[part])
+        values = _with_row(value, value.new_ones(1, 1, 1))
+        for part, (room,) in _chunks(query, key, 1):
+            weights = torch.bmm(query[part].mT, key[part], out=room)
             if not small:
                 highest = weights.amax(dim=-1, keepdim=True)
                 weights.sub_(highest)
@@ -71,26 +71,31 @@ class _ChunkedAttention(torch.autograd.Function):
         query, key, values, attended, log_total = ctx.saved_tensors
         gradient = gradient.contiguous()
         of_query, of_key, of_value = (torch.empty_like(x) for x in (query, key, key))
-        queries, keys = _with_row(query, -log_total), _with_row(key, 1.0)
+        queries, keys = _with_row(query, -log_total), _with_row(key, key.new_ones(1, 1, 1))
         # what softmax takes off each row of gradients: its mean by the weights
         gradients = _with_row(gradient, -(gradient * attended).sum(dim=1, keepdim=True))
-        for part in _chunks(query, key):
-            weights = torch.bmm(queries[part].mT, keys[part]).exp_()
+        for part, (room, further) in _chunks(query, key, 2):
+            weights = torch.bmm(queries[part].mT, keys[part], out=room).exp_()
             torch.bmm(gradient[part], weights, out=of_value[part])
-            of_scores = torch.bmm(gradients[part].mT, values[part]).mul_(weights)
+            of_scores = torch.bmm(gradients[part].mT, values[part], out=further).mul_(weights)
             torch.bmm(key[part], of_scores.mT, out=of_query[part])
             torch.bmm(query[part], of_scores, out=of_key[part])
         return of_query, of_key, of_value
 
 
 def _with_row(x, row):
-    """Tensors of shape (n, e, m) with a further row below, (n, e + 1, m)."""
-    extended = F.pad(x, (0, 0, 0, 1))
-    extended[:, -1:] = row
-    return extended
+    """Tensors of shape (n, e, m) with a further row, (n or 1, 1, m or 1), below: (n, e + 1, m)."""
+    return torch.cat([x, row.expand(len(x), 1, x.shape[2])], dim=1)
 
 
-def _chunks(query, key):
-    """Slices of the first axis."""
-    size = max(1, torch.get_num_threads() * _CHUNK_CELLS // max(1, query.shape[2] * key.shape[2]))
-    return (slice(start, start + size) for start in range(0, len(query), size))
+def _chunks(query, key, n_matrices):
+    """Slices of the first axis, and room for so many matrices of their weights, which is used again and again.
+
+    New memory of this size comes from the system every time, and takes longer than the products.
+    """
+    n_samples, n_queries, n_keys = len(query), query.shape[2], key.shape[2]
+    size = max(1, torch.get_num_threads() * _CHUNK_CELLS // max(1, n_queries * n_keys))
+    room = query.new_empty(n_matrices, min(size, n_samples), n_queries, n_keys)
+    for start in range(0, n_samples, size):
+        part = slice(start, min(start + size, n_samples))
+        yield part, room[:, : part.stop - start]
