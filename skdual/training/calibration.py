@@ -9,7 +9,7 @@ from .inference import in_chunks
 N_FOLDS = 6
 """Each member leaves one of so many folds out of its training, or of more where more are to be left out."""
 
-SINGLE_BLOCK_COST = 0.1
+SINGLE_BLOCK_COST = 0.05
 """What single blocks have to gain to be heard, in log loss summed over rows, where their scores vary by 1."""
 
 _MAX_WEIGHT = 20.0

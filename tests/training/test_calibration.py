@@ -297,14 +297,14 @@ def test_the_order_of_classes_does_not_matter_but_their_weight_does():
     assert fitted_temperature(scores, codes, np.array([0.1, 1.0, 1.0])) < expected / 1.2
 
 
-def test_a_single_block_has_a_cost_of_a_tenth_of_the_deviation_of_its_scores():
+def test_a_single_block_has_a_cost_of_a_twentieth_of_the_deviation_of_its_scores():
     scores, codes = simulated_views(40, 3, (0.3, 0.5, 0.6))
-    scores /= 4  # the less they vary, the more weight it takes to be worth the cost
+    scores /= 8  # the less they vary, the more weight it takes to be worth the cost
     costly, weight = np.array([False, True, True]), np.array([1.0, 2.0, 0.5])
     spread = [0.0, *(np.mean([np.std(row) for row in of_view]) for of_view in scores[1:])]
 
     def loss(view_weights):
-        return log_loss_by_hand(scores, codes, weight, view_weights) + 0.1 * np.dot(spread, view_weights)
+        return log_loss_by_hand(scores, codes, weight, view_weights) + 0.05 * np.dot(spread, view_weights)
 
     fitted = fit_view_weights(scores, codes, weight, costly)
     found = minimize(lambda roots: loss(roots**2), np.full(3, 0.7), method="Nelder-Mead", options={"xatol": 1e-6})
