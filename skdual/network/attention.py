@@ -42,8 +42,8 @@ def attend(query, key, value):
 class _ChunkedAttention(torch.autograd.Function):
     """Attention a few samples at a time; the weights are computed again for the gradient (Dao et al., 2022).
 
-    A further row of ones makes the products that come anyway also sum the weights, and take off each query what its
-    softmax takes off: a pass over all weights takes longer than a product of so few features.
+    With a further row below the features, of ones on one side, the products that come anyway also sum the weights, and
+    take off the scores what softmax takes off: a pass over all weights takes longer than one more feature.
     """
 
     @staticmethod
