@@ -43,7 +43,7 @@ def main():
 
     htad = load_htad(as_frame=True)
     X_train, X_test, y_train, y_test = train_test_split(
-        htad.data.astype("float32"), htad.target, test_size=0.2, stratify=htad.target, random_state=0
+        htad.data, htad.target, test_size=0.2, stratify=htad.target, random_state=0
     )
     audio, accelerometer = (list(htad.data.columns[columns]) for columns in htad.blocks.values())
     columns = ColumnTransformer(

@@ -1,4 +1,4 @@
-"""Where the numbers live: the one place that decides device, precision and random state."""
+"""Where the numbers live: device, dtype, copies to the device, and the random state and modes of torch."""
 
 import threading
 from contextlib import ExitStack, contextmanager, suppress
@@ -134,52 +134,6 @@ def can_factorize(device):
     except (RuntimeError, TypeError):  # NotImplementedError, which some devices raise, is a RuntimeError
         return False
     return True
-
-
-def can_capture(device):
-    """Whether :func:`capture` works on a device."""
-    return device.type == "cuda"
-
-
-@lru_cache
-def _capture_stream(device):
-    return torch.cuda.Stream(device)
-
-
-def capture(work, device):
-    """Turn what a function launches on a CUDA device into one graph.
-
-    Parameters
-    ----------
-    work : callable
-        Takes nothing and gives tensors; its launches are noted, and not carried out.
-    device : torch.device
-        With its number.
-
-    Returns
-    -------
-    replay : callable
-        Launches all of them and gives the same tensors, each time with other numbers.
-
-    Raises
-    ------
-    RuntimeError
-        If something in the function can't be captured.
-    """
-    graph = torch.cuda.CUDAGraph()
-    with (
-        torch.cuda.device(device),
-        torch.cuda.stream(torch.cuda.current_stream(device)),  # comes back also after a capture that failed
-        # other threads may go on as they like
-        torch.cuda.graph(graph, stream=_capture_stream(device), capture_error_mode="thread_local"),
-    ):
-        result = work()
-
-    def replay():
-        graph.replay()
-        return result
-
-    return replay
 
 
 def _random_state(device):

@@ -25,7 +25,8 @@ class DualBranchClassifier(FittedMethods):
         Which columns feed which branch. An int k: the first k columns | the rest (-k: the rest | the last k). A
         pair, or a dict name -> selector, of two selectors in the grammar of
         :class:`~sklearn.compose.ColumnTransformer` (slice, column numbers, boolean mask, names, callable), or
-        :func:`~skdual.from_prefix`. The two must share out all columns. None: both branches read every column.
+        :func:`~skdual.from_prefix`. Every column must be in exactly one of the two. None: both branches read every
+        column.
     standardize : bool, str, pair or dict, default=True
         How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. "robust": median
         and quartiles instead, such that a normal column has unit variance. "log1p": log(1 + x), then as "standard"; no
@@ -38,7 +39,7 @@ class DualBranchClassifier(FittedMethods):
         a block B of at least 2,048 of both, and else ``(256, 128)``, halved until they start with at most 16 units a
         column, or 32.
     dropout : "auto", float or pair of float, default="auto"
-        Dropout rate of both branches or of each, in the regularised members (see ``n_members``). "auto" is 0.5 for a
+        Dropout rate of both branches or of each, in the regularised members (see Notes). "auto" is 0.5 for a
         block A of at least 8,192 columns and as many training rows, and 0.2 otherwise.
     activation : {"gelu", "gelu_tanh"}, default="gelu"
         Exact GELU or its tanh approximation.
@@ -50,10 +51,10 @@ class DualBranchClassifier(FittedMethods):
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions.
     block_dropout : float, default=0.25
-        Share of the rows that lose one of their blocks while training, each as often as the other, so that a row can be
-        scored by both blocks and by either alone; ``view_weights_`` says what came of it. Where there are several
-        members, only the regularised ones lose any, and twice the share (all rows at most; see ``n_members``). 0: by
-        both only.
+        Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
+        rows can be scored by both blocks and by either alone; ``view_weights_`` has the resulting weights. Where there
+        are several members, only the regularised ones (see Notes) lose blocks, twice the share (all rows at most). 0:
+        rows are scored by both blocks only.
     token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -70,7 +71,7 @@ class DualBranchClassifier(FittedMethods):
         Earlier projections to draw for each batch as further candidates of the contrastive loss.
     head : {"subspace", "linear"}, default="subspace"
         Score by minus the projection error onto the class's subspace, or by a linear layer. The subspaces of the
-        regularised members (see ``n_members``) need not pass through the origin: a constant 1 is appended to their
+        regularised members (see Notes) need not pass through the origin: a constant 1 is appended to their
         unit-length embedding, so that, as to a linear layer, a row and its opposite differ.
     subspace_dim : int, default=4
         Basis vectors per class. With ``head="subspace"`` only.
@@ -78,20 +79,15 @@ class DualBranchClassifier(FittedMethods):
         Weight of the penalty that keeps the basis vectors orthonormal; 0 removes it. With ``head="subspace"``
         only.
     n_members : "auto" or int, default="auto"
-        Independent networks of one form that are trained side by side. The second half of several members, or a single
-        one, is regularised by ``dropout``, ``block_dropout`` and ``mixup_alpha``, which serve few or noisy rows but can
-        spoil what is not linear and what both blocks tell together; the first half of several is not. Scores are
-        averaged within each half. Each of several members leaves a sixth of the rows out of its training (or less
-        where members are many), the same sixth as one of the other half, and on these rows the weights of both halves,
-        ``view_weights_`` and the temperature of the probabilities are fitted (batch normalisation lets their columns,
-        not their labels, into its statistics). "auto" is 8, halved until the members have no more than 32 million
-        weights in the hidden layers of their branches, and no more than 100,000 rows to see an epoch, together.
+        Independent networks of one form that are trained side by side (see Notes). "auto" is 8, halved until the
+        members have no more than 32 million weights in the hidden layers of their branches, and no more than 100,000
+        rows to see an epoch, together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy, as in scikit-learn.
     label_smoothing : float, default=0.0
         Share of the target that is spread evenly over the classes, in [0, 1).
     mixup_alpha : "auto" or float, default="auto"
-        The regularised members (see ``n_members``) see half of the rows of a batch mixed with another row of it, in all
+        The regularised members (see Notes) see half of the rows of a batch mixed with another row of it, in all
         columns and in the target, with weights drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0
         mixes none. "auto" is 0.4, and 0 where more than half of the cells of X are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
@@ -110,9 +106,7 @@ class DualBranchClassifier(FittedMethods):
         fewer than 350 steps (175 where one batch holds all rows).
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
-        two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches. The weights of a block of
-        more columns than training rows are trained in the span of these rows, as coordinates of it, and widened to the
-        columns at the end, unless training and validation rows together have more than 2**26 cells.
+        two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
     weight_decay : float, default=0.01
         Decoupled weight decay of the weight matrices.
     warmup : float, default=0.1
@@ -137,10 +131,10 @@ class DualBranchClassifier(FittedMethods):
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        "auto" computes float64 data in float64 on the CPU and everything else in float32. "bfloat16" rounds the
-        products of encoders, fusion and projection heads while training; weights, losses and predictions stay float32.
-        "auto" does so too where a branch starts with at least 1,024 units and the device has units for it (CPUs with
-        AMX, CUDA from capability 8.0 on).
+        "auto" is float64 for float64 data on the CPU and else float32, with bfloat16 products where a branch starts
+        with at least 1,024 units and the device is fast at them (CPUs with AMX, CUDA from capability 8.0 on).
+        "bfloat16" rounds the products of encoders, fusion and projection heads while training; weights, losses and
+        predictions stay float32.
     compile : bool, default=False
         Compile the forward pass with torch.compile.
     random_state : int, RandomState instance or None, default=None
@@ -153,8 +147,8 @@ class DualBranchClassifier(FittedMethods):
         can be drawn, as in log files, a line after every tenth of the fit. 2 prints a table row each epoch. Fits that
         run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
-        Each is copied before use; what it refers to is not. While a block has more columns than training rows, they
-        see its rows as coordinates (see ``learning_rate``).
+        Each is copied before use; what it refers to is not. Of a block of more columns than training rows they see
+        coordinates in place of columns (see Notes).
     net_params : dict or None, default=None
         Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``; not of its
         module, which the other parameters settle.
@@ -173,12 +167,11 @@ class DualBranchClassifier(FittedMethods):
         Positions of the columns of each block.
     view_weights_ : ndarray of shape (3,) or (1,)
         Share of the scores by both blocks (of all members), by block A alone and by block B alone in the final scores;
-        by both blocks only with ``block_dropout=0``. Fitted on the rows that members hold out and on the validation
-        rows, by log loss and a small cost of single blocks; (1, 0, 0) where there are neither (one member). A block
-        that only adds noise gets little weight this way, where these rows are enough to tell.
+        by both blocks only with ``block_dropout=0``. Fitted on held-out rows (see Notes); (1, 0, 0) where there are
+        none.
     probability_temperature_ : float
-        What the scores so weighted were divided by to give honest probabilities: above 1 where they were too sure of
-        themselves. Fitted with the weights; 1 where there are no rows for it.
+        The weighted scores are divided by it, so that probabilities are calibrated: above 1 where they were
+        overconfident. Fitted with the weights; 1 where there are no rows for it.
     rejection_threshold_ : float
         Least familiarity of a row that :meth:`predict` accepts; with ``rejection_quantile`` only.
     network_ : skdual.network.DualBranchNetwork
@@ -199,6 +192,23 @@ class DualBranchClassifier(FittedMethods):
     --------
     skdual.from_prefix : Blocks by column name.
     skdual.join_blocks : X and blocks from two matrices.
+
+    Notes
+    -----
+    Members. The second half of several members, or a single one, is regularised by ``dropout``, ``block_dropout`` and
+    ``mixup_alpha``, which helps with few or noisy rows but can hurt what is not linear and what only both blocks tell
+    together; the first half of several is not. Scores are averaged within each half.
+
+    Held-out rows. Each of several members holds a sixth of the rows out of its training (less where there are more
+    than 12 members), the same sixth as one of the other half. On the scores of these rows, and of the validation rows
+    where there are any, the weights of both halves, of both blocks and of either alone (``view_weights_``) and the
+    temperature of the probabilities are fitted, by log loss and a small cost of single blocks. A block that only adds
+    noise gets little weight this way, where the rows are enough to tell. Batch normalisation lets the columns of
+    held-out rows, not their labels, into its statistics.
+
+    Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
+    span of these n rows: n weights a unit in place of p give the same outputs. They are converted back to weights of
+    all columns at the end. Beyond 2**26 cells of training and validation rows the columns are trained as they are.
 
     References
     ----------
@@ -321,8 +331,7 @@ class DualBranchClassifier(FittedMethods):
     def fit(self, X, y, *, X_val=None, y_val=None):
         """Train on X and y.
 
-        A fit that is refused or fails changes nothing. Ctrl-C while epochs are trained keeps the last finished one (the
-        best one with early stopping) and warns.
+        A fit that is refused or fails changes nothing.
 
         Parameters
         ----------
@@ -332,7 +341,9 @@ class DualBranchClassifier(FittedMethods):
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional
-            Rows to watch the losses on; with ``early_stopping=True`` they decide when to stop.
+            Validation rows, not to be used for testing afterwards: ``view_weights_``, the temperature of the
+            probabilities and the threshold of ``rejection_quantile`` are fitted on them, and with
+            ``early_stopping=True`` they decide when to stop. Their losses are recorded every epoch.
         y_val : array-like of shape (n_validation_samples,), optional
             Their labels, all of which y must have.
 
@@ -345,6 +356,15 @@ class DualBranchClassifier(FittedMethods):
         ValueError
             If a parameter or an input is wrong, naming it, what was expected and what came; or if a loss is no longer
             finite, naming the epoch, the term and what to change.
+        TypeError
+            If ``blocks`` or X is of a type that can't be used.
+        KeyboardInterrupt
+            On Ctrl-C before the first epoch is finished, or after the last.
+
+        Warns
+        -----
+        UserWarning
+            On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping.
 
         Examples
         --------
@@ -367,7 +387,9 @@ class DualBranchClassifier(FittedMethods):
             names = getattr(self, "feature_names_in_", None)
             before = PreviousFit(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
         with own_modes():
-            net, settings, threshold = fit_network(self.get_params(deep=False), data, device, seed, before)
+            # not get_params, which a subclass that settles some of them does not list
+            params = {name: getattr(self, name) for name in CONSTRAINTS}
+            net, settings, threshold = fit_network(params, data, device, seed, before)
         self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
         return self
 
@@ -385,7 +407,7 @@ class DualBranchClassifier(FittedMethods):
         self.network_ = net.module_
         self.device_ = device
         view_weights = net.module_.view_weights.cpu().numpy().astype(np.float64)
-        by_blocks = np.bincount([which for _, which in net.module_.views], weights=view_weights)
+        by_blocks = np.bincount([view.source for view in net.module_.views], weights=view_weights)
         self.view_weights_ = by_blocks / by_blocks.sum()
         self.probability_temperature_ = float(1 / view_weights.sum())
         if rejection_threshold is not None:

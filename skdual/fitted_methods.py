@@ -12,7 +12,7 @@ from .inputs.rows import Rows
 from .inputs.validation import check_matrix, check_range, check_signs
 from .network import DualBranchNetwork
 from .network.heads import SubspaceHead
-from .training.inference import run_in_chunks
+from .training.inference import check_finite_results, run_in_chunks
 
 
 def _has_subspaces(estimator):
@@ -58,13 +58,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         rows = self._rows(X)
         results = run_in_chunks(self.network_, method, rows)
         for result in results if isinstance(results, tuple) else (results,):
-            finite = np.isfinite(result.reshape(len(result), -1)).all(axis=1)
-            if not finite.all():
-                raise ValueError(
-                    f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of cells so large that what the "
-                    f"network makes of them is not finite; scale the columns of X as in the fit, or fit with a "
-                    f"standardize that limits cells, such as 'standard'."
-                )
+            check_finite_results(np.isfinite(result.reshape(len(result), -1)).all(axis=1))
         return results
 
     def decision_function(self, X):
@@ -298,10 +292,10 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def score_samples(self, X):
         """How familiar every row is: the higher, the more it is like the classes of the fit.
 
-        Minus the distance to the nearest class's subspace, a mean over what both blocks say in either half of the
-        members, and A alone and B alone in the regularised one: half of the weight of each is that which it has in the
-        scores, half is the same for all. Unlike the largest probability it can tell a row that is far from all classes
-        from one between two of them.
+        Minus the squared distance to the nearest class's subspace. The distances to each class are first averaged over
+        the views, which are both blocks in either half of the members, and A alone and B alone in the regularised half;
+        the weight of a view is the mean of its share in the scores and an equal share. Unlike the largest probability
+        it can tell a row that is far from all classes from one between two of them.
 
         Parameters
         ----------

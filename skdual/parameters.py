@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from . import defaults
+from .inputs.labels import codes_of_labels
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
 from .scalings import SCALINGS, scaling_pair
 
@@ -167,7 +168,7 @@ def resolve_settings(
         "net": {
             **batch,
             "max_epochs": int(given("max_epochs", defaults.max_epochs, _steps(n_train, batch))),
-            "lr": given("learning_rate", defaults.learning_rate, sum(widths), n_train),
+            "lr": float(given("learning_rate", defaults.learning_rate, sum(widths), n_train)),
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,
             "mixup_alpha": given("mixup_alpha", defaults.mixup_alpha, zero_share),
@@ -259,7 +260,8 @@ def _check_dims(params, embedding_dim):
 def _class_weight(class_weight, classes, codes):
     """Weight of each class, scaled to mean 1 over the rows."""
     if isinstance(class_weight, dict):
-        unknown = [label for label in class_weight if label not in set(classes.tolist())]
+        code_of = codes_of_labels(list(class_weight), classes)
+        unknown = [label for label in class_weight if label not in code_of]
         wrong = [
             weight
             for weight in class_weight.values()
@@ -270,7 +272,10 @@ def _class_weight(class_weight, classes, codes):
                 f"class_weight must map labels of y to weights of at least 0; got "
                 f"{f'the label {unknown[0]!r}, which y has not' if unknown else f'the weight {wrong[0]!r}'}."
             )
-    weight = compute_class_weight(class_weight, classes=classes, y=classes[codes])
+        weight = np.ones(len(classes))
+        weight[[code_of[label] for label in class_weight]] = list(class_weight.values())
+    else:
+        weight = compute_class_weight(class_weight, classes=classes, y=classes[codes])
     with np.errstate(over="ignore"):
         mean = weight[codes].mean()
     if not mean > 0:

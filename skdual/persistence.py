@@ -30,6 +30,8 @@ def save(model, path):
 
     Raises
     ------
+    TypeError
+        If ``model`` is no estimator.
     OSError
         If the file can't be written.
 
@@ -57,8 +59,11 @@ def save(model, path):
     >>> bool((again.predict_proba(htad.data) == model.predict_proba(htad.data)).all())
     True
     """
+    if not isinstance(model, BaseEstimator):
+        raise TypeError(f"model must be an estimator, got {type(model).__name__}.")
     path = Path(path).resolve()  # the file that a link points to, so that the link stays
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    # the start of the name only: a file system has room for 255 bytes
+    partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
     try:
         with open(partial, "xb") as file:
             joblib.dump(model, file)

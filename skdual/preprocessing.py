@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .inputs.frames import column_names
+from .inputs.frames import column_label, column_names
 
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
 
@@ -267,11 +267,9 @@ def _check_counts(estimator, X):
     negative = (counts < 0).nonzero()[1]
     if len(negative):
         first = negative.min()
-        names = column_names(X)
-        name = repr(names[first]) if names else f"number {first}"
         raise ValueError(
-            f"Negative values in data passed to {type(estimator).__name__}: {len(negative)} cells of X, in column "
-            f"{name} first; it takes counts, at least 0."
+            f"Negative values in data passed to {type(estimator).__name__}: {len(negative)} cells of X, in "
+            f"{column_label(first, column_names(X) or None)} first; it takes counts, at least 0."
         )
     return counts
 

@@ -9,9 +9,9 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 
 
 class Scaling(NamedTuple):
-    """One way: z = (x - centre) / scale, of log(1 + x) with ``logarithm``, then limited smoothly with ``limited``.
+    """One way: z = (x - center) / scale, of log(1 + x) with ``logarithm``, then limited smoothly with ``limited``.
 
-    ``statistics`` gives centre and scale of the columns of dense chunks of float64: chunks of rows, or with
+    ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
     ``whole_columns`` chunks of columns. Without it columns stay as they are.
     """
 
@@ -89,7 +89,7 @@ def scaling_pair(standardize, block_names=("a", "b")):
         pair = list(standardize)
     else:
         pair = [standardize, standardize]
-    names = [("standard" if way else "none") if isinstance(way, (bool, np.bool_)) else way for way in pair]
+    names = [("standard" if name else "none") if isinstance(name, (bool, np.bool_)) else name for name in pair]
     if len(names) != 2 or not all(isinstance(name, str) and name in SCALINGS for name in names):
         raise ValueError(
             f"standardize must be True, False, one of {', '.join(map(repr, SCALINGS))}, or a pair or a dict by block "

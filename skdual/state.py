@@ -9,7 +9,7 @@ import torch
 from .devices import isolated_random_state, own_modes, resolve_device
 from .training.build import build_net
 
-FORMAT = 2
+FORMAT = 1
 
 _REBUILT = ("network_", "net_", "device_")
 _READ_BY_TORCH = ("_saved", "_settings", "block_indices_")
@@ -61,19 +61,9 @@ def unpack(state, version):
         # from the settings of the fit, for parameters may have been set anew since; callbacks are for training
         params = {"callbacks": None, "verbose": 0, "compile": False}
         net = build_net(_settings_to_load(state["_settings"]), params, device, dtype, seed=0)
-        weights = saved["weights"] if saved["format"] > 1 else _with_constants(saved["weights"])
-        net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()
     return {**state, "net_": net, "network_": net.module_, "device_": device}
-
-
-def _with_constants(weights):
-    """Weights of format 1, where no constant was appended to the embedding: the same as a constant 0."""
-    if "head.log_scale" not in weights:
-        return weights
-    bases = weights["head.bases"]
-    constants = np.zeros((len(bases), 1, 1), dtype=bases.dtype)
-    return {**weights, "head.bases": np.pad(bases, [(0, 0)] * 3 + [(0, 1)]), "head.constants": constants}
 
 
 def _writable(value):

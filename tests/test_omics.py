@@ -107,6 +107,14 @@ def test_storage_and_dtype(store, kinds, expected):
     assert_array_equal(dense, np.hstack([COUNTS, LEVELS]).astype(expected))
 
 
+def test_frames_of_numbers_of_several_types():
+    levels = pd.DataFrame({"smoker": LEVELS[:, 0] > 1, "age": np.arange(len(LEVELS)), "dose": LEVELS[:, 1]}, CELLS)
+    adata = AnnData(COUNTS.astype(np.float32), pd.DataFrame(index=CELLS), obsm={"clinical": levels})
+    found = from_anndata(adata, block_b={"obsm": "clinical"}, target=None)
+    assert_array_equal(found.data[:, 4:], levels.astype(np.float32))
+    assert found.feature_names[4:] == ["protein:smoker", "protein:age", "protein:dose"]
+
+
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
 def test_cells_beyond_float32_are_kept_in_float64(store):
     large = COUNTS * 1e60

@@ -1,3 +1,4 @@
+import datetime
 import math
 import re
 from itertools import pairwise
@@ -299,6 +300,19 @@ def test_class_weights_of_other_labels(labels):
     weighted = {label: number + 1 for number, label in enumerate(labels)}
     weight = settled(classes=np.array(labels), codes=codes, class_weight=weighted)["criterion"]["class_weight"]
     np.testing.assert_allclose(weight / weight[0], range(1, len(labels) + 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+@pytest.mark.parametrize("key", [datetime.date(2020, 1, 2), np.datetime64("2020-01-02", "us"), "same"], ids=str)
+def test_class_weights_of_dates(unit, key):
+    dates = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype=f"M8[{unit}]")
+    arguments = {"classes": dates, "codes": CODES % 3}
+    key = dates[1] if key == "same" else key
+    weight = settled(**arguments, class_weight={key: 3})["criterion"]["class_weight"]
+    np.testing.assert_allclose(weight / weight[0], [1, 3, 1], rtol=1e-12)
+    for other in (datetime.date(2020, 1, 4), "2020-01-02", 18263):
+        with pytest.raises(ValueError, match=r"class_weight must map labels of y .* which y has not"):
+            settled(**arguments, class_weight={other: 3})
 
 
 # batches and epochs

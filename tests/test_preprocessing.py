@@ -173,7 +173,7 @@ def test_negative_cells_are_refused_by_column_and_change_nothing(transformer, st
     X = np.array(NEW, dtype=float)
     X[4, 3] = X[5, 5] = -1
     X = store(X)
-    column = "'d'" if isinstance(X, pd.DataFrame) else "number 3"
+    column = "'d'" if isinstance(X, pd.DataFrame) else "3"
     for refuse in (fitted.fit, fitted.transform) if not isinstance(X, pd.DataFrame) else (fitted.fit,):
         with pytest.raises(ValueError, match=f"{type(fitted).__name__}: 2 cells of X, in column {column} first"):
             refuse(X)

@@ -12,13 +12,16 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_there_are_blocks_to_run():
-    assert len(BLOCKS) >= 2
+    assert len(BLOCKS) == README.count("```python") == 4
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"block {number}" for number in range(1, len(BLOCKS) + 1)])
 def test_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    namespace = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), namespace)
+    for name, width in re.findall(r"^(\w+) = .*# \(n, (\d+)\)", block, flags=re.MULTILINE):
+        assert namespace[name].shape[1:] == (int(width),), name
 
 
 def test_the_parameter_table_names_every_parameter_with_its_default():

@@ -19,7 +19,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs import rows as rows_module
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows, column_statistics
-from skdual.network.scaling import LIMIT
+from skdual.network.column_scaler import LIMIT
 from skdual.scalings import SCALINGS, scaling_pair
 
 ORACLES = {

@@ -33,6 +33,7 @@ from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from skdual import DualBranchClassifier
+from skdual.defaults import WIDE_DROPOUT, WIDE_SIZES
 
 N_BINS = 15
 
@@ -60,7 +61,7 @@ ABLATIONS = {
     "learning_rate=1e-3": {"learning_rate": 1e-3},
     "learning_rate=2e-3": {"learning_rate": 2e-3},
     "learning_rate=8e-3": {"learning_rate": 8e-3},
-    "widths of wide blocks": {"hidden_layer_sizes": ((2048, 1024, 512, 256), (512, 256)), "dropout": (0.5, 0.2)},
+    "widths of wide blocks": {"hidden_layer_sizes": WIDE_SIZES, "dropout": WIDE_DROPOUT},
     "label_smoothing=0.1": {"label_smoothing": 0.1},
     "n_members=1": {"n_members": 1},
     "n_members=8": {"n_members": 8},

@@ -171,14 +171,14 @@ class BatchLoader:
 
     Parameters
     ----------
-    rows : Rows
+    dataset : Rows
     sampler : iterable of ndarray of int64
     draws : sequence of callables, default=()
         Each takes the row numbers of a batch and gives a tuple of arrays that are to go with it.
     """
 
-    def __init__(self, rows, sampler, draws=()):
-        self.rows = rows
+    def __init__(self, dataset, sampler, draws=()):
+        self.dataset = dataset
         self.sampler = sampler
         self.draws = draws
 
@@ -188,7 +188,7 @@ class BatchLoader:
     def __iter__(self):
         batches = iter(self.sampler)
         while ahead := list(islice(batches, _SENT_AHEAD)):
-            arrays = [[rows, *chain.from_iterable(draw(rows) for draw in self.draws)] for rows in ahead]
-            sent = send_together(arrays, self.rows.device)
-            for rows, (numbers, *drawn) in zip(ahead, sent, strict=True):
-                yield self.rows.fetch(rows, numbers, drawn)
+            arrays = [[index, *chain.from_iterable(draw(index) for draw in self.draws)] for index in ahead]
+            sent = send_together(arrays, self.dataset.device)
+            for index, (device_index, *drawn) in zip(ahead, sent, strict=True):
+                yield self.dataset.fetch(index, device_index, drawn)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .frames import column_names
+from .frames import column_label, column_names
 
 _GRAMMAR = (
     "None, an int k (the first k columns | the rest; -k: the rest | the last k), a pair or a dict name -> "
@@ -200,7 +200,7 @@ def _resolve_slice(block, selector, everything):
     n_features = len(everything)
     try:
         ends = [operator.index(end) for end in (selector.start, selector.stop) if end is not None]
-        index = everything[selector]
+        index = everything[selector].copy()  # torch makes no tensor of a view that runs backwards
     except (TypeError, ValueError) as error:
         raise type(error)(f"blocks: block {block!r} is {selector!r}: {error}.") from error
     if any(abs(end) > n_features for end in ends):
@@ -224,21 +224,17 @@ def _position(block, name, feature_names):
 
 def _check_partition(names, indices, n_features, feature_names):
     """Refuse blocks that overlap, repeat or leave out columns."""
-
-    def show(position):
-        return repr(str(feature_names[position])) if feature_names is not None else f"number {position}"
-
     uses = np.bincount(np.concatenate(indices), minlength=n_features)
     if (uses > 1).any():
         twice = np.flatnonzero(uses > 1)
         raise ValueError(
-            f"blocks: {len(twice)} of {n_features} columns are in both blocks or twice in one, column "
-            f"{show(twice[0])} first."
+            f"blocks: {len(twice)} of {n_features} columns are in both blocks or twice in one, "
+            f"{column_label(twice[0], feature_names)} first."
         )
     if (uses == 0).any():
         missing = np.flatnonzero(uses == 0)
         raise ValueError(
             f"blocks: {len(missing)} of {n_features} columns are in neither block (block {names[0]!r} has "
-            f"{len(indices[0])}, block {names[1]!r} has {len(indices[1])}), column {show(missing[0])} first; "
-            f"leave columns out of X that no branch should read."
+            f"{len(indices[0])}, block {names[1]!r} has {len(indices[1])}), {column_label(missing[0], feature_names)} "
+            f"first; leave columns out of X that no branch should read."
         )

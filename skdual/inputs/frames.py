@@ -13,6 +13,16 @@ def column_names(X):
     return []
 
 
+def column_dtypes(X):
+    """Types of the columns of a frame of pandas or polars, in order; none of anything else."""
+    return list(X.dtypes) if column_names(X) and hasattr(type(X), "dtypes") else []
+
+
+def column_label(position, names=None):
+    """How a message calls a column: by its name, where ``names`` has those of all columns, or else by its number."""
+    return f"column {position}" if names is None else f"column {str(names[position])!r}"
+
+
 def check_not_lazy(X, name):
     """Refuse a frame whose cells are not computed yet."""
     if type(X).__name__ == "LazyFrame":
@@ -37,6 +47,8 @@ def check_container(X, name):
         number; or if columns of a frame share a name.
     """
     check_not_lazy(X, name)
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} has {np.ma.count_masked(X)} masked cells; impute them first.")
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind == "c":
         raise ValueError(
@@ -52,8 +64,7 @@ def check_container(X, name):
             f"needs a name of its own."
         )
     # the columns of pyarrow have no dtype that numpy knows, and are all looked at
-    dtypes = getattr(X, "dtypes", None) if hasattr(type(X), "dtypes") else None
-    pairs = zip(names, [None] * len(names) if dtypes is None else dtypes, strict=True)
+    pairs = zip(names, column_dtypes(X) or [None] * len(names), strict=True)
     wrong = [column for column, dtype in pairs if not _is_number_type(dtype) and not _is_numeric(X[column])]
     if wrong:
         first = X[wrong[0]]

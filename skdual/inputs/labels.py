@@ -1,5 +1,6 @@
 """Checks of labels: one for every row, none missing, all of one kind."""
 
+import datetime
 import numbers
 
 import numpy as np
@@ -33,11 +34,15 @@ def check_labels(y, name, n_rows, rows_name):
     """
     if y is None:
         raise ValueError(f"a classifier requires {name} to be passed, but the target {name} is None.")
+    if np.ma.is_masked(y):
+        raise ValueError(f"{name} has {np.ma.count_masked(y)} masked label(s); every row needs a label.")
     # as objects, for numpy makes strings of a list of strings and anything else
     values = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
         raise ValueError(f"{name} must be a 1d array with one label a row, got shape {values.shape}.")
     _check_kinds(values.ravel(), name)
+    if hasattr(getattr(y, "dtype", None), "numpy_dtype") and y.dtype.kind in "biuf":
+        y = y.to_numpy(dtype=y.dtype.numpy_dtype)  # nullable types of pandas, which become floats otherwise
     labels = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name=name)
     if len(labels) != n_rows:
@@ -49,21 +54,42 @@ def check_labels(y, name, n_rows, rows_name):
 
 
 def label_codes(labels, classes, name, complaint):
-    """Class codes of a list of labels, ndarray of int64.
+    """Class codes of an array of labels, ndarray of int64.
 
     Raises
     ------
     ValueError
         If there are labels that are no class, ``name`` has some that ``complaint``; or booleans beside numbers.
     """
+    labels = labels.tolist() if classes.dtype.kind != "M" else list(labels)
     if classes.dtype.kind in "iuf" and any(isinstance(label, bool) for label in labels):  # True is 1 to Python
         raise ValueError(f"{name} must hold numbers, as the classes are; got booleans.")
-    # looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10"
-    codes = {label: code for code, label in enumerate(classes.tolist())}
+    codes = codes_of_labels(labels, classes)
     unknown = [label for label in dict.fromkeys(labels) if label not in codes]
     if unknown:
-        raise ValueError(f"{name} has {len(unknown)} label(s) that {complaint}, {unknown[0]!r} first.")
+        raise ValueError(f"{name} has {len(unknown)} label(s) that {complaint}, {_shown(unknown[0])} first.")
     return np.array([codes[label] for label in labels], dtype=np.int64)
+
+
+def codes_of_labels(labels, classes):
+    """Class code of each label of a list that is a class, as a dict.
+
+    Labels are looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10". Dates
+    are the same in any unit.
+    """
+    keys = {label: label for label in labels}
+    if classes.dtype.kind == "M":
+        dates = [label for label in keys if isinstance(label, (datetime.date, np.datetime64))]
+        together = np.array([np.datetime64(label) for label in [*classes, *dates]]).tolist()
+        known, keys = together[: len(classes)], dict(zip(dates, together[len(classes) :], strict=True))
+    else:
+        known = classes.tolist()
+    codes = {label: code for code, label in enumerate(known)}
+    return {label: codes[key] for label, key in keys.items() if key in codes}
+
+
+def _shown(label):
+    return str(label) if isinstance(label, np.generic) else repr(label)
 
 
 def _check_kinds(values, name):

@@ -42,30 +42,30 @@ class HostMatrix:
         self.device = device
         self.dtype = dtype
 
-    def take(self, rows, numbers):
-        """The given rows, a dense tensor of shape (len(rows), p).
+    def take(self, index, device_index):
+        """The rows of these numbers, a dense tensor of shape (len(index), p).
 
         Parameters
         ----------
-        rows : ndarray of int64
-        numbers : tensor of int64
+        index : ndarray of int64
+        device_index : tensor of int64
             The same on the device.
         """
         if not sp.issparse(self.X):
-            return send(torch.from_numpy(np.ascontiguousarray(self._rows(rows))), self.device, self.dtype)
-        part = self.X[rows]
+            return send(torch.from_numpy(np.ascontiguousarray(self._rows(index))), self.device, self.dtype)
+        part = self.X[index]
         # three 1-D arrays travel, and the rows are made dense where they land
         n, p = part.shape
         row = np.repeat(np.arange(n, dtype=np.int64), np.diff(part.indptr))
         cell = send(torch.from_numpy(row * p + part.indices), self.device)
         return _dense((n, p), cell, send(torch.from_numpy(part.data), self.device, self.dtype), part)
 
-    def _rows(self, rows):
+    def _rows(self, index):
         """Rows of a dense matrix: where they lie side by side, as when predicting, not copied."""
-        span = slice(rows.min(initial=len(self.X)), rows.max(initial=-1) + 1)
+        span = slice(index.min(initial=len(self.X)), index.max(initial=-1) + 1)
         # torch makes no tensor of what is read-only
-        in_order = self.X.flags.writeable and np.array_equal(rows, np.arange(span.start, span.stop))
-        return self.X[span] if in_order else self.X[rows]
+        in_order = self.X.flags.writeable and np.array_equal(index, np.arange(span.start, span.stop))
+        return self.X[span] if in_order else self.X[index]
 
 
 class ResidentDense:
@@ -74,8 +74,8 @@ class ResidentDense:
     def __init__(self, X, device, dtype):
         self._x = _send_in_parts(X, device, dtype)
 
-    def take(self, rows, numbers):
-        return self._x[numbers]
+    def take(self, index, device_index):
+        return self._x[device_index]
 
 
 class ResidentCSR:
@@ -87,14 +87,14 @@ class ResidentCSR:
         self._starts = _send_in_parts(X.indptr, device, torch.int64)
         self._X = X  # on the host, to know without asking the device how many cells a batch has
 
-    def take(self, rows, numbers):
-        n_cells = int((self._X.indptr[rows + 1] - self._X.indptr[rows]).sum())
-        ends = (self._starts[numbers + 1] - self._starts[numbers]).cumsum(0)
-        at = torch.arange(n_cells, device=numbers.device)
+    def take(self, index, device_index):
+        n_cells = int((self._X.indptr[index + 1] - self._X.indptr[index]).sum())
+        ends = (self._starts[device_index + 1] - self._starts[device_index]).cumsum(0)
+        at = torch.arange(n_cells, device=device_index.device)
         row = torch.searchsorted(ends, at, right=True)
-        at = at + (self._starts[numbers + 1] - ends)[row]
+        at = at + (self._starts[device_index + 1] - ends)[row]
         p = self._X.shape[1]
-        return _dense((len(rows), p), row * p + self._columns[at], self._data[at], self._X)
+        return _dense((len(index), p), row * p + self._columns[at], self._data[at], self._X)
 
 
 def _send_in_parts(array, device, dtype=None):

@@ -26,9 +26,9 @@ class Batch:
     blocks : tuple of two tensors of shape (batch, p_a) and (batch, p_b)
     target : tensor of int64 of shape (batch,), or None
         Class codes.
-    rows : ndarray of int64 of shape (batch,)
+    index : ndarray of int64 of shape (batch,)
         Numbers of the rows within the data set, on the host.
-    numbers : tensor of int64 of shape (batch,)
+    device_index : tensor of int64 of shape (batch,)
         The same on the device.
     drawn : sequence of tensors
         What was drawn for the batch (see :class:`~skdual.inputs.batches.BatchLoader`).
@@ -36,8 +36,8 @@ class Batch:
 
     blocks: tuple
     target: torch.Tensor | None
-    rows: np.ndarray
-    numbers: torch.Tensor
+    index: np.ndarray
+    device_index: torch.Tensor
     drawn: Sequence = ()
 
     def __iter__(self):
@@ -89,26 +89,29 @@ class Rows(torch.utils.data.Dataset):
             return 1
         return max(1, _RUN_BYTES * self.X.shape[0] // max(1, stored.nbytes))
 
-    def fetch(self, rows, numbers=None, drawn=()):
-        """A :class:`Batch` of the given rows (ndarray of int64), whose numbers may be on the device already."""
-        if numbers is None:
-            numbers = send(torch.from_numpy(rows), self.device)
-        at = rows if self.subset is None else self.subset[rows]
-        x = self._matrix.take(at, numbers if self._subset is None else self._subset[numbers])
+    def fetch(self, index, device_index=None, drawn=()):
+        """A :class:`Batch` of the rows of these numbers (ndarray of int64), which may be on the device already."""
+        if device_index is None:
+            device_index = send(torch.from_numpy(index), self.device)
+        if self._subset is None:
+            x = self._matrix.take(index, device_index)
+        else:
+            x = self._matrix.take(self.subset[index], self._subset[device_index])
         blocks = tuple(x[:, p] if isinstance(p, slice) else x.index_select(1, p) for p in self._places)
-        return Batch(blocks, None if self._target is None else self._target[numbers], rows, numbers, drawn)
+        target = None if self._target is None else self._target[device_index]
+        return Batch(blocks, target, index, device_index, drawn)
 
     @property
     def chunk_size(self):
         """How many rows are few enough to be dense at one time."""
         return _n_within(_CHUNK_CELLS, self.X.shape[1])
 
-    def chunks(self, rows=None):
+    def chunks(self, index=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
-        n_rows = len(self) if rows is None else len(rows)
+        n_rows = len(self) if index is None else len(index)
         for start in range(0, n_rows, self.chunk_size):
             stop = min(start + self.chunk_size, n_rows)
-            yield np.arange(start, stop) if rows is None else rows[start:stop]
+            yield np.arange(start, stop) if index is None else index[start:stop]
 
 
 def _place(index, device):
@@ -151,7 +154,7 @@ def zero_share(rows):
 
 
 def column_statistics(rows, scaling="standard", columns=None):
-    """What columns are scaled by: mean and standard deviation, or what another scaling takes instead.
+    """What columns are scaled by: their centers and scales, such as means and standard deviations.
 
     Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
     same numbers to the last bit. Columns whose scale would be 0, as where they do not vary, get a scale of 1.
@@ -166,14 +169,14 @@ def column_statistics(rows, scaling="standard", columns=None):
 
     Returns
     -------
-    mean, scale : ndarray of float64 of shape (n_columns,)
+    center, scale : ndarray of float64 of shape (n_columns,)
     """
-    way = SCALINGS[scaling]
-    chunks = _chunks_of_columns(rows, columns) if way.whole_columns else _chunks_of_rows(rows, columns)
-    assert way.statistics is not None
+    statistics, whole_columns, logarithm, _ = SCALINGS[scaling]
+    chunks = _chunks_of_columns(rows, columns) if whole_columns else _chunks_of_rows(rows, columns)
+    assert statistics is not None
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
-        mean, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
-    return mean, np.where(scale == 0, 1, scale)
+        center, scale = statistics(map(np.log1p, chunks) if logarithm else chunks)
+    return center, np.where(scale == 0, 1, scale)
 
 
 def _chunks_of_rows(rows, columns):

@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from ..scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
-from .frames import check_container
+from .frames import check_container, column_dtypes, column_label
 from .labels import check_labels, label_codes
 
 _CHUNK_CELLS = 2**20
@@ -125,8 +125,8 @@ def check_signs(X, columns, scalings, name="X", feature_names=None):
             first = index[negative[index] > 0][0]
             raise ValueError(
                 f"{name} has {negative[index].sum()} negative cell(s) in block {block!r}, in "
-                f"{_column(first, feature_names)} first, which standardize={scaling!r} can't take the logarithm of; "
-                f"scale that block another way."
+                f"{column_label(first, feature_names)} first, which standardize={scaling!r} can't take the logarithm "
+                f"of; scale that block another way."
             )
 
 
@@ -146,11 +146,26 @@ def _checked_matrix(estimator, X, name, reset):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: {error}") from error
+    if sp.issparse(checked):
+        _check_columns_of_cells(checked, name)
     if sp.issparse(checked) and _has_duplicates(checked):
         checked = checked.copy()  # which may be the user's own
         checked.sum_duplicates()
     _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
     return checked
+
+
+def _check_columns_of_cells(X, name):
+    """Refuse a CSR matrix with cells outside of its columns, which scipy lets through where it is put together."""
+    for start, part in _parts(X.indices):
+        wrong = (part < 0) | (part >= X.shape[1])
+        if wrong.any():
+            at = start + int(wrong.argmax())
+            row = np.searchsorted(X.indptr, at, side="right") - 1
+            raise ValueError(
+                f"{name} has {X.shape[1]} columns, but a cell in row {row} is in column {X.indices[at]}; its indices "
+                f"or its shape are wrong."
+            )
 
 
 def _has_duplicates(X):
@@ -169,7 +184,7 @@ def _has_duplicates(X):
 
 def _matrix_rules(X):
     dtypes = [np.float64, np.float32]  # the first is for what is neither
-    if {str(dtype) for dtype in getattr(X, "dtypes", ())} == {"Float32"}:
+    if set(map(str, column_dtypes(X))) == {"Float32"}:
         dtypes.reverse()  # scikit-learn does not see that columns of polars are float32 already
     return {"accept_sparse": "csr", "dtype": dtypes, "ensure_all_finite": False}
 
@@ -182,7 +197,7 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
         return None
     X_val = check_matrix(estimator, X_val, "X_val")
     y_val = check_labels(y_val, "y_val", X_val.shape[0], "X_val")
-    return X_val, label_codes(y_val.tolist(), classes, "y_val", "y has not")
+    return X_val, label_codes(y_val, classes, "y_val", "y has not")
 
 
 def _check_finite(X, name, feature_names):
@@ -209,8 +224,4 @@ def _first_place(X, start, wrong, feature_names):
     at[0] += start
     if sp.issparse(X):
         at = np.searchsorted(X.indptr, at[0], side="right") - 1, X.indices[at[0]]
-    return f"row {at[0]}, {_column(at[1], feature_names)}"
-
-
-def _column(position, feature_names):
-    return f"column {position}" if feature_names is None else f"column {str(feature_names[position])!r}"
+    return f"row {at[0]}, {column_label(at[1], feature_names)}"

@@ -11,8 +11,8 @@ from sklearn.utils import check_random_state
 from ..devices import isolated_random_state, send
 from ..extras import import_extra
 from ..scalings import SCALINGS
-from ..training.inference import as_memory_allows
-from .inputs import column_scales
+from ..training.inference import as_memory_allows, check_finite_results
+from .validation import column_scales
 
 TOLERANCE = 1e-3
 """Share of a row's largest class score, or the baseline's, by which integrated gradients may miss their sum."""
@@ -133,9 +133,9 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
 
     Yields
     ------
-    numbers : ndarray of int64
+    index : ndarray of int64
         Numbers of some rows.
-    attributions : ndarray of shape (len(numbers), p_a + p_b)
+    attributions : ndarray of shape (len(index), p_a + p_b)
 
     Warns
     -----
@@ -153,12 +153,12 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
 
     random_state = check_random_state(random_state)
 
-    def explain(numbers, points):
+    def explain(index, points):
         part = Part(
-            x=explained(rows.fetch(numbers).blocks),
+            x=explained(rows.fetch(index).blocks),
             baseline=explained(baseline),
             scale=column_scales(network),
-            target=send(torch.from_numpy(codes[numbers]), rows.device),
+            target=send(torch.from_numpy(codes[index]), rows.device),
             points=points,
             seed=int(random_state.randint(np.iinfo(np.int32).max)),
         )
@@ -167,10 +167,12 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
             return torch.cat(attributions, dim=1).detach(), torch.tensor(missed)
 
     points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
-    n_missed = 0
-    for numbers, (attributions, missed) in as_memory_allows(explain, [np.arange(len(rows))], points):
+    n_missed, finite = 0, np.ones(len(rows), dtype=bool)
+    for index, (attributions, missed) in as_memory_allows(explain, [np.arange(len(rows))], points):
         n_missed += int(missed)
-        yield numbers, attributions
+        finite[index] = np.isfinite(attributions).all(axis=1)
+        yield index, attributions
+    check_finite_results(finite)
     if n_missed:
         warnings.warn(
             f"The integrated gradients of {n_missed} of {len(rows)} rows do not add up to score(x) - score(baseline) "

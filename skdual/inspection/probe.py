@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..extras import import_extra
-from .inputs import check_classifier, check_targets
+from .validation import check_classifier, check_targets
 
 
 def linear_probe(estimator, X, y, *, cv=5, scoring=None):

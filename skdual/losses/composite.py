@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from .contrastive import contrastive_loss
-from .orthonormality import orthonormality_penalty
+from .orthogonality import orthogonality_loss
 
 
 class CompositeLoss(nn.Module):
@@ -42,7 +42,16 @@ class CompositeLoss(nn.Module):
         return target if self.contrastive == "supervised" else rows
 
     def forward(
-        self, scores, target, class_weight, mixing=None, trained=None, projections=None, ids=None, bank=None, bases=None
+        self,
+        scores,
+        target,
+        class_weight=None,
+        mixing=None,
+        trained=None,
+        projections=None,
+        ids=None,
+        bank=None,
+        bases=None,
     ):
         """Loss terms of a batch, means over the members.
 
@@ -50,15 +59,15 @@ class CompositeLoss(nn.Module):
         ----------
         scores : tensor of shape (n_members, batch, n_classes)
         target : tensor of int64 of shape (batch,)
-        class_weight : tensor of shape (n_classes,)
+        class_weight : tensor of shape (n_classes,), optional
+            In place of the objective's own.
         mixing : Mixing, optional
             How the rows, and with them the targets, of the regularised members are mixed; none are by default.
         trained : tensor of bool of shape (n_members, batch), optional
             Which rows count for each member; all do by default.
         projections : pair of tensors of shape (n_members, batch, projection_dim), optional
         ids : tensor of int64 of shape (batch,), optional
-        bank : triple of tensors, optional
-            Of :meth:`~skdual.losses.memory_bank.MemoryBank.take`.
+        bank : BankCandidates, optional
         bases : tensor of shape (n_members, n_classes, subspace_dim, d), optional
 
         Returns
@@ -67,25 +76,27 @@ class CompositeLoss(nn.Module):
             ``loss``, their weighted sum, ``classification_loss`` and where they apply ``contrastive_loss`` and
             ``orthogonality_loss``, unweighted.
         """
+        class_weight = self.class_weight if class_weight is None else class_weight
         per_row = self._cross_entropy(scores, self._shares(target, scores, class_weight, mixing))
         # divided by the rows and not by their weights, whose mean over the data is 1: else a batch of
         # heavy rows would count as much as a batch of light ones
         total = classification = _mean(per_row, trained)
         terms = {"classification_loss": classification}
         if projections is not None and self.contrastive_weight:
-            anchors = candidates = None
+            anchors = candidates = earlier = None
+            if bank is not None:
+                earlier = bank.projections, bank.ids
             if trained is not None:
                 anchors = candidates = torch.cat([trained, trained], dim=1)
                 if bank is not None:
-                    candidates = torch.cat([anchors, bank[2]], dim=1)
+                    candidates = torch.cat([anchors, bank.trained], dim=1)
             views = torch.cat(projections, dim=1)
-            pair = None if bank is None else bank[:2]
-            per_view = contrastive_loss(views, ids.repeat(2), self.temperature, pair, candidates)
+            per_view = contrastive_loss(views, ids.repeat(2), self.temperature, earlier, candidates)
             contrastive = _mean(per_view, anchors)
             terms["contrastive_loss"] = contrastive
             total = total + self.contrastive_weight * contrastive
         if bases is not None and self.orthogonality_weight:
-            orthogonality = orthonormality_penalty(bases)
+            orthogonality = orthogonality_loss(bases)
             terms["orthogonality_loss"] = orthogonality
             total = total + self.orthogonality_weight * orthogonality
         return {"loss": total, **terms}

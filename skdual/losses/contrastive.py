@@ -3,7 +3,7 @@
 import torch
 
 
-def contrastive_loss(projections, ids, temperature, bank=None, trained=None):
+def contrastive_loss(projections, ids, temperature, bank=None, candidate_mask=None):
     """Contrastive loss of every anchor.
 
     L_i = -1/|P(i)| sum_{p in P(i)} log( exp(s_ip / t) / sum_{a != i} exp(s_ia / t) ), where P(i) are the other
@@ -19,8 +19,8 @@ def contrastive_loss(projections, ids, temperature, bank=None, trained=None):
     temperature : float
     bank : pair of tensors of shape (..., n_bank, projection_dim) and (n_bank,), optional
         Further candidates and their ids; they are no anchors.
-    trained : tensor of bool of shape (..., n_views + n_bank), optional
-        False for views, and candidates of the bank, that are nobody's candidates; all are by default.
+    candidate_mask : tensor of bool of shape (..., n_views + n_bank), optional
+        Which views, and projections of the bank, are candidates of the others; all are by default.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def contrastive_loss(projections, ids, temperature, bank=None, trained=None):
         candidate_ids = torch.cat([ids, bank[1]])
     positive = (ids[:, None] == candidate_ids).to(projections.dtype)
     positive.diagonal().fill_(0)  # an anchor is no positive of itself
-    return _SupervisedContrast.apply(projections, candidates, positive, temperature, trained)
+    return _SupervisedContrast.apply(projections, candidates, positive, temperature, candidate_mask)
 
 
 class _SupervisedContrast(torch.autograd.Function):
@@ -44,13 +44,13 @@ class _SupervisedContrast(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, projections, candidates, positive, temperature, trained):
+    def forward(ctx, projections, candidates, positive, temperature, candidate_mask):
         logits = (projections @ candidates.mT).div_(temperature)
         # what is no candidate; finite, so that 0 times its logarithm is 0, and where nothing is left there is a sum
         lowest = torch.finfo(logits.dtype).min
-        if trained is not None:
-            logits.masked_fill_(~trained[..., None, :], lowest)
-            positive = positive * trained[..., None, :].to(positive.dtype)
+        if candidate_mask is not None:
+            logits.masked_fill_(~candidate_mask[..., None, :], lowest)
+            positive = positive * candidate_mask[..., None, :].to(positive.dtype)
         logits.diagonal(dim1=-2, dim2=-1).fill_(lowest)  # nor is an anchor a candidate for itself
         n_positives = positive.sum(dim=-1, keepdim=True)
         share = positive.div_(n_positives.clamp_min(1))

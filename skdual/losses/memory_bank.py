@@ -1,7 +1,18 @@
 """Memory bank: the latest projection of every training row and branch."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+
+
+class BankCandidates(NamedTuple):
+    """Projections (n_members, n_drawn, projection_dim) of earlier batches, their ids (n_drawn,), and which of them each
+    member may be shown, of bool, (n_members, n_drawn)."""
+
+    projections: torch.Tensor
+    ids: torch.Tensor
+    trained: torch.Tensor
 
 
 class MemoryBank:
@@ -69,23 +80,18 @@ class MemoryBank:
         return (branch * self.n_rows + row)[~np.isin(row, rows)][: self.size]
 
     def take(self, slots):
-        """What lies in the slots, a tensor of int64 on the device.
+        """The :class:`BankCandidates` in the slots, a tensor of int64 on the device; None where there are no slots."""
+        if not len(slots):
+            return None
+        return BankCandidates(self._projections[:, slots], self._ids[slots], self._trained[:, slots])
 
-        Returns
-        -------
-        (projections, ids, trained) or None
-            Tensors of shape (n_members, n_drawn, projection_dim), (n_drawn,) and, of bool, (n_members, n_drawn); None
-            where there are no slots.
-        """
-        return (self._projections[:, slots], self._ids[slots], self._trained[:, slots]) if len(slots) else None
-
-    def store(self, numbers, last, projections, trained=None):
+    def store(self, device_index, last, projections, trained=None):
         """Keep the projections of a batch.
 
         Parameters
         ----------
-        numbers : tensor of int64 of shape (batch,)
-            Of its rows, on the device.
+        device_index : tensor of int64 of shape (batch,)
+            Numbers of its rows, on the device.
         last : tensor of int64
             As drawn for the batch.
         projections : pair of tensors of shape (n_members, batch, projection_dim)
@@ -93,7 +99,7 @@ class MemoryBank:
             What each member may be shown again; all by default.
         """
         for branch, projection in enumerate(projections):
-            at = numbers[last] + branch * self.n_rows
+            at = device_index[last] + branch * self.n_rows
             self._projections.index_copy_(1, at, projection.detach()[:, last])
             if trained is not None:
                 self._trained.index_copy_(1, at, trained[:, last])

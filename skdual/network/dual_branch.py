@@ -11,10 +11,19 @@ from torch.nn import functional as F
 
 from ..scalings import scaling_pair
 from .branches import BranchEncoder
+from .column_scaler import ColumnScaler
 from .fusion import AttentionFusion, ConcatFusion
 from .heads import LinearHead, ProjectionHead, SubspaceHead
 from .members import n_plain
-from .scaling import ColumnScaler
+
+BOTH, ONLY_A, ONLY_B = 0, 1, 2  # the blocks that a row is scored by
+
+
+class View(NamedTuple):
+    """Mean scores of the given members, by both blocks or by one: ``BOTH``, ``ONLY_A`` or ``ONLY_B``."""
+
+    members: slice
+    source: int
 
 
 class NetworkOutput(NamedTuple):
@@ -73,8 +82,7 @@ class DualBranchNetwork(nn.Module):
 
     Attributes
     ----------
-    views : list of (slice, int)
-        The members of each view, and which of their scores count: 0 by both blocks, 1 by block A, 2 by block B.
+    views : list of View
     view_weights : tensor of shape (n_views,)
     member_folds : ndarray of int64 of shape (n_members,)
         Which part of the rows a member is to leave out of its training; each half of the members has the same parts.
@@ -112,8 +120,8 @@ class DualBranchNetwork(nn.Module):
         self._bfloat16 = bfloat16
         n_first = n_plain(n_members)
         plain, regularized = slice(0, n_first), slice(n_first, n_members)
-        self.views = [(members, 0) for members in (plain, regularized) if members.start < members.stop]
-        self.views += [(regularized, 1), (regularized, 2)] if block_dropout else []
+        self.views = [View(members, BOTH) for members in (plain, regularized) if members.start < members.stop]
+        self.views += [View(regularized, source) for source in (ONLY_A, ONLY_B) if block_dropout]
         self.member_folds = np.r_[np.arange(n_first), np.arange(n_members - n_first)]
         self.n_held_out_folds = 0 if n_members == 1 else int(self.member_folds.max()) + 1
         self.register_buffer("view_weights", torch.zeros(len(self.views)))
@@ -122,12 +130,9 @@ class DualBranchNetwork(nn.Module):
         rates = torch.tensor([0.0] * n_first + [rate] * (n_members - n_first))
         self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self._drops_blocks = bool(block_dropout)
-        self._ways = sorted({way for _, way in self.views})
+        self._sources = sorted({view.source for view in self.views})
         self.scalings = scaling_pair(standardize)
-        self.scaler_a, self.scaler_b = (
-            nn.Identity() if scaling == "none" else ColumnScaler(p, scaling)
-            for p, scaling in zip(in_features, self.scalings, strict=True)
-        )
+        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings)
         self.branch_a, self.branch_b = (
             BranchEncoder(n_members, p, widths, rate, activation, normalization, initialization)
             for p, widths, rate in zip(in_features, hidden_layer_sizes, dropout, strict=True)
@@ -154,28 +159,29 @@ class DualBranchNetwork(nn.Module):
         mixed = (None, None) if mixing is None else (mixing(x_a), mixing(x_b))
         return self.branch_a(x_a, mixed[0]), self.branch_b(x_b, mixed[1])
 
-    def _embed_views(self, x_a, x_b, ways=None):
-        """Every member's embeddings by the given ways, (n_members, n_ways * batch, d_a + d_b).
+    def _embed_views(self, x_a, x_b, sources=None):
+        """Every member's embeddings by each source, those of all views by default.
 
-        0 is by both blocks, 1 by A alone and 2 by B alone; by default all that the network has views for.
+        They have the shape (n_members, n_sources * batch, d_a + d_b).
         """
         h_a, h_b = self.encode_members(x_a, x_b)
-        ways = self._ways if ways is None else ways
-        if ways == [0]:
+        sources = self._sources if sources is None else sources
+        if sources == [BOTH]:
             return self.fusion(h_a, h_b)
         none_a, none_b = torch.zeros_like(h_a), torch.zeros_like(h_b)
-        by_way = [(h_a, h_b), (h_a, none_b), (none_a, h_b)]
-        return self.fusion(*(torch.cat(block, dim=1) for block in zip(*(by_way[way] for way in ways), strict=True)))
+        by_source = {BOTH: (h_a, h_b), ONLY_A: (h_a, none_b), ONLY_B: (none_a, h_b)}
+        pairs = [by_source[source] for source in sources]
+        return self.fusion(*(torch.cat(block, dim=1) for block in zip(*pairs, strict=True)))
 
     def member_scores(self, x_a, x_b):
         """Every member's class scores by both blocks, A and B, (n_members, 3, batch, n_classes); or by both only."""
-        return self.head(self._embed_views(x_a, x_b)).unflatten(1, (len(self._ways), -1))
+        return self.head(self._embed_views(x_a, x_b)).unflatten(1, (len(self._sources), -1))
 
-    def _in_views(self, values, views=None, ways=None):
+    def _in_views(self, values, views=None, sources=None):
         """Means over the members of each view, (n_views, batch, n_classes), of what the head made of _embed_views."""
-        views, ways = self.views if views is None else views, self._ways if ways is None else ways
-        of_members = values.unflatten(1, (len(ways), -1))
-        return torch.stack([of_members[members, ways.index(way)].mean(dim=0) for members, way in views])
+        views, sources = self.views if views is None else views, self._sources if sources is None else sources
+        of_members = values.unflatten(1, (len(sources), -1))
+        return torch.stack([of_members[members, sources.index(source)].mean(dim=0) for members, source in views])
 
     def encode(self, x_a, x_b):
         """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
@@ -196,7 +202,7 @@ class DualBranchNetwork(nn.Module):
 
     def reset_view_weights(self):
         """Count all members by both blocks, and no single block."""
-        shares = [(members.stop - members.start) / self.n_members * (which == 0) for members, which in self.views]
+        shares = [(members.stop - members.start) / self.n_members * (source == BOTH) for members, source in self.views]
         self.set_view_weights(np.array(shares))
 
     def set_view_weights(self, view_weights):
@@ -208,8 +214,8 @@ class DualBranchNetwork(nn.Module):
         # what counts for nothing is not computed, unless gradients have to lead back to both blocks
         counts = (self.view_weights != 0) | torch.is_grad_enabled()
         views = [view for view, heard in zip(self.views, counts.cpu().tolist(), strict=True) if heard]
-        ways = sorted({way for _, way in views})
-        in_views = self._in_views(self.head(self._embed_views(x_a, x_b, ways)), views, ways)
+        sources = sorted({view.source for view in views})
+        in_views = self._in_views(self.head(self._embed_views(x_a, x_b, sources)), views, sources)
         return torch.einsum("v,vbc->bc", self.view_weights[counts], in_views)
 
     def scores_and_familiarity(self, x_a, x_b):

@@ -4,7 +4,7 @@ import reprlib
 
 import numpy as np
 
-from .blocks import check_among, check_container, column_of, complete_labels, embedding, join, variables
+from .blocks import check_among, check_is_instance, column_of, complete_labels, embedding, join, variables
 
 
 def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna", "protein")):
@@ -59,7 +59,7 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     >>> cite.data.shape, cite.blocks
     ((3, 4), {'rna': slice(0, 2, None), 'protein': slice(2, 4, None)})
     """
-    check_container(adata, "adata", "anndata", "AnnData")
+    check_is_instance(adata, "adata", "anndata", "AnnData")
     _check_names(names)
     if layer is not None:
         check_among(adata.layers, layer, "layer", "the layers of adata")

@@ -10,7 +10,7 @@ from ..extras import import_extra
 from ..inputs.joining import join_blocks
 
 
-def check_container(data, parameter, package, kind):
+def check_is_instance(data, parameter, package, kind):
     """Refuse what is not of a class of an optional package."""
     if not isinstance(data, getattr(import_extra(package, extra="omics", caller=f"from_{package}"), kind)):
         raise TypeError(f"{parameter} must be a {package}.{kind}, got {type(data).__name__}.")
@@ -47,8 +47,13 @@ def embedding(adata, key, owner="adata"):
     """Cells and column names of an entry of ``obsm``."""
     check_among(adata.obsm, key, "obsm", f"the keys of obsm of {owner}")
     cells = adata.obsm[key]
-    names = cells.columns if hasattr(cells, "columns") else range(cells.shape[1])
-    return (cells if sp.issparse(cells) else np.asarray(cells)), names
+    if not hasattr(cells, "columns"):
+        return (cells if sp.issparse(cells) else np.asarray(cells)), range(cells.shape[1])
+    dtypes = cells.dtypes
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
+        # columns of two types would become objects
+        return cells.to_numpy(dtype=np.result_type(np.float32, *dtypes)), cells.columns
+    return np.asarray(cells), cells.columns
 
 
 def complete_labels(column, target):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .blocks import check_among, check_container, complete_labels, embedding, join, variables
+from .blocks import check_among, check_is_instance, complete_labels, embedding, join, variables
 
 
 def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None):
@@ -53,7 +53,7 @@ def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None)
     >>> cite.data.shape, list(cite.obs_names), list(cite.target)
     ((2, 3), ['cell2', 'cell3'], ['T', 'T'])
     """
-    check_container(mdata, "mdata", "mudata", "MuData")
+    check_is_instance(mdata, "mdata", "mudata", "MuData")
     names = modality_a, modality_b
     for parameter, name in zip(("modality_a", "modality_b"), names, strict=True):
         check_among(mdata.mod, name, parameter, "modalities")

@@ -4,7 +4,7 @@ from numbers import Integral
 
 from ..extras import import_extra
 from ..inspection import attributions as compute_attributions
-from .axes import divide, import_pyplot, new_axes
+from .axes import as_text, divide, import_pyplot, new_axes
 from .colors import BLOCK_COLORS
 from .estimators import final_classifier, rows_of_classifier
 
@@ -173,11 +173,11 @@ class AttributionDisplay:
         for (block, panel), color in zip(self.axes_.items(), BLOCK_COLORS, strict=False):
             importance = shown[block]
             self.bars_[block] = panel.barh(range(len(importance)), importance, color=color)
-            panel.set_yticks(range(len(importance)), labels=[_shorten(str(name)) for name in importance.index])
+            panel.set_yticks(range(len(importance)), labels=[as_text(_shorten(str(name))) for name in importance.index])
             # equal scales make bars of both blocks comparable, and bars of equal width too
             panel.set(xlim=(0, 1.05 * longest if longest else 1), ylim=(rows - 0.4, -0.6))
             count = f"top {len(importance)} of {len(self.importances[block])} features"
-            panel.set(title=f"{block}: {count}", xlabel="mean |attribution| (units of score)")
+            panel.set(title=f"{as_text(block)}: {count}", xlabel="mean |attribution| (units of score)")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

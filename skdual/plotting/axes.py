@@ -21,6 +21,11 @@ def new_axes(caller, figsize):
     return import_pyplot(caller).subplots(figsize=figsize, layout="constrained")[1]
 
 
+def as_text(name):
+    """A name as matplotlib shows it unchanged: between two dollar signs it would read a formula."""
+    return str(name).replace("$", r"\$")
+
+
 def divide(ax, n_rows, n_columns):
     """Panels within the bounds of ax, which stays as an invisible frame.
 

@@ -8,7 +8,7 @@ from sklearn.manifold import TSNE
 from sklearn.utils.validation import check_is_fitted
 
 from ..inputs.labels import check_labels
-from .axes import import_pyplot, new_axes
+from .axes import as_text, import_pyplot, new_axes
 from .colors import CLASS_COLORS, color_by_code
 from .estimators import final_classifier, rows_of_classifier
 
@@ -136,15 +136,17 @@ class EmbeddingDisplay:
         n_rows = len(embedding) + (len(held_out) if method == "tsne" else 0)
         if n_rows < 2:
             raise ValueError(f"method={method!r} needs at least 2 rows, got an X of {n_rows}.")
+        placed = embedding if method == "pca" else np.concatenate([embedding, held_out])
+        if not np.ptp(placed, axis=0).any():
+            raise ValueError(f"method={method!r} needs rows that differ, got {len(placed)} rows of one embedding.")
         if method == "pca":
             reduction = PCA(2, random_state=random_state).fit(embedding)
             points = reduction.transform(np.concatenate([embedding, held_out]))
             shares = reduction.explained_variance_ratio_
             labels = tuple(f"component {i} ({share:.0%} of variance)" for i, share in enumerate(shares, start=1))
         else:
-            together = np.concatenate([embedding, held_out])
-            perplexity = min(30, (len(together) - 1) / 3)  # must be less than the number of rows
-            points = TSNE(2, perplexity=perplexity, random_state=random_state).fit_transform(together)
+            perplexity = min(30, (len(placed) - 1) / 3)  # must be less than the number of rows
+            points = TSNE(2, perplexity=perplexity, random_state=random_state).fit_transform(placed)
             labels = ("t-SNE 1", "t-SNE 2")
         display = cls(
             points[: len(embedding)],
@@ -205,11 +207,11 @@ class EmbeddingDisplay:
         handles = []
         if few:
             for name, color in zip(self.classes, CLASS_COLORS, strict=False):
-                handles.append(Line2D([], [], marker="o", linestyle="", color=color, label=str(name)))
+                handles.append(Line2D([], [], marker="o", linestyle="", color=color, label=as_text(name)))
         else:
             scale = ax.figure.colorbar(self.scatter_[0], ax=ax, label="class", spacing="proportional")
             ticks = np.unique(np.linspace(0, len(self.classes) - 1, 11).round().astype(int))
-            scale.set_ticks(ticks, labels=[str(self.classes[tick]) for tick in ticks])
+            scale.set_ticks(ticks, labels=[as_text(self.classes[tick]) for tick in ticks])
             scale.minorticks_off()
             scale.solids.set_alpha(1)
         if self.held_out_points is not None:

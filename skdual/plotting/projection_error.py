@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from ..inspection.inputs import class_codes
+from ..inspection.validation import class_codes
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
 from .estimators import final_classifier, rows_of_classifier

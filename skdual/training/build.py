@@ -4,14 +4,15 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from ..devices import can_capture
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
+from .captured import can_capture
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 _OF_THE_ESTIMATOR = (
     *("module", "classes", "device", "dtype", "seed", "sampling", "classes_per_batch", "samples_per_class"),
+    *("batch_size", "mixup_alpha", "warmup", "gradient_clip"),
     *("memory_bank_size", "patience", "callbacks", "capture_updates"),
 )
 _FUSED_ADAMW = ("cpu", "cuda")

@@ -6,9 +6,6 @@ from scipy.special import log_softmax
 
 from .inference import in_chunks
 
-N_FOLDS = 6
-"""Each member leaves one of so many folds out of its training, or of more where more are to be left out."""
-
 SINGLE_BLOCK_COST = 0.05
 """What single blocks have to gain to be heard, in log loss summed over rows, where their scores vary by 1."""
 
@@ -16,43 +13,15 @@ _MAX_WEIGHT = 20.0
 _MIN_TOTAL = 0.02
 
 
-def held_out_folds(codes, n_held_out):
-    """Fold of every row, stratified; the first ``n_held_out`` folds are each left out by some members.
-
-    There are ``max(N_FOLDS, n_held_out)`` folds, and none where none is left out. The same codes give the same folds,
-    so that a warm start on the same rows goes on with them. The only row of a class is in no fold (-1): every member
-    sees every class.
-
-    Parameters
-    ----------
-    codes : ndarray of int64 of shape (n,)
-        Class codes.
-    n_held_out : int
-
-    Returns
-    -------
-    folds : ndarray of int64 of shape (n,)
-    """
-    if not n_held_out:
-        return np.full(len(codes), -1)
-    # neighbours of one class lie in different folds, whatever order the rows came in
-    order = np.random.default_rng(0).permutation(len(codes))
-    order = order[np.argsort(codes[order], kind="stable")]
-    folds = np.empty(len(codes), dtype=np.int64)
-    folds[order] = np.arange(len(codes)) % max(N_FOLDS, n_held_out)
-    folds[np.bincount(codes)[codes] == 1] = -1
-    return folds
-
-
-def held_out_scores(network, rows, folds):
+def held_out_scores(network, rows, trained):
     """Scores of each row in every view by the member of the view that did not train on it.
 
     Parameters
     ----------
     network : DualBranchNetwork
     rows : Rows
-    folds : ndarray of int64 of shape (n,)
-        From :func:`held_out_folds`.
+    trained : ndarray of bool of shape (n_members, n)
+        From :func:`~skdual.training.folds.trained_rows`.
 
     Returns
     -------
@@ -61,12 +30,15 @@ def held_out_scores(network, rows, folds):
         Numbers of the rows that every view has such a member for.
     """
     network.eval()
-    n_folds = min(members.stop - members.start for members, _ in network.views)
-    held_out = np.flatnonzero((folds >= 0) & (folds < n_folds))
+    untrained = [~trained[members] for members, _ in network.views]
+    held_out = np.flatnonzero(np.all([of_view.any(axis=0) for of_view in untrained], axis=0))
     parts = []
     for chunk, (scores,) in in_chunks(network.member_scores, rows, held_out):
-        at = np.arange(len(chunk))
-        parts.append(np.stack([scores[members.start + folds[chunk], which, at] for members, which in network.views]))
+        by_view = []
+        for (members, source), of_view in zip(network.views, untrained, strict=True):
+            member = members.start + of_view[:, chunk].argmax(axis=0)
+            by_view.append(scores[member, source, np.arange(len(chunk))])
+        parts.append(np.stack(by_view))
     return np.concatenate(parts, axis=1), held_out
 
 

@@ -3,12 +3,57 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 
-from ..devices import capture
-
 _RUN_FIRST = 3  # in these, libraries allocate what they may not within a capture
+
+
+def can_capture(device):
+    """Whether updates can be captured on a device."""
+    return device.type == "cuda"
+
+
+@lru_cache
+def _capture_stream(device):
+    return torch.cuda.Stream(device)
+
+
+def capture(work, device):
+    """Turn what a function launches on a CUDA device into one graph.
+
+    Parameters
+    ----------
+    work : callable
+        Takes nothing and gives tensors; its launches are noted, and not carried out.
+    device : torch.device
+        With its number.
+
+    Returns
+    -------
+    replay : callable
+        Launches all of them and gives the same tensors, each time with other numbers.
+
+    Raises
+    ------
+    RuntimeError
+        If something in the function can't be captured.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with (
+        torch.cuda.device(device),
+        torch.cuda.stream(torch.cuda.current_stream(device)),  # comes back also after a capture that failed
+        # other threads may go on as they like
+        torch.cuda.graph(graph, stream=_capture_stream(device), capture_error_mode="thread_local"),
+    ):
+        result = work()
+
+    def replay():
+        graph.replay()
+        return result
+
+    return replay
 
 
 class CapturedUpdate:
@@ -55,22 +100,22 @@ class CapturedUpdate:
     def _capture(self, batch, tensors):
         """Capture the update of a batch in tensors of our own, which later batches and rates are copied into."""
         self._inputs = [tensor.clone() for tensor in tensors]
-        block_a, block_b, target, numbers, *drawn = self._inputs
-        ours = replace(batch, blocks=(block_a, block_b), target=target, numbers=numbers, drawn=drawn)
+        block_a, block_b, target, index, *drawn = self._inputs
+        ours = replace(batch, blocks=(block_a, block_b), target=target, device_index=index, drawn=drawn)
         groups = self._optimizer.param_groups
         settings = [{"lr": group["lr"], "capturable": group["capturable"]} for group in groups]
-        self._rates = [torch.full((), group["lr"], device=numbers.device) for group in groups]
+        self._rates = [torch.full((), group["lr"], device=index.device) for group in groups]
         try:
             for group, rate in zip(groups, self._rates, strict=True):
                 group.update(lr=rate, capturable=True)
-            return capture(lambda: self._update(ours), numbers.device)
+            return capture(lambda: self._update(ours), index.device)
         finally:
             for group, before in zip(groups, settings, strict=True):
                 group.update(before)
 
 
 def _tensors(batch):
-    return [*batch.blocks, batch.target, batch.numbers, *batch.drawn]
+    return [*batch.blocks, batch.target, batch.device_index, *batch.drawn]
 
 
 def _cloned(values):

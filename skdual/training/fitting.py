@@ -7,13 +7,15 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from ..devices import has_bfloat16_units, isolated_random_state, resolve_dtype
+from ..inputs.frames import column_label
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
 from ..inputs.validation import check_range, check_signs
+from ..network.dual_branch import BOTH
 from ..parameters import resolve_settings
-from ..scalings import SCALINGS
 from .build import build_net
-from .calibration import fit_view_weights, held_out_folds, held_out_scores
+from .calibration import fit_view_weights, held_out_scores
+from .folds import trained_rows
 from .inference import run_in_chunks
 from .row_span import in_row_span
 from .warm_start import check_continuation
@@ -27,7 +29,7 @@ def fit_network(params, data, device, seed, before=None):
     Parameters
     ----------
     params : dict
-        ``get_params(deep=False)`` of the estimator, each value within its constraints.
+        All parameters of the estimator, each value within its constraints.
     data : TrainingInput
     device : torch.device
     seed : int
@@ -47,7 +49,7 @@ def fit_network(params, data, device, seed, before=None):
     check_range(data.X, dtype, feature_names=data.feature_names)
     train_rows = valid_rows = None
     if params["early_stopping"] and data.validation is None:
-        train_rows, valid_rows = split_rows(data.y, params["validation_fraction"], seed)
+        train_rows, valid_rows = split_rows(data.y, float(params["validation_fraction"]), seed)
     matrix = matrix_for_training(data.X, device, dtype)
     training = Rows(data.X, data.columns, device, dtype, data.y, train_rows, matrix)
     validation = None
@@ -82,7 +84,7 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.reset_view_weights()
         else:
             _shift_units(net.module_, training)
-            _set_statistics(net.module_, training)
+            _set_statistics(net.module_, training, data.feature_names)
         with in_row_span(net, training, validation, seed, fitted_before=before is not None) as (seen, watched):
             net.partial_fit(seen, validation=watched)
     _set_view_weights(net, training, validation)
@@ -127,9 +129,9 @@ def _set_view_weights(net, training, validation):
     """
     network = net.module_
     scores, codes = [], []
-    folds = held_out_folds(training.y, network.n_held_out_folds)
-    if (folds == 0).any():
-        of_members, held_out = held_out_scores(network, training, folds)
+    trained = trained_rows(network, training.y)
+    if not trained.all():
+        of_members, held_out = held_out_scores(network, training, trained)
         scores.append(of_members)
         codes.append(training.y[held_out])
     if validation is not None:
@@ -138,7 +140,7 @@ def _set_view_weights(net, training, validation):
     if not scores:
         return
     weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
-    by_single_block = np.array([which > 0 for _, which in network.views])
+    by_single_block = np.array([view.source != BOTH for view in network.views])
     view_weights = fit_view_weights(np.concatenate(scores, axis=1), np.concatenate(codes), weight, by_single_block)
     network.set_view_weights(view_weights)
 
@@ -165,21 +167,21 @@ def _shift_units(network, rows):
             branch.shift_units(_SHIFT)
 
 
-def _set_statistics(network, rows):
+def _set_statistics(network, rows, feature_names):
     """Scale the blocks by the rows; both at one reading where they are scaled the same way."""
     blocks = list(zip(network.scalings, (network.scaler_a, network.scaler_b), rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):
-        if SCALINGS[scaling].statistics is None:
+        if scaling == "none":
             continue
         mine = [(scaler, index) for name, scaler, index in blocks if name == scaling]
         columns = np.unique(np.concatenate([index for _, index in mine]))
-        mean, scale = column_statistics(rows, scaling, columns)
-        wild = columns[~np.isfinite(mean) | ~np.isfinite(scale)]
+        center, scale = column_statistics(rows, scaling, columns)
+        wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
         if len(wild):
             raise ValueError(
-                f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), column "
-                f"{wild[0]} first; scale them down."
+                f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), "
+                f"{column_label(wild[0], feature_names)} first; scale them down."
             )
         for scaler, index in mine:
             at = np.searchsorted(columns, index)
-            scaler.set_statistics(mean[at], scale[at])
+            scaler.set_statistics(center[at], scale[at])

@@ -6,7 +6,7 @@ import torch
 from ..devices import own_modes
 
 
-def in_chunks(compute, rows, numbers=None):
+def in_chunks(compute, rows, index=None):
     """Apply a function to the blocks of all rows, chunk by chunk; memory is bounded by one chunk and the results.
 
     A device that runs out of memory gets chunks of half the size from there on.
@@ -16,8 +16,8 @@ def in_chunks(compute, rows, numbers=None):
     compute : callable
         Takes both blocks of a chunk and gives a tensor, or a tuple of tensors.
     rows : Rows
-    numbers : ndarray of int64, optional
-        The rows to run over; all by default.
+    index : ndarray of int64, optional
+        Numbers of the rows to run over; all by default.
 
     Yields
     ------
@@ -30,7 +30,7 @@ def in_chunks(compute, rows, numbers=None):
         with torch.no_grad():
             return compute(*rows.fetch(chunk).blocks)
 
-    return as_memory_allows(predict, rows.chunks(numbers))
+    return as_memory_allows(predict, rows.chunks(index))
 
 
 def as_memory_allows(compute, chunks, size=None):
@@ -74,6 +74,16 @@ def _unless_out_of_memory(compute, part, size):
         if size == 1 or "out of memory" not in str(error).lower():
             raise
         return None
+
+
+def check_finite_results(finite):
+    """Refuse rows of X, False in ``finite``, an ndarray of bool, that the network makes something infinite of."""
+    if not finite.all():
+        raise ValueError(
+            f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of cells so large that what the network "
+            f"makes of them is not finite; scale the columns of X as in the fit, or fit with a standardize that limits "
+            f"cells, such as 'standard'."
+        )
 
 
 def run_in_chunks(network, method, rows):

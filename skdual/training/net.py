@@ -12,14 +12,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
-from .calibration import held_out_folds
 from .captured import CapturedUpdate
-from .gradients import clip_gradients
+from .clipping import clip_gradients
+from .folds import trained_rows
+from .kept_weights import KeptWeights
 from .means import TermMeans
 from .mixup import Mixing, Mixup
 from .progress import FitProgress, closing_progress, is_parallel
 from .schedule import WarmupCosine
-from .weights import KeptWeights
 
 _REMEDY = {
     "classification_loss": "lower learning_rate or gradient_clip, or scale the columns (standardize=True)",
@@ -174,7 +174,7 @@ class DualBranchNet(NeuralNetClassifier):
         watched = None if validation is None else _in_order(validation)
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
-        self._trained = self._rows_of_members(X)
+        self._trained = torch.from_numpy(trained_rows(self.module_, X.y)).to(X.device)
         self._update = self._run_update
         if self.capture_updates:
             self._update = CapturedUpdate(self._run_update, self.optimizer_)
@@ -241,12 +241,6 @@ class DualBranchNet(NeuralNetClassifier):
         correction = torch.from_numpy(priors / sampler.frequencies).to(weight.dtype)
         return weight * correction.to(weight.device)
 
-    def _rows_of_members(self, rows):
-        """Which rows each member trains on, a tensor of bool of shape (n_members, n)."""
-        folds = held_out_folds(rows.y, self.module_.n_held_out_folds)
-        trained = folds != self.module_.member_folds[:, None]
-        return torch.from_numpy(trained).to(rows.device)
-
     def _new_bank(self, rows, random_generator):
         """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
         if not self.memory_bank_size or not self.criterion_.contrastive:
@@ -272,7 +266,7 @@ class DualBranchNet(NeuralNetClassifier):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            means.add(step.pop("terms"), len(batch.rows))
+            means.add(step.pop("terms"), len(batch.index))
             self.notify("on_batch_end", batch=batch, training=training, **step)
         values, broken = means.read()
         for name, value in values.items():
@@ -321,26 +315,26 @@ class DualBranchNet(NeuralNetClassifier):
             clip_gradients(parameters, self.gradient_clip)
         self.optimizer_.step()
         if self._bank is not None:
-            self._bank.store(batch.numbers, last, output.projections, trained)
+            self._bank.store(batch.device_index, last, output.projections, trained)
         terms = {name: term.detach() for name, term in terms.items()}
         return {"loss": terms["loss"], "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
     def validation_step(self, batch, **fit_params):
         """Loss terms of validation rows, drawn at their natural frequency and without the bank."""
         with torch.no_grad():
-            terms, output = self._loss_terms(batch, self.criterion_.class_weight)
+            terms, output = self._loss_terms(batch)
         return {"loss": terms["loss"], "y_pred": output.scores.mean(dim=0), "terms": terms}
 
     def _trained_rows(self, batch, mixing):
         """Which rows of a batch each member trains on, (n_members, batch); None where all train on all."""
         if self.module_.n_members == 1:
             return None
-        trained = self._trained[:, batch.numbers]
+        trained = self._trained[:, batch.device_index]
         return trained if mixing is None else mixing.trained(trained)
 
-    def _loss_terms(self, batch, class_weight, mixing=None, trained=None, bank=None):
+    def _loss_terms(self, batch, class_weight=None, mixing=None, trained=None, bank=None):
         output = self.module_(*batch.blocks, mixing)
-        ids = None if output.projections is None else self.criterion_.ids(batch.target, batch.numbers)
+        ids = None if output.projections is None else self.criterion_.ids(batch.target, batch.device_index)
         terms = self.criterion_(
             output.scores,
             batch.target,

@@ -17,7 +17,7 @@ from ..devices import can_factorize, free_memory, send
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
-from .calibration import held_out_folds
+from .folds import trained_rows
 from .inference import run_in_chunks
 
 MAX_CELLS = 2**26
@@ -140,10 +140,10 @@ def in_row_span(net, training, validation, seed, fitted_before):
     blocks = run_in_chunks(network, "scale", training)
     branches, scalers = (network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b)
     for scaler, rows in zip(scalers, blocks, strict=True):
-        if rows.shape[1] > n_rows and getattr(scaler, "limited", False) and not fitted_before:
+        if rows.shape[1] > n_rows and scaler.limited and not fitted_before:
             # what all rows have in common would be the largest of the coordinates
             mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
-            scaler.centre(mean)
+            scaler.set_limited_mean(mean)
             rows -= mean
     narrowed = [
         _NarrowedBranch(branch, send(torch.from_numpy(rows), device), random_generator, fitted_before)
@@ -163,8 +163,7 @@ def in_row_span(net, training, validation, seed, fitted_before):
     net.initialize_optimizer()  # for the parameters that there are now
     yield _joined(training, trained), validation
     network.scaler_a, network.scaler_b = scalers
-    folds = held_out_folds(training.y, network.n_held_out_folds)
-    held_out = [np.flatnonzero(folds == fold) for fold in network.member_folds]
+    held_out = [np.flatnonzero(~of_member) for of_member in trained_rows(network, training.y)]
     for branch in filter(None, narrowed):
         branch.widen(held_out)
     net.initialize_optimizer()

@@ -98,6 +98,24 @@ def test_inside_meta_estimators(two_blocks, model, wrap):
     assert fitted.score(X, y) > 0.8
 
 
+class Quick(DualBranchClassifier):
+    """Settles most parameters, and leaves one to be tuned."""
+
+    def __init__(self, blocks=None, *, temperature=0.1):
+        super().__init__(
+            blocks, temperature=temperature, hidden_layer_sizes=((16, 8), (8, 8)), max_epochs=2, n_members=1
+        )
+        self.random_state, self.device = 0, "cpu"
+
+
+def test_a_subclass_may_settle_parameters(two_blocks):
+    X, y = two_blocks
+    search = GridSearchCV(Quick(7), {"temperature": [0.1, 0.5]}, cv=2, error_score="raise").fit(X, y)
+    settled = {"hidden_layer_sizes": ((16, 8), (8, 8)), "max_epochs": 2, "n_members": 1, "random_state": 0}
+    plain = DualBranchClassifier(7, device="cpu", **settled, **search.best_params_).fit(X, y)
+    assert_array_equal(search.predict_proba(X), plain.predict_proba(X))
+
+
 def test_clone_is_unfitted_and_equal_in_parameters(two_blocks, model):
     fitted = model.fit(*two_blocks)
     copied = clone(fitted)

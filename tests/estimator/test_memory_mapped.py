@@ -42,7 +42,7 @@ class Orders(Callback):
 
     def on_batch_begin(self, net, batch, training, **kwargs):
         if training:
-            self.epochs[-1].extend(batch.rows)
+            self.epochs[-1].extend(batch.index)
 
 
 @of_each_kind

@@ -67,10 +67,12 @@ def test_the_threshold_is_the_quantile_of_the_validation_rows(rows, quick):
     assert not hasattr(plain, "rejection_threshold_")
 
 
-def test_early_stopping_gives_the_rows_too(rows, quick):
-    X, X_val, y, _ = rows
+def test_early_stopping_gives_the_rows_too(rows, quick, rows_seen):
+    X, _, y, _ = rows
     model = rejecting(quick, early_stopping=True).fit(X, y)
-    assert 0 < (model.predict(X_val) == "neither").mean() < 0.6
+    familiarity = model.score_samples(X[rows_seen["valid"]])
+    assert model.rejection_threshold_ == pytest.approx(np.quantile(familiarity, 0.2), rel=1e-4)
+    assert np.ptp(familiarity) > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ def test_early_stopping_sets_a_stratified_part_aside(two_blocks, quick, rows_see
     assert_allclose(*shares, atol=0.03)
 
 
+def test_a_share_of_numpy_is_a_share(two_blocks, quick, rows_seen):
+    model_of(quick, early_stopping=True, validation_fraction=np.float32(0.5)).fit(*two_blocks)
+    assert len(rows_seen["valid"]) == 75
+
+
 def test_too_few_rows_for_a_validation_part_is_an_error(two_blocks, quick):
     X, y = two_blocks
     with pytest.raises(ValueError, match=r"validation_fraction=0\.1 of 12 rows"):

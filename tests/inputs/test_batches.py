@@ -259,8 +259,8 @@ def test_the_loader_fetches_what_the_sampler_draws():
     assert len(loader) == len(batches)
     for batch, numbers in zip(batches, drawn, strict=True):
         assert_array_equal(torch.cat(batch.blocks, dim=1), X[numbers])
-        assert_array_equal(batch.rows, numbers)
-        assert_array_equal(batch.numbers, numbers)
+        assert_array_equal(batch.index, numbers)
+        assert_array_equal(batch.device_index, numbers)
         assert len(batch.drawn) == 0
 
 
@@ -289,7 +289,7 @@ def test_what_is_drawn_for_a_batch_goes_with_it(n_batches):
         for of_source in asked:
             assert all(np.array_equal(*both) for both in zip(of_source, sampler, strict=True))
         for number, (batch, numbers) in enumerate(zip(batches, sampler, strict=True), start=1):
-            assert_array_equal(batch.rows, numbers)
+            assert_array_equal(batch.index, numbers)
             twice, counted, minus = batch.drawn
             assert_array_equal(twice, numbers * 2)
             assert counted.dtype == torch.float32

@@ -24,6 +24,7 @@ BY_POSITION = {
     "slices": (slice(0, 2), slice(2, None)),
     "slices from the end": (slice(None, -4), slice(-4, None)),
     "slices with steps": (slice(0, None, 2), slice(1, None, 2)),
+    "slices that run backwards": (slice(2, None, -1), slice(None, 2, -1)),
     "lists": ([4, 0], [1, 2, 3, 5]),
     "numbers from the end": ([-1, -2], [0, 1, 2, 3]),
     "arrays": (np.array([5, 3], dtype=np.uint8), np.array([0, 1, 2, 4], dtype=np.int32)),
@@ -163,7 +164,7 @@ def test_what_is_no_selector_is_refused_by_its_block(selector):
 
 
 def test_columns_without_names_are_told_by_number():
-    with pytest.raises(ValueError, match=r"blocks: 2 of 6 columns are in neither block .*column number 2 first"):
+    with pytest.raises(ValueError, match=r"blocks: 2 of 6 columns are in neither block .*column 2 first"):
         resolve(([0, 1], [4, 5]), ARRAY)
 
 

@@ -57,6 +57,7 @@ OTHERS = {
     "infinite": ([0.0, 1.0, np.inf, 0.0], "contains infinity"),
     "two columns": (np.ones((4, 2)), r"must be a 1d array with one label a row, got shape \(4, 2\)"),
     "scalar": (3, r"must be a 1d array with one label a row, got shape \(\)"),
+    "masked": (np.ma.masked_array([0, 1, 0, 1], mask=[0, 0, 1, 0]), r"has 1 masked label\(s\)"),
     "sparse": (sp.csr_matrix(np.ones((4, 1))), "must be a 1d array"),
 }
 
@@ -102,3 +103,29 @@ def test_lengths_that_differ_are_told(name, call):
 )
 def test_labels_of_one_kind_stay_as_they_are(labels, expected):
     assert_array_equal(check_labels(labels, "y", 2, "X"), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("Int64", "i8"), ("UInt8", "u1"), ("boolean", "?"), ("int32[pyarrow]", "i4")]
+)
+def test_nullable_labels_of_pandas_keep_their_type(dtype, expected):
+    labels = check_labels(pd.Series([1, 0, 1], dtype=dtype), "y", 3, "X")
+    assert labels.dtype == np.dtype(expected)
+    assert_array_equal(labels, [1, 0, 1])
+
+
+def test_nullable_integers_that_no_float_tells_apart_stay_apart():
+    labels = pd.Series([2**53, 2**53 + 1], dtype="Int64")
+    assert check_labels(labels, "y", 2, "X").tolist() == [2**53, 2**53 + 1]
+
+
+@pytest.mark.parametrize(("unit", "other"), [("ns", "D"), ("D", "ns"), ("s", "s")])
+def test_dates_are_the_same_in_any_unit(unit, other):
+    dates = np.array(["2020-01-02", "2020-01-01", "2020-01-02", "2020-01-03"], dtype="M8[D]")
+    fitted = check_training_input(
+        DualBranchClassifier(1), X, dates.astype(f"M8[{unit}]"), X, dates.astype(f"M8[{other}]")
+    )
+    assert fitted.validation[1].tolist() == [1, 0, 1, 2]
+    for unknown, first in ((dates + 1, "2020-01-04"), (dates.astype("M8[ns]").astype(np.int64), "1577923200000000000")):
+        with pytest.raises(ValueError, match=rf"y_val has \d label\(s\) that y has not, {first}"):
+            check_training_input(DualBranchClassifier(1), X, dates.astype(f"M8[{unit}]"), X, unknown)

@@ -104,7 +104,7 @@ def test_fetch_gives_target_and_numbers_of_the_rows(X, subset):
     y = np.arange(N) * 10
     batch = data_set(X, y=y, subset=subset).fetch(AT)
     assert_array_equal(batch.target.numpy(), chosen(y, subset)[AT])
-    assert_array_equal(batch.rows, AT)
+    assert_array_equal(batch.index, AT)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_numbers_that_are_on_the_device_already_are_used(X, subset, store):
     rows = data_set(store(X), y=y, subset=subset)
     numbers, drawn = torch.from_numpy(AT.copy()), [torch.ones(3)]
     batch, alone = rows.fetch(AT, numbers, drawn), rows.fetch(AT)
-    assert batch.numbers is numbers
+    assert batch.device_index is numbers
     assert batch.drawn is drawn
-    assert_array_equal(alone.numbers.numpy(), AT)
+    assert_array_equal(alone.device_index.numpy(), AT)
     assert len(alone.drawn) == 0
     assert_array_equal(batch.target, alone.target)
     assert_blocks(batch, chosen(X, subset)[AT])
@@ -164,7 +164,7 @@ def test_rows_come_from_the_matrix_that_is_given(X, subset):
     for asked in matrix.asked:  # by their numbers in the matrix
         assert_array_equal(np.asarray(asked), expected[AT])
     assert not any(block.any() for block in batch.blocks)
-    assert_array_equal(batch.rows, AT)
+    assert_array_equal(batch.index, AT)
 
 
 def test_a_batch_unpacks_to_inputs_and_target(X):

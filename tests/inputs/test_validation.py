@@ -256,6 +256,19 @@ def test_unsorted_columns_without_duplicates_are_not_copied():
     assert np.shares_memory(check(unsorted, [0, 1]).X.data, unsorted.data)
 
 
+@pytest.mark.parametrize("column", [-1, P, P + 3])
+def test_cells_outside_of_the_columns_of_csr_are_placed(column):
+    parts = np.ones(4), np.array([3, 0, 4, column]), np.array([0, 2, 3, 4])
+    outside = sp.csr_matrix(parts, shape=(3, P))  # which scipy does not look into
+    message = rf"^X has {P} columns, but a cell in row 2 is in column {column}; its indices or its shape are wrong"
+    with pytest.raises(ValueError, match=message):
+        check(outside, [0, 1, 0])
+    with pytest.raises(ValueError, match=message):
+        check_matrix(fitted_on(X), outside)
+    with pytest.raises(ValueError, match=message.replace("X", "X_val")):
+        check(X, Y, X_val=outside, y_val=Y[:3])
+
+
 @contained
 def test_cells_beyond_float32_are_placed(container):
     big = X.copy()
@@ -277,6 +290,9 @@ def test_a_refusal_of_validation_rows_names_them():
     [
         (np.array([[1, 2j]] * 4, dtype=object), TypeError, "^X: .* not 'complex'"),
         (np.ones(4), ValueError, "^X: Expected 2D array, got 1D array"),
+        (pd.Series(np.ones(4)), ValueError, "^X: Expected a 2-dimensional container but got .*Series"),
+        (pl.Series(np.ones(4)), ValueError, "^X: Expected 2D array, got 1D array"),
+        (np.ma.masked_array(np.ones((4, 2)), mask=np.eye(4, 2)), ValueError, "^X has 2 masked cells; impute them"),
         (np.ones((4, 2), dtype="M8[s]"), ValueError, r"^X must hold numbers, got datetime64\[s\]"),
         (np.ones((4, 2), dtype="m8[D]"), ValueError, r"^X must hold numbers, got timedelta64\[D\]"),
         (np.ones((4, 2), dtype=complex), ValueError, "^Complex data not supported: X is of complex128"),
@@ -286,7 +302,7 @@ def test_a_refusal_of_validation_rows_names_them():
             "^Complex data not supported: X is of complex128",
         ),
     ],
-    ids=["complex objects", "1d", "dates", "durations", "complex", "complex csr"],
+    ids=["complex objects", "1d", "pandas 1d", "polars 1d", "masked", "dates", "durations", "complex", "complex csr"],
 )
 def test_arrays_that_are_no_matrix_of_numbers_are_refused_by_name(wrong, error, message):
     with pytest.raises(error, match=message):

@@ -174,6 +174,21 @@ def test_wrong_arguments_are_named(model, planted, explain):
             explain(model, X, method=method)
 
 
+@pytest.mark.parametrize("explain", [attributions, class_attributions])
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_too_large_to_compute_with_are_refused_as_predict_does(two_blocks, quick, explain, method):
+    X, y = two_blocks
+    limitless = DualBranchClassifier(**quick, standardize=False).fit(X, y)
+    large = X[:20].copy()
+    large[[7, 9]] = np.copysign(3e38, large[[7, 9]])
+    for call in (limitless.predict, lambda rows: explain(limitless, rows, method=method)):
+        with pytest.raises(ValueError, match=r"X has 2 row\(s\), row 7 first, of cells so large"):
+            call(large)
+    if method == "integrated_gradients":
+        with pytest.raises(ValueError, match="baseline has cells so large that"):
+            explain(limitless, X[:3], method=method, baseline=large[7])
+
+
 def test_one_label_for_all_rows_is_a_target_and_no_y(model, planted):
     X = planted[0][:3]
     arguments = {"method": "gradient_x_input"}

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from skdual.losses.composite import CompositeLoss
 from skdual.losses.contrastive import contrastive_loss
-from skdual.losses.orthonormality import orthonormality_penalty
+from skdual.losses.memory_bank import BankCandidates
+from skdual.losses.orthogonality import orthogonality_loss
 from skdual.training.mixup import Mixing
 
 CLASS_WEIGHT = np.array([0.5, 3.0, 1.0, 0.0])
@@ -35,17 +36,17 @@ def make_batch(n_members=1):
 
 def make_bank(n_members=1):
     projections = F.normalize(torch.randn(n_members, 7, 5).double(), dim=2)
-    return projections, torch.tensor([0, 1, 1, 2, 40, 41, 42]), torch.ones(n_members, 7, dtype=torch.bool)
+    ids, trained = torch.tensor([0, 1, 1, 2, 40, 41, 42]), torch.ones(n_members, 7, dtype=torch.bool)
+    return BankCandidates(projections, ids, trained)
 
 
 def terms_of(loss, batch, rows=None, class_weight=None, **changed):
     batch = batch | changed
     ids = loss.ids(TARGET, torch.arange(6) if rows is None else rows)
-    weight = loss.class_weight if class_weight is None else class_weight
     return loss(
         batch["scores"],
         TARGET,
-        weight,
+        class_weight,
         mixing=batch.get("mixing"),
         trained=batch.get("trained"),
         projections=batch["projections"],
@@ -62,7 +63,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(n_members):
     assert set(terms) == {"loss", "classification_loss", "contrastive_loss", "orthogonality_loss"}
     views = torch.cat(batch["projections"], dim=1)
     contrastive = contrastive_loss(views, torch.cat([TARGET, TARGET]), 0.2).mean()
-    penalty = orthonormality_penalty(batch["bases"])
+    penalty = orthogonality_loss(batch["bases"])
     torch.testing.assert_close(terms["contrastive_loss"], contrastive, rtol=1e-12, atol=0)
     torch.testing.assert_close(terms["orthogonality_loss"], penalty, rtol=1e-12, atol=0)
     expected = terms["classification_loss"] + 0.3 * contrastive + 0.7 * penalty
@@ -127,7 +128,7 @@ def naive_contrastive_losses(batch, ids, member, bank=None, trained=None):
         counted = np.concatenate([trained[member], trained[member]])
         views, ids = views[counted], ids[counted]
     if bank is not None:
-        bank = (bank[0][member][bank[2][member]].numpy(), bank[1][bank[2][member]].numpy())
+        bank = (bank.projections[member][bank.trained[member]].numpy(), bank.ids[bank.trained[member]].numpy())
     return contrastive_losses(views, ids.tolist(), 0.2, bank)
 
 
@@ -151,7 +152,7 @@ TRAINED = torch.tensor([[1, 1, 0, 1, 1, 1], [1, 1, 1, 0, 1, 0], [0, 1, 1, 0, 0, 
 def make_masked(with_bank):
     """Batch of three members that train on 5, 4 and 2 of its rows, and the bank they see parts of."""
     batch, bank = make_batch(3), make_bank(3)
-    bank[2].copy_(torch.tensor([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1, 0], [0] * 7]))
+    bank.trained.copy_(torch.tensor([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1, 0], [0] * 7]))
     return batch | {"trained": TRAINED, "bank": bank if with_bank else None}
 
 
@@ -172,7 +173,7 @@ def test_means_are_over_the_rows_that_count_then_over_members(form, with_bank):
     terms = terms_of(loss, batch)
     assert terms["classification_loss"].item() == pytest.approx(sum(classification) / 3, rel=1e-12)
     assert terms["contrastive_loss"].item() == pytest.approx(sum(contrastive) / 3, rel=1e-10)
-    penalty = orthonormality_penalty(batch["bases"]).item()  # of which no row is part
+    penalty = orthogonality_loss(batch["bases"]).item()  # of which no row is part
     assert terms["orthogonality_loss"].item() == pytest.approx(penalty, rel=1e-12)
     expected = (sum(classification) + 0.3 * sum(contrastive)) / 3 + 0.7 * penalty
     assert terms["loss"].item() == pytest.approx(expected, rel=1e-10)
@@ -202,7 +203,7 @@ def test_targets_are_mixed_as_the_rows(label_smoothing, masked):
 def test_trained_on_all_rows_is_the_default(with_bank):
     loss, batch = make_loss(), make_masked(with_bank) | {"trained": None}
     if with_bank:
-        batch["bank"][2].fill_(True)
+        batch["bank"].trained.fill_(True)
     expected, terms = terms_of(loss, batch), terms_of(loss, batch, trained=torch.ones(3, 6, dtype=torch.bool))
     masked = terms_of(loss, batch, trained=TRAINED)
     for name, value in terms.items():
@@ -235,7 +236,7 @@ def test_member_that_no_row_counts_for(with_bank, dtype):
     batch = {name: value.to(dtype) if name in ("scores", "bases") else value for name, value in batch.items()}
     batch["projections"] = tuple(projection.to(dtype) for projection in batch["projections"])
     if with_bank:
-        batch["bank"] = (batch["bank"][0].to(dtype), *batch["bank"][1:])
+        batch["bank"] = batch["bank"]._replace(projections=batch["bank"].projections.to(dtype))
     leaves = [batch["scores"], *batch["projections"]]
     for leaf in leaves:
         leaf.requires_grad_()
@@ -264,7 +265,7 @@ def test_members_times_the_loss_is_each_member_alone(with_bank):
         alone = {name: together[name][[m]].detach().requires_grad_() for name in ("scores", "bases")}
         alone["projections"] = tuple(projection[[m]] for projection in together["projections"])
         bank = together["bank"]
-        alone["bank"] = None if bank is None else (bank[0][[m]], bank[1], bank[2][[m]])
+        alone["bank"] = bank and BankCandidates(bank.projections[[m]], bank.ids, bank.trained[[m]])
         terms_of(make_loss(), alone, trained=TRAINED[[m]])["loss"].backward()
         for name in ("scores", "bases"):
             torch.testing.assert_close(together[name].grad[[m]], alone[name].grad, rtol=1e-10, atol=1e-14)

@@ -65,6 +65,13 @@ def test_long_names_are_cut_and_nothing_overlaps():
         assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
 
 
+def test_names_between_dollar_signs_are_no_formulas():
+    display = AttributionDisplay(frame(np.ones((2, 2)), {"$_one_$": ["paid_$_in_$"], "two": ["b"]})).plot()
+    display.figure_.canvas.draw()
+    (name,) = display.axes_["$_one_$"].get_yticklabels()
+    assert name.get_text().replace(r"\$", "$") == "paid_$_in_$"
+
+
 def test_attributions_of_nothing_can_be_drawn():
     display = AttributionDisplay(frame(np.zeros((2, 2)), {"a": ["x0"], "b": ["x1"]})).plot()
     assert display.axes_["a"].get_xlim() == (0, 1)

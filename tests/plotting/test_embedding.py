@@ -53,6 +53,13 @@ def test_tsne_of_few_rows(fitted, two_blocks):
     assert EmbeddingDisplay.from_estimator(fitted, X[:5], y[:5], method="tsne").points.shape == (5, 2)
 
 
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_rows_that_do_not_differ_have_no_picture(fitted, two_blocks, method):
+    X, y = two_blocks
+    with pytest.raises(ValueError, match=f"method='{method}' needs rows that differ, got 5 rows of one embedding"):
+        EmbeddingDisplay.from_estimator(fitted, np.tile(X[:1], (5, 1)), y[:5], method=method)
+
+
 def test_colours_go_by_class_and_held_out_rows_are_marked():
     y, y_held_out = np.array(["b", "a", "b"]), np.array(["c", "b"])
     points, held_out = np.arange(6.0).reshape(3, 2), np.arange(4.0).reshape(2, 2)
@@ -69,6 +76,13 @@ def test_colours_go_by_class_and_held_out_rows_are_marked():
     legend = display.ax_.get_legend()
     assert labels_of(legend) == ["a", "b", "c", "training", "held out"]
     assert [to_hex(handle.get_color()) for handle in legend.legend_handles[:3]] == list(color.values())
+
+
+def test_labels_between_dollar_signs_are_no_formulas():
+    labels = np.array(["$_a", "b_$_"])
+    display = EmbeddingDisplay(np.eye(2), labels).plot()
+    display.figure_.canvas.draw()
+    assert [text.replace(r"\$", "$") for text in labels_of(display.ax_.get_legend())] == labels.tolist()
 
 
 def test_without_held_out_rows_the_legend_has_classes_only():

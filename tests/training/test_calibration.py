@@ -10,70 +10,8 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import fit_view_weights, held_out_folds, held_out_scores
-
-# folds
-
-
-def shuffled_codes(*counts):
-    return np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
-
-
-@pytest.mark.parametrize("n_held_out", [1, 2, 4, 8, 11])
-@pytest.mark.parametrize("counts", [(160, 40, 8), (1000, 3, 2), (50, 50), (2,) * 30, (9, 1, 1, 5)], ids=str)
-@pytest.mark.parametrize("order", ["shuffled", "sorted"])
-def test_folds_are_stratified(counts, n_held_out, order):
-    codes = shuffled_codes(*counts)
-    codes = np.sort(codes) if order == "sorted" else codes
-    folds = held_out_folds(codes, n_held_out)
-    n_folds = max(6, n_held_out)
-    assert folds.shape == codes.shape
-    in_folds = folds[folds >= 0]
-    assert in_folds.max() < n_folds
-    for code, count in enumerate(counts):
-        of_class = folds[codes == code]
-        if count == 1:
-            assert of_class.tolist() == [-1]
-            continue
-        sizes = np.bincount(of_class, minlength=n_folds)
-        assert sizes.sum() == count  # each row in one fold
-        assert sizes.max() - sizes.min() <= 1
-        assert sizes.max() < count  # so every member trains on rows of the class
-
-
-def test_every_member_trains_on_every_class():
-    codes = shuffled_codes(70, 3, 2, 2, 1, 1, 16)
-    for n_held_out in (1, 2, 3, 8, 20):
-        folds = held_out_folds(codes, n_held_out)
-        for fold in range(n_held_out):
-            assert_array_equal(np.unique(codes[folds != fold]), np.arange(7))
-
-
-def test_folds_take_a_sixth_of_the_rows_or_less_where_there_are_more_to_hold_out():
-    codes = shuffled_codes(360, 240)
-    for n_held_out, size in ((1, 100), (2, 100), (6, 100), (8, 75), (10, 60)):
-        assert_array_equal(np.bincount(held_out_folds(codes, n_held_out)), np.full(max(6, n_held_out), size))
-
-
-def test_nothing_may_be_held_out():
-    assert_array_equal(held_out_folds(shuffled_codes(9, 9, 1), 0), np.full(19, -1))
-
-
-def test_the_same_codes_give_the_same_folds_whatever_the_random_state():
-    codes = shuffled_codes(30, 20, 10)
-    np.random.seed(0)  # noqa: NPY002 - the global state must not matter
-    expected = held_out_folds(codes, 4)
-    np.random.seed(1)  # noqa: NPY002 - nor this one
-    assert_array_equal(held_out_folds(codes.copy(), 4), expected)
-
-
-def test_folds_do_not_follow_the_order_of_the_rows():
-    """Rows measured one after the other, as of one batch or patient, are spread over the folds."""
-    folds = held_out_folds(np.zeros(800, dtype=np.int64), 8)
-    changes = np.diff(folds) % 8
-    assert len(np.unique(changes)) == 8
-    assert np.bincount(changes).max() < 200
-
+from skdual.training.calibration import fit_view_weights, held_out_scores
+from skdual.training.folds import held_out_folds, trained_rows
 
 # scores of held-out rows
 
@@ -99,7 +37,7 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
     half = n_members // 2
     folds = held_out_folds(codes, n_members - half)
     network.train()  # dropout must be off all the same
-    scores, held_out = held_out_scores(network, rows_of(X, codes), folds)
+    scores, held_out = held_out_scores(network, rows_of(X, codes), trained_rows(network, codes))
     network.eval()
     assert_array_equal(held_out, [row for row in range(150) if 0 <= folds[row] < half])
     assert len(held_out) == pytest.approx(150 * half / 6, abs=4)
@@ -118,9 +56,9 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
 def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
     X, y = two_blocks
     codes, subset = np.unique(y, return_inverse=True)[1], np.random.default_rng(0).permutation(150)[:90]
-    folds = held_out_folds(codes[subset], fitted.network_.n_held_out_folds)
-    scores, held_out = held_out_scores(fitted.network_, rows_of(X, codes, subset=subset), folds)
-    expected, same = held_out_scores(fitted.network_, rows_of(X[subset], codes[subset]), folds)
+    trained = trained_rows(fitted.network_, codes[subset])
+    scores, held_out = held_out_scores(fitted.network_, rows_of(X, codes, subset=subset), trained)
+    expected, same = held_out_scores(fitted.network_, rows_of(X[subset], codes[subset]), trained)
     assert_array_equal(held_out, same)
     assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
@@ -128,8 +66,8 @@ def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
 def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted, two_blocks, monkeypatch):
     X, y = two_blocks
     codes = np.unique(y, return_inverse=True)[1]
-    folds, rows = held_out_folds(codes, fitted.network_.n_held_out_folds), rows_of(X, codes)
-    expected, numbers = held_out_scores(fitted.network_, rows, folds)
+    trained, rows = trained_rows(fitted.network_, codes), rows_of(X, codes)
+    expected, numbers = held_out_scores(fitted.network_, rows, trained)
     original, n_rows = DualBranchNetwork.member_scores, []
 
     def limited(network, x_a, x_b):
@@ -139,7 +77,7 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
         return original(network, x_a, x_b)
 
     monkeypatch.setattr(DualBranchNetwork, "member_scores", limited)
-    scores, held_out = held_out_scores(fitted.network_, rows, folds)
+    scores, held_out = held_out_scores(fitted.network_, rows, trained)
     assert n_rows[0] == len(numbers) > 10
     assert max(n_rows[-4:]) <= 10
     assert_array_equal(held_out, numbers)

@@ -93,6 +93,10 @@ def test_net_params_that_do_nothing_are_refused(net_params):
     [
         {"patience": 3},
         {"sampling": "class_aware"},
+        {"batch_size": 0},
+        {"mixup_alpha": -1},
+        {"gradient_clip": "a"},
+        {"warmup": 2},
         {"module__n_classes": 2},
         {"callbacks": []},
         {"max_epochs": 0},
@@ -104,7 +108,7 @@ def test_net_params_that_the_estimator_settles_are_refused(net_params):
         build(net_params)
 
 
-def test_weights_do_not_depend_on_the_default_device_or_dtype():
+def test_weights_do_not_depend_on_the_default_device():
     torch.manual_seed(0)
     expected = build().module_.state_dict()
     try:

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
 from skdual.losses.memory_bank import MemoryBank
-from skdual.training.calibration import held_out_folds
+from skdual.training.folds import held_out_folds
 from skdual.training.mixup import Mixup
 from skdual.training.schedule import WarmupCosine
 
@@ -35,7 +35,7 @@ def test_each_epoch_visits_every_row_once(two_blocks, quick):
     epochs = {}
 
     def note(net, kwargs):
-        epochs.setdefault(len(net.history), []).append(kwargs["batch"].rows)
+        epochs.setdefault(len(net.history), []).append(kwargs["batch"].index)
 
     fit(two_blocks, quick, callbacks=[Watch("on_batch_begin", note)])
     assert len(epochs) == 4
@@ -64,7 +64,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, m
 
     def note(net, kwargs):
         states.append({name: tensor.clone() for name, tensor in net.module_.state_dict().items()})
-        orders.append(kwargs["batch"].rows)
+        orders.append(kwargs["batch"].index)
 
     monkeypatch.setattr(Mixup, "draw", draw)
     model = DualBranchClassifier(**params, callbacks=[Watch("on_batch_begin", note)]).fit(X, y)
@@ -125,7 +125,7 @@ def test_a_member_learns_from_the_rows_of_its_own_training_only(two_blocks, quic
     gradients = []
 
     def note(net, kwargs):
-        rows = kwargs["batch"].rows
+        rows = kwargs["batch"].index
         named = dict(kwargs["named_parameters"])
         gradients.append((set(folds[rows].tolist()), named["head.weight"].grad.flatten(1).norm(dim=1).numpy()))
 
@@ -204,7 +204,7 @@ def test_the_bank_shows_what_is_stored_and_starts_empty_with_every_fit(two_block
 
     monkeypatch.setattr(MemoryBank, "take", spy_on_take)
     monkeypatch.setattr(MemoryBank, "store", spy_on_store)
-    watch = Watch("on_batch_begin", lambda net, kwargs: batches.append(kwargs["batch"].rows))
+    watch = Watch("on_batch_begin", lambda net, kwargs: batches.append(kwargs["batch"].index))
     params = {"memory_bank_size": 1000, "warm_start": True, "batch_size": 50, "max_epochs": 2, "callbacks": [watch]}
     model = fit(two_blocks, quick, **params)
     per_epoch = [0, 100, 200, 200, 200, 200]  # slots of all rows outside the batch, once they are filled

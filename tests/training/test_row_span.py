@@ -7,7 +7,7 @@ from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
 from skdual.training import row_span
-from skdual.training.calibration import held_out_folds
+from skdual.training.folds import held_out_folds
 from skdual.training.row_span import RowSpan
 
 N_ROWS, WIDTHS = 24, (60, 40)

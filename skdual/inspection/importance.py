@@ -12,7 +12,7 @@ from torch import nn
 
 from ..extras import import_extra
 from ..inputs.validation import check_matrix
-from .inputs import check_classifier, check_method, check_targets, column_centres
+from .validation import check_classifier, check_method, check_targets, column_centers
 
 METHODS = ("permutation", "ablation")
 
@@ -22,7 +22,7 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
 
     Columns of one block often say the same, so that shuffling one of them alone does little
     (:func:`~sklearn.inspection.permutation_importance`); here a block goes as a whole. Take rows that the estimator was
-    not trained on. What both blocks know is in neither's importance: see :func:`linear_probe` for what each knows.
+    not trained on. What both blocks tell shows in neither's importance: see :func:`linear_probe` for what each tells.
 
     Parameters
     ----------
@@ -32,9 +32,10 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     y : array-like of shape (n_samples,)
         Labels.
     method : {"permutation", "ablation"}, default="permutation"
-        "permutation" deals the rows of the block out anew, all its columns together: a block of another row, as it
-        may well look, that contradicts the other block. "ablation" replaces the block by its training mean in every
-        row (with ``standardize`` other than True by what it centres at, see the baseline of :func:`attributions`).
+        "permutation" shuffles the rows of the block, all its columns together: each row gets the block of another
+        row, which looks real but may contradict its other block. "ablation" replaces the block by its training mean
+        in every row (with ``standardize`` other than True by what it centers at, see the baseline of
+        :func:`attributions`).
     scoring : str, callable or None, default=None
         One score, as in :func:`~sklearn.metrics.check_scoring`. None: the estimator's ``score``, the accuracy.
     n_repeats : int, default=10
@@ -131,10 +132,10 @@ class _Constant(nn.Module):
 
 def _without_each_block(estimator):
     """Copies of the estimator, one of which does not see block A, the other not block B."""
-    for block, centre in zip("ab", column_centres(estimator.network_), strict=True):
+    for block, center in zip("ab", column_centers(estimator.network_), strict=True):
         without = copy.copy(estimator)  # with a network of its own, rebuilt from what the estimator is saved as
         scaler = getattr(without.network_, f"scaler_{block}")
-        setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(centre), scaler))
+        setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(center), scaler))
         without.network_.eval()
         yield without
 

@@ -11,6 +11,7 @@ from ..devices import send
 from ..estimator import DualBranchClassifier
 from ..extras import import_extra
 from ..inputs.columns import ColumnBlocks
+from ..inputs.frames import column_label
 from ..inputs.labels import check_labels, label_codes
 from ..inputs.validation import check_range, check_signs
 from ..scalings import SCALINGS
@@ -49,30 +50,21 @@ def class_codes(estimator, labels, n_rows, name):
         If there are not as many labels as rows, or labels that are none of ``classes_``.
     """
     labels = check_labels(labels, name, n_rows, "X")
-    return label_codes(labels.tolist(), estimator.classes_, name, "are not in classes_")
+    return label_codes(labels, estimator.classes_, name, "are not in classes_")
 
 
-def column_centres(network):
+def column_centers(network):
     """What the scaling of every column of both blocks turns into 0, tensors of shape (1, p); 0 without a scaling."""
-    centres = []
-    for scaling, scaler, branch in _scalings(network):
-        centre = torch.zeros_like(branch.shortcut.weight[0, 0]) if scaling == "none" else scaler.mean
-        centres.append((torch.expm1(centre) if SCALINGS[scaling].logarithm else centre).detach()[None])
-    return tuple(centres)
+    centers = []
+    for scaling, scaler in zip(network.scalings, (network.scaler_a, network.scaler_b), strict=True):
+        center = torch.expm1(scaler.center) if SCALINGS[scaling].logarithm else scaler.center
+        centers.append(center[None])
+    return tuple(centers)
 
 
 def column_scales(network):
     """What every column of both blocks (its logarithm with "log1p") is divided by, tensors of shape (1, p)."""
-    return tuple(
-        (torch.ones_like(branch.shortcut.weight[0, 0]) if scaling == "none" else scaler.scale).detach()[None]
-        for scaling, scaler, branch in _scalings(network)
-    )
-
-
-def _scalings(network):
-    return zip(
-        network.scalings, (network.scaler_a, network.scaler_b), (network.branch_a, network.branch_b), strict=True
-    )
+    return network.scaler_a.scale[None], network.scaler_b.scale[None]
 
 
 def baseline_blocks(estimator, baseline):
@@ -84,23 +76,26 @@ def baseline_blocks(estimator, baseline):
         If the array is not one finite number a column, has the names of other columns, is too large for what the model
         computes in, or negative where the logarithm is taken.
     """
-    centres = column_centres(estimator.network_)
+    centers = column_centers(estimator.network_)
     if baseline is None:
-        return centres
+        return centers
     names = getattr(estimator, "feature_names_in_", None)
     _check_names_of_baseline(baseline, names)
     baseline = _numbers(baseline, estimator.n_features_in_)
     if not np.isfinite(baseline).all():
         first = np.flatnonzero(~np.isfinite(baseline))[0]
-        column = first if names is None else repr(str(names[first]))
-        raise ValueError(f"baseline must be finite; got {baseline[first]} for column {column}.")
-    check_range(baseline[None], centres[0].dtype, "baseline", names)
+        raise ValueError(f"baseline must be finite; got {baseline[first]} for {column_label(first, names)}.")
+    check_range(baseline[None], centers[0].dtype, "baseline", names)
     columns = ColumnBlocks(estimator.block_names_, estimator.block_indices_)
     check_signs(baseline[None], columns, estimator.network_.scalings, "baseline", names)
-    return tuple(
-        send(torch.from_numpy(baseline[index]), centre.device, centre.dtype)[None]
-        for index, centre in zip(estimator.block_indices_, centres, strict=True)
+    blocks = tuple(
+        send(torch.from_numpy(baseline[index]), center.device, center.dtype)[None]
+        for index, center in zip(estimator.block_indices_, centers, strict=True)
     )
+    with torch.no_grad():
+        if not estimator.network_.scores(*blocks).isfinite().all():
+            raise ValueError("baseline has cells so large that what the network makes of them is not finite.")
+    return blocks
 
 
 def _check_names_of_baseline(baseline, names):

@@ -5,7 +5,7 @@ import numpy as np
 from ..extras import import_extra
 from ..training.inference import run_in_chunks
 from .gradients import METHODS, attribute_rows
-from .inputs import baseline_blocks, check_classifier, check_method, class_codes, column_names
+from .validation import baseline_blocks, check_classifier, check_method, class_codes, column_names
 
 
 def attributions(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdual.network.scaling import LIMIT, ColumnScaler
+from skdual.network.column_scaler import LIMIT, ColumnScaler
 
 MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
 
@@ -60,7 +60,7 @@ def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
     x = torch.from_numpy(np.random.default_rng(0).exponential(8, (50, 3)))
     limited = scaler(x)
     assert limited.mean(dim=0).abs().min() > 0.5
-    scaler.centre(limited.mean(dim=0).numpy())
+    scaler.set_limited_mean(limited.mean(dim=0).numpy())
     torch.testing.assert_close(scaler(x), limited - limited.mean(dim=0))
 
 
@@ -78,7 +78,7 @@ def test_a_scale_that_float32_rounds_to_0_is_none():
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"mean", "scale", "limited_mean"}
+    assert set(scaler.state_dict()) == {"center", "scale", "limited_mean"}
     assert not list(scaler.parameters())
 
 

@@ -1,0 +1,46 @@
+"""Which rows each member leaves out of its training."""
+
+import numpy as np
+
+N_FOLDS = 6
+"""Each member leaves one of so many folds out of its training, or of more where more are to be left out."""
+
+
+def held_out_folds(codes, n_held_out):
+    """Fold of every row, stratified; the first ``n_held_out`` folds are each left out by some members.
+
+    There are ``max(N_FOLDS, n_held_out)`` folds, and none where none is left out. The same codes give the same folds,
+    so that a warm start on the same rows goes on with them. The only row of a class is in no fold (-1): every member
+    sees every class.
+
+    Parameters
+    ----------
+    codes : ndarray of int64 of shape (n,)
+        Class codes.
+    n_held_out : int
+
+    Returns
+    -------
+    folds : ndarray of int64 of shape (n,)
+    """
+    if not n_held_out:
+        return np.full(len(codes), -1)
+    # neighbours of one class lie in different folds, whatever order the rows came in
+    order = np.random.default_rng(0).permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    folds = np.empty(len(codes), dtype=np.int64)
+    folds[order] = np.arange(len(codes)) % max(N_FOLDS, n_held_out)
+    folds[np.bincount(codes)[codes] == 1] = -1
+    return folds
+
+
+def trained_rows(network, codes):
+    """Which rows each member of a network trains on, ndarray of bool of shape (n_members, n).
+
+    Parameters
+    ----------
+    network : DualBranchNetwork
+    codes : ndarray of int64 of shape (n,)
+        Class codes of the training rows.
+    """
+    return held_out_folds(codes, network.n_held_out_folds) != network.member_folds[:, None]
