@@ -1,16 +1,68 @@
 """The benchmarks give their figures."""
 
+import importlib
 import json
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from run_example import run
+from numpy.testing import assert_allclose
+from run_example import EXAMPLES, run
+from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skdual import DualBranchClassifier
 from skdual.datasets import load_htad
+
+
+@pytest.fixture
+def quick_models(monkeypatch, quick):
+    """Benchmarks by name, that fit a small network in place of the default one."""
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES / "benchmarks"), *sys.path])
+
+    def load(name):
+        module = importlib.import_module(name)
+        params = {name: value for name, value in quick.items() if name not in ("blocks", "random_state")}
+        monkeypatch.setattr(module, "DualBranchClassifier", partial(DualBranchClassifier, **params))
+        return module
+
+    return load
+
+
+def test_the_novelty_benchmark_tells_known_rows_from_those_of_the_class_left_out(quick_models, two_blocks):
+    novelty, X, y = quick_models("novelty"), two_blocks[0], np.unique(two_blocks[1], return_inverse=True)[1]
+    auroc = novelty.leave_out(X, 7, y, 2)
+    train, test = train_test_split(np.arange(150), test_size=0.2, stratify=y, random_state=0)
+    known = train[y[train] != 2]
+    model = novelty.DualBranchClassifier(7, random_state=0).fit(X[known], y[known])
+    of_known, new = model.score_samples(X[test[y[test] != 2]]), model.score_samples(X[y == 2])
+    assert auroc["score_samples"] == pytest.approx((of_known[:, None] > new).mean(), abs=1e-3)
+    assert len(auroc) == 5
+
+
+def test_its_mahalanobis_distance_is_that_to_the_nearest_mean(quick_models, two_blocks):
+    novelty, X, y = quick_models("novelty"), two_blocks[0].astype(np.float64), two_blocks[1]
+    means = {label: X[y == label].mean(axis=0) for label in np.unique(y)}
+    covariance, _ = ledoit_wolf(X - np.array([means[label] for label in y]), assume_centered=True)
+    expected = [min((x - mean) @ np.linalg.solve(covariance, x - mean) for mean in means.values()) for x in X]
+    assert_allclose(novelty.mahalanobis(X, y, X), expected, rtol=1e-6)
+
+
+def test_the_benchmark_of_wide_blocks_scores_as_sklearn_does(quick_models, monkeypatch):
+    wide = quick_models("wide")
+    monkeypatch.setattr(wide, "MODELS", ["skdual", "logistic"])
+    monkeypatch.setattr(wide, "SETS", {"few": lambda draw: wide.factors(draw, n_rows=120, columns=(60, 40))})
+    (ours, linear), (a, b, y) = wide.scores("few", 1), wide.factors(1, n_rows=120, columns=(60, 40))
+    X = np.hstack([a, b]).astype(np.float32)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=1)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X_train, y_train)
+    assert_allclose(linear, (model.score(X_test, y_test), log_loss(y_test, model.predict_proba(X_test))), rtol=1e-6)
+    assert all(np.isfinite(ours))
 
 
 @pytest.mark.slow
