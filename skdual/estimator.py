@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from . import __version__
 from .devices import own_modes, resolve_device
@@ -378,7 +379,9 @@ class DualBranchClassifier(FittedMethods):
         >>> len(history), "valid_loss" in history[-1]
         (2, True)
         """
-        self._validate_params()
+        # not by get_params, which a subclass that settles some of them does not list
+        params = {name: getattr(self, name) for name in self._parameter_constraints}
+        validate_parameter_constraints(self._parameter_constraints, params, caller_name=type(self).__name__)
         data = check_training_input(self, X, y, X_val, y_val)
         device = resolve_device(self.device)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -387,8 +390,6 @@ class DualBranchClassifier(FittedMethods):
             names = getattr(self, "feature_names_in_", None)
             before = PreviousFit(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
         with own_modes():
-            # not get_params, which a subclass that settles some of them does not list
-            params = {name: getattr(self, name) for name in CONSTRAINTS}
             net, settings, threshold = fit_network(params, data, device, seed, before)
         self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
         return self

@@ -87,7 +87,7 @@ def resolve_settings(
     Parameters
     ----------
     params : dict
-        ``get_params(deep=False)`` of the estimator, each value within CONSTRAINTS.
+        All parameters of the estimator, each value within CONSTRAINTS.
     widths : pair of int
         Columns of block A and of block B.
     codes : ndarray of int64

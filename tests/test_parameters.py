@@ -4,6 +4,7 @@ import re
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
@@ -303,16 +304,26 @@ def test_class_weights_of_other_labels(labels):
 
 
 @pytest.mark.parametrize("unit", ["D", "s", "ns"])
-@pytest.mark.parametrize("key", [datetime.date(2020, 1, 2), np.datetime64("2020-01-02", "us"), "same"], ids=str)
+@pytest.mark.parametrize(
+    "key", [datetime.date(2020, 1, 2), np.datetime64("2020-01-02", "us"), pd.Timestamp("2020-01-02"), "same"], ids=str
+)
 def test_class_weights_of_dates(unit, key):
     dates = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype=f"M8[{unit}]")
     arguments = {"classes": dates, "codes": CODES % 3}
     key = dates[1] if key == "same" else key
     weight = settled(**arguments, class_weight={key: 3})["criterion"]["class_weight"]
     np.testing.assert_allclose(weight / weight[0], [1, 3, 1], rtol=1e-12)
-    for other in (datetime.date(2020, 1, 4), "2020-01-02", 18263):
+    others = datetime.date(2020, 1, 4), pd.Timestamp("2020-01-02", tz="UTC"), pd.NaT, "2020-01-02", 18263
+    for other in (*others, pd.Timestamp("2020-01-02 00:00:00.000000001")):
         with pytest.raises(ValueError, match=r"class_weight must map labels of y .* which y has not"):
             settled(**arguments, class_weight={other: 3})
+
+
+def test_class_weights_of_durations():
+    hours = np.array([1, 2, 3], dtype="m8[h]").astype("m8[ns]")
+    for key in (datetime.timedelta(hours=2), np.timedelta64(120, "m"), pd.Timedelta("2h"), hours[1]):
+        weight = settled(classes=hours, codes=CODES % 3, class_weight={key: 3})["criterion"]["class_weight"]
+        np.testing.assert_allclose(weight / weight[0], [1, 3, 1], rtol=1e-12)
 
 
 # batches and epochs

@@ -47,7 +47,7 @@ def check_container(X, name):
         number; or if columns of a frame share a name.
     """
     check_not_lazy(X, name)
-    if np.ma.is_masked(X):
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(f"{name} has {np.ma.count_masked(X)} masked cells; impute them first.")
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind == "c":

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import column_or_1d
 
+_TIMES = {"M": (np.datetime64, datetime.date), "m": (np.timedelta64, datetime.timedelta)}
 _KINDS = {"str": (str,), "bytes": (bytes,), "number": (numbers.Real, np.bool_), "date": (np.datetime64,)}
 
 
@@ -34,7 +35,7 @@ def check_labels(y, name, n_rows, rows_name):
     """
     if y is None:
         raise ValueError(f"a classifier requires {name} to be passed, but the target {name} is None.")
-    if np.ma.is_masked(y):
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         raise ValueError(f"{name} has {np.ma.count_masked(y)} masked label(s); every row needs a label.")
     # as objects, for numpy makes strings of a list of strings and anything else
     values = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
@@ -61,7 +62,7 @@ def label_codes(labels, classes, name, complaint):
     ValueError
         If there are labels that are no class, ``name`` has some that ``complaint``; or booleans beside numbers.
     """
-    labels = labels.tolist() if classes.dtype.kind != "M" else list(labels)
+    labels = _as_list(labels)
     if classes.dtype.kind in "iuf" and any(isinstance(label, bool) for label in labels):  # True is 1 to Python
         raise ValueError(f"{name} must hold numbers, as the classes are; got booleans.")
     codes = codes_of_labels(labels, classes)
@@ -72,20 +73,30 @@ def label_codes(labels, classes, name, complaint):
 
 
 def codes_of_labels(labels, classes):
-    """Class code of each label of a list that is a class, as a dict.
+    """Class code of each label, of an array or a list, that is a class, as a dict.
 
     Labels are looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10". Dates
-    are the same in any unit.
+    and durations are the same in any unit.
     """
-    keys = {label: label for label in labels}
-    if classes.dtype.kind == "M":
-        dates = [label for label in keys if isinstance(label, (datetime.date, np.datetime64))]
-        together = np.array([np.datetime64(label) for label in [*classes, *dates]]).tolist()
-        known, keys = together[: len(classes)], dict(zip(dates, together[len(classes) :], strict=True))
-    else:
-        known = classes.tolist()
+    known, keys = classes.tolist(), {label: label for label in _as_list(labels)}
+    if classes.dtype.kind in _TIMES:
+        kinds = _TIMES[classes.dtype.kind]
+        times = [time for time in keys if isinstance(time, kinds) and getattr(time, "tzinfo", None) is None]
+        together = np.array([*classes, *(_of_numpy(time, kinds[0]) for time in times)]).tolist()
+        known, keys = together[: len(classes)], dict(zip(times, together[len(classes) :], strict=True))
     codes = {label: code for code, label in enumerate(known)}
     return {label: codes[key] for label, key in keys.items() if key in codes}
+
+
+def _as_list(labels):
+    """Labels as Python objects, but times as those of numpy, which keep their unit."""
+    return list(labels) if isinstance(labels, list) or labels.dtype.kind in _TIMES else labels.tolist()
+
+
+def _of_numpy(time, kind):
+    """A date or duration as one of numpy."""
+    exact = getattr(time, f"to_{kind.__name__}", None)  # of pandas, whose nanoseconds numpy does not see
+    return kind(time) if exact is None else exact()
 
 
 def _shown(label):

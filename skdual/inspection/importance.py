@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from ..extras import import_extra
+from ..inputs.labels import codes_of_labels
 from ..inputs.validation import check_matrix
 from .validation import check_classifier, check_method, check_targets, column_centers
 
@@ -112,8 +113,7 @@ def _scores_of(scorer):
 
 def _check_known(estimator, y):
     """Refuse labels that no prediction can equal, of which every score would be the same with and without a block."""
-    known = hasattr(estimator, "rejection_threshold_") or not set(y.tolist()).isdisjoint(estimator.classes_.tolist())
-    if not known:
+    if not hasattr(estimator, "rejection_threshold_") and not codes_of_labels(y, estimator.classes_):
         raise ValueError(f"y has none of the labels in classes_, {estimator.classes_}; got {y.tolist()[0]!r} first.")
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..devices import send
+from ..devices import own_modes, send
 from ..estimator import DualBranchClassifier
 from ..extras import import_extra
 from ..inputs.columns import ColumnBlocks
@@ -92,7 +92,7 @@ def baseline_blocks(estimator, baseline):
         send(torch.from_numpy(baseline[index]), center.device, center.dtype)[None]
         for index, center in zip(estimator.block_indices_, centers, strict=True)
     )
-    with torch.no_grad():
+    with own_modes(), torch.no_grad():
         if not estimator.network_.scores(*blocks).isfinite().all():
             raise ValueError("baseline has cells so large that what the network makes of them is not finite.")
     return blocks

@@ -117,6 +117,7 @@ class DualBranchNetwork(nn.Module):
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim = d_a + d_b
         self.n_members = n_members
+        self.n_classes = n_classes
         self._bfloat16 = bfloat16
         n_first = n_plain(n_members)
         plain, regularized = slice(0, n_first), slice(n_first, n_members)

@@ -32,7 +32,7 @@ def held_out_scores(network, rows, trained):
     network.eval()
     untrained = [~trained[members] for members, _ in network.views]
     held_out = np.flatnonzero(np.all([of_view.any(axis=0) for of_view in untrained], axis=0))
-    parts = []
+    parts = [np.empty((len(network.views), 0, network.n_classes))]
     for chunk, (scores,) in in_chunks(network.member_scores, rows, held_out):
         by_view = []
         for (members, source), of_view in zip(network.views, untrained, strict=True):

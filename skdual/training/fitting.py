@@ -128,16 +128,12 @@ def _set_view_weights(net, training, validation):
     These are the rows that members hold out and the validation rows; without any both blocks count in full.
     """
     network = net.module_
-    scores, codes = [], []
-    trained = trained_rows(network, training.y)
-    if not trained.all():
-        of_members, held_out = held_out_scores(network, training, trained)
-        scores.append(of_members)
-        codes.append(training.y[held_out])
+    of_members, held_out = held_out_scores(network, training, trained_rows(network, training.y))
+    scores, codes = [of_members], [training.y[held_out]]
     if validation is not None:
         scores.append(run_in_chunks(network, "view_scores", validation).swapaxes(0, 1))
         codes.append(validation.y)
-    if not scores:
+    if not sum(map(len, codes)):
         return
     weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
     by_single_block = np.array([view.source != BOTH for view in network.views])

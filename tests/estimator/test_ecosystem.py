@@ -114,6 +114,10 @@ def test_a_subclass_may_settle_parameters(two_blocks):
     settled = {"hidden_layer_sizes": ((16, 8), (8, 8)), "max_epochs": 2, "n_members": 1, "random_state": 0}
     plain = DualBranchClassifier(7, device="cpu", **settled, **search.best_params_).fit(X, y)
     assert_array_equal(search.predict_proba(X), plain.predict_proba(X))
+    wrong = Quick(7)
+    wrong.patience = "x"
+    with pytest.raises(ValueError, match="The 'patience' parameter of Quick must be an int"):
+        wrong.fit(X, y)
 
 
 def test_clone_is_unfitted_and_equal_in_parameters(two_blocks, model):

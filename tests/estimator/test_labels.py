@@ -51,6 +51,12 @@ def test_two_rows_of_two_classes_leave_nothing_to_hold_out(quick):
     assert model.view_weights_.tolist() == [1, 0, 0]
 
 
+def test_rows_that_only_one_half_of_the_members_holds_out_are_not_calibrated_on(quick):
+    rows = np.random.default_rng(0).normal(size=(5, 4))
+    model = model_of(quick, blocks=2, n_members=3).fit(rows, ["a", "b", "b", "b", "b"])
+    assert model.view_weights_.tolist() == [1, 0, 0]
+
+
 def test_class_weight_is_the_same_as_repeating_rows(two_blocks, quick):
     """On the full batch, weight 3 for a class is the gradient of its rows three times."""
     X, y = two_blocks

@@ -114,6 +114,12 @@ def test_numbers_that_name_two_columns_are_refused():
         check_fit(pd.DataFrame(np.ones((4, 3)), columns=[7, 7, 8]))
 
 
+def test_a_column_may_have_any_name():
+    names = ["_mask", "mask", "dtypes", "shape"]
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(4, 4)), columns=names)
+    assert check_fit(frame).feature_names.tolist() == names
+
+
 def test_a_table_of_pyarrow_is_a_frame_like_any_other():
     table = pa.table({"a_1": NUMBERS, "b_1": [5.0, 6, 7, 8], "a_2": [0.0, 0, 1, 1]})
     data = check_fit(table, from_prefix("a_", "b_"))

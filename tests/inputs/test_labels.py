@@ -38,6 +38,7 @@ MISSING = {
     "pandas boolean": (pd.Series([True, None, False, True], dtype="boolean"), 1, "<NA>"),
     "pandas category": (pd.Series(["a", None, "b", "a"], dtype="category"), 1, "nan"),
     "dates": (DATES.where(DATES.index != 1), 1, "NaT"),
+    "pandas Int64 array": (pd.array([1, None, 2, 1], dtype="Int64"), 1, "(nan|<NA>)"),
     "polars str": (pl.Series(["a", None, "b", "a"]), 1, "None"),
     "polars int": (pl.Series([1, None, 2, 1]), 1, "nan"),
 }

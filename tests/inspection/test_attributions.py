@@ -187,6 +187,8 @@ def test_rows_too_large_to_compute_with_are_refused_as_predict_does(two_blocks, 
     if method == "integrated_gradients":
         with pytest.raises(ValueError, match="baseline has cells so large that"):
             explain(limitless, X[:3], method=method, baseline=large[7])
+        with torch.autocast("cpu", dtype=torch.float16):  # which would not reach as far
+            explain(limitless, X[:3], method=method, baseline=np.full(X.shape[1], 1e5))
 
 
 def test_one_label_for_all_rows_is_a_target_and_no_y(model, planted):

@@ -1,6 +1,7 @@
 """Block importance against blocks shuffled and replaced by hand, and against fits on single blocks."""
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
@@ -185,6 +186,15 @@ def htad_losses_and_importance(columns_a, columns_b):
     both = [*columns_a, *columns_b]
     model = DualBranchClassifier(len(columns_a), **quick).fit(X[:, both], y)
     return alone, model, X_test[:, both], y_test
+
+
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_labels_may_be_dates_of_another_unit(two_blocks, quick, unit):
+    X, y = two_blocks
+    dates = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype="M8[D]")[np.unique(y, return_inverse=True)[1]]
+    model = DualBranchClassifier(**quick).fit(X, dates.astype("M8[s]"))
+    expected = block_importance(model, X, dates.astype("M8[s]"), random_state=0)
+    pd.testing.assert_frame_equal(block_importance(model, X, dates.astype(f"M8[{unit}]"), random_state=0), expected)
 
 
 @pytest.mark.slow

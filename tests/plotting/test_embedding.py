@@ -79,10 +79,12 @@ def test_colours_go_by_class_and_held_out_rows_are_marked():
 
 
 def test_labels_between_dollar_signs_are_no_formulas():
-    labels = np.array(["$_a", "b_$_"])
-    display = EmbeddingDisplay(np.eye(2), labels).plot()
-    display.figure_.canvas.draw()
-    assert [text.replace(r"\$", "$") for text in labels_of(display.ax_.get_legend())] == labels.tolist()
+    for n_classes in (2, 12):
+        labels = np.array([f"${letter}_$" for letter in "abcdefghijkl"[:n_classes]])
+        display = EmbeddingDisplay(np.random.default_rng(0).normal(size=(n_classes, 2)), labels).plot()
+        display.figure_.canvas.draw()
+        if n_classes == 2:
+            assert [text.replace(r"\$", "$") for text in labels_of(display.ax_.get_legend())] == labels.tolist()
 
 
 def test_without_held_out_rows_the_legend_has_classes_only():
