@@ -13,7 +13,7 @@ from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_dtypes, column_label
 from .labels import check_labels, label_codes
 
-_CHUNK_CELLS = 2**20
+_CHUNK_CELLS = 2**16  # which stay in a processor's cache
 
 
 @dataclass(frozen=True, eq=False)

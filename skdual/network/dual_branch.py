@@ -40,9 +40,14 @@ class NetworkOutput(NamedTuple):
 def _first(module):
     """The first member, on the same memory, of a module whose every parameter and buffer has members as first axis.
 
-    The module itself is left alone, for other threads may be using it.
+    The module itself is left alone, for other threads may be using it. A deep copy takes longer than some chunks.
     """
-    return copy.deepcopy(module, {id(tensor): tensor[:1] for tensor in (*module.parameters(), *module.buffers())})
+    alone = copy.copy(module)
+    for kind in ("_parameters", "_buffers"):
+        tensors = getattr(module, kind)
+        setattr(alone, kind, {name: tensor if tensor is None else tensor[:1] for name, tensor in tensors.items()})
+    alone._modules = {name: _first(child) for name, child in module._modules.items()}
+    return alone
 
 
 class DualBranchNetwork(nn.Module):

@@ -107,9 +107,11 @@ class DualBranchNet(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        bar = self.verbose == 1 or (self.verbose and is_parallel())  # rows of tables side by side would mix
-        shown = ("progress", FitProgress()) if bar else ("print_log", PrintLog())
-        return [("epoch_timer", EpochTimer()), shown]
+        timer = ("epoch_timer", EpochTimer())
+        if not self.verbose:
+            return [timer]
+        bar = self.verbose == 1 or is_parallel()  # rows of tables side by side would mix
+        return [timer, ("progress", FitProgress()) if bar else ("print_log", PrintLog())]
 
     # what is trained
 
