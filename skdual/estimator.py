@@ -365,7 +365,8 @@ class DualBranchClassifier(FittedMethods):
         Warns
         -----
         UserWarning
-            On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping.
+            On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping. On a
+            CUDA device, if updates can't be launched as one graph and are launched kernel by kernel.
 
         Examples
         --------
