@@ -42,8 +42,10 @@ def check_labels(y, name, n_rows, rows_name):
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
         raise ValueError(f"{name} must be a 1d array with one label a row, got shape {values.shape}.")
     _check_kinds(values.ravel(), name)
-    if hasattr(getattr(y, "dtype", None), "numpy_dtype") and y.dtype.kind in "biuf":
-        y = y.to_numpy(dtype=y.dtype.numpy_dtype)  # nullable types of pandas, which become floats otherwise
+    column = y.iloc[:, 0] if hasattr(y, "iloc") and values.ndim == 2 else y
+    if hasattr(getattr(column, "dtype", None), "numpy_dtype") and column.dtype.kind in "biuf":
+        # nullable types of pandas, which become floats otherwise
+        y = column.to_numpy(dtype=column.dtype.numpy_dtype).reshape(values.shape)
     labels = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name=name)
     if len(labels) != n_rows:

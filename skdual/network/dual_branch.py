@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ..scalings import scaling_pair
 from .branches import BranchEncoder
 from .column_scaler import ColumnScaler
 from .fusion import AttentionFusion, ConcatFusion
-from .heads import LinearHead, ProjectionHead, SubspaceHead
+from .heads import LinearHead, ProjectionHead, SubspaceHead, unit_length
 from .members import n_plain
 
 BOTH, ONLY_A, ONLY_B = 0, 1, 2  # the blocks that a row is scored by
@@ -270,7 +269,7 @@ class DualBranchNetwork(nn.Module):
             z = self.fusion(*self._drop_blocks(h_a, h_b))
             projected = [head(h) for head, h in zip(self.projections, (h_a, h_b), strict=False)]
         # scores and similarities are differences of close numbers: never below float32
-        projections = tuple(F.normalize(p.to(x_a.dtype), dim=-1) for p in projected) or None
+        projections = tuple(unit_length(p.to(x_a.dtype)) for p in projected) or None
         return NetworkOutput(self.head(z.to(x_a.dtype)), projections)
 
     def _drop_blocks(self, h_a, h_b):

@@ -9,6 +9,29 @@ from torch.nn import functional as F
 from .members import MemberLinear, n_plain
 
 
+class _UnitLength(torch.autograd.Function):
+    """x / |x| and its gradient (g - y <g, y>) / |x|, with a third of the passes that autograd would make."""
+
+    @staticmethod
+    def forward(ctx, x):
+        inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(1e-12).reciprocal_()
+        y = x * inverse
+        ctx.save_for_backward(y, inverse)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        y, inverse = ctx.saved_tensors
+        along = (gradient * y).sum(dim=-1, keepdim=True)
+        return torch.addcmul(gradient, y, along, value=-1).mul_(inverse)
+
+
+def unit_length(x):
+    """Vectors along the last axis over their lengths; those of length 0 stay 0."""
+    return _UnitLength.apply(x)
+
+
 def subspace_error(z, bases):
     """Squared distance of every row to its projection z U' U, for every class, and where there are any, member.
 
@@ -77,7 +100,7 @@ class SubspaceHead(nn.Module):
         """Rows of unit length with their constant, (n_members, batch, n_features + 1), of unit length again."""
         share = (1 + self.constants.square()).rsqrt()
         constants = (share * self.constants).expand(*z.shape[:-1], 1)
-        return torch.cat([share * F.normalize(z, dim=-1), constants], dim=-1)
+        return torch.cat([share * unit_length(z), constants], dim=-1)
 
     def projection_error(self, z):
         """Squared error of every member's unit-length rows, (n_members, batch, n_classes), never negative."""

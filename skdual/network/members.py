@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .wide_product import LARGE, StepMemory, WideProduct
+
 
 def n_plain(n_members):
     """How many members, the first ones, train without what regularises the others: half of them, and none of one.
@@ -45,15 +47,46 @@ class ColumnLinear(MemberLinear):
     Given ``mixed``, of the same shape, the regularised members take it in place of ``x``.
     """
 
+    def __init__(self, n_members, in_features, out_features, bias=True):
+        super().__init__(n_members, in_features, out_features, bias)
+        self._memory: StepMemory | None = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_memory": None}
+
+    def train(self, mode=True):
+        """Memory of training is kept for training only."""
+        if not mode:
+            self._memory = None
+        return super().train(mode)
+
     def forward(self, x, mixed=None):
-        if mixed is None:
-            return _wide_linear(x, self.weight, self.bias)
-        n_first = n_plain(len(self.weight))
-        if not n_first:
-            return _wide_linear(mixed, self.weight, self.bias)
-        sizes = [n_first, len(self.weight) - n_first]
-        biases = (None, None) if self.bias is None else self.bias.split(sizes)
-        return torch.cat([_wide_linear(*of) for of in zip((x, mixed), self.weight.split(sizes), biases, strict=True)])
+        n_members, n_first = len(self.weight), n_plain(len(self.weight))
+        inputs = [(x, slice(0, n_members))]
+        if mixed is not None:
+            inputs = [(x, slice(0, n_first)), (mixed, slice(n_first, n_members))][n_first == 0 :]
+        if self._reuses_memory(inputs):
+            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
+            if self._memory is None or self._memory.dtype != dtype:
+                self._memory = StepMemory(self.weight, dtype)
+            return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
+        sizes = [members.stop - members.start for _, members in inputs]
+        biases = [None] * len(inputs) if self.bias is None else self.bias.split(sizes)
+        parts = zip(inputs, self.weight.split(sizes), biases, strict=True)
+        products = [_wide_linear(rows, weight, bias) for (rows, _), weight, bias in parts]
+        return torch.cat(products) if len(products) > 1 else products[0]
+
+    def _reuses_memory(self, inputs):
+        """Whether this is a training step that WideProduct can do: accelerators keep their memory by themselves."""
+        return (
+            self.training
+            and self.weight.numel() >= LARGE
+            and self.weight.device.type == "cpu"
+            and self.weight.requires_grad
+            and torch.is_grad_enabled()
+            and not any(rows.requires_grad for rows, _ in inputs)
+            and not torch.compiler.is_compiling()
+        )
 
 
 def _wide_linear(x, weight, bias):

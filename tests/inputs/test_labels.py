@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from sklearn.exceptions import DataConversionWarning
 
 from skdual import DualBranchClassifier
 from skdual.inputs.labels import check_labels
@@ -113,6 +114,14 @@ def test_nullable_labels_of_pandas_keep_their_type(dtype, expected):
     labels = check_labels(pd.Series([1, 0, 1], dtype=dtype), "y", 3, "X")
     assert labels.dtype == np.dtype(expected)
     assert_array_equal(labels, [1, 0, 1])
+
+
+def test_nullable_labels_in_a_frame_of_one_column_keep_their_type():
+    frame = pd.DataFrame({"label": pd.array([2**53 + 1, 0, 1], dtype="Int64")})
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        labels = check_labels(frame, "y", 3, "X")
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [2**53 + 1, 0, 1]
 
 
 def test_nullable_integers_that_no_float_tells_apart_stay_apart():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, subspace_error
+from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, subspace_error, unit_length
 
 SHAPES = [(2, 1, 8), (3, 4, 64), (10, 4, 16), (5, 6, 6), (1000, 4, 32), (20, 8, 512)]  # C, D, d
 
@@ -164,3 +164,15 @@ def test_projection_head_equals_naive_layers(n_members):
         hidden_weight, hidden_bias, weight, bias = (parameter[m].detach().numpy() for parameter in head.parameters())
         expected = [weight @ gelu(hidden_weight @ row + hidden_bias) + bias for row in h[m].numpy()]
         np.testing.assert_allclose(head(h)[m].detach(), expected, rtol=0, atol=1e-12)
+
+
+def test_unit_length_equals_torch():
+    x, weight = torch.randn(3, 5, 4).double().requires_grad_(), torch.randn(3, 5, 4).double()
+    expected = F.normalize(x, dim=-1)
+    torch.testing.assert_close(unit_length(x), expected, rtol=1e-14, atol=0)
+    gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (unit_length(x), expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_unit_length_of_a_row_of_zeros_is_zero():
+    assert unit_length(torch.tensor([[0.0, 0], [3, 4]])).tolist() == [[0, 0], [pytest.approx(0.6), pytest.approx(0.8)]]

@@ -1,0 +1,63 @@
+"""Products of rows with weights so large that memory for their like comes from the system every time."""
+
+import torch
+from torch.nn import functional as F
+
+LARGE = 2**23
+"""Weights from which on memory is kept from step to step: those of 32 MiB in float32.
+
+Blocks of this size the C library maps anew whenever they are asked for, and gives back when they are freed (mallopt(3),
+M_MMAP_THRESHOLD). Touching them for the first time takes longer than what is computed in them.
+"""
+
+
+class StepMemory:
+    """What every training step writes over: the gradient of a weight, and the weight in the dtype of its products.
+
+    Parameters
+    ----------
+    weight : tensor
+    dtype : torch.dtype
+    """
+
+    def __init__(self, weight, dtype):
+        self.dtype = dtype
+        self.gradient = torch.empty_like(weight)
+        self.rounded = None if dtype == weight.dtype else torch.empty_like(weight, dtype=dtype)
+
+
+class WideProduct(torch.autograd.Function):
+    """Rows times the weights of all members, (n_members, batch, out_features), in the memory of earlier steps.
+
+    Nothing leads back to the rows. In bfloat16 the memory holds the rounded weight until the product is there, and then
+    its gradient, which is wanted in the weight's own dtype.
+    """
+
+    @staticmethod
+    def forward(ctx, weight, bias, memory, inputs):
+        """``inputs`` are pairs of rows (batch, in_features) and the slice of the members that take them."""
+        rounded = weight if memory.rounded is None else memory.rounded.copy_(weight)
+        ctx.inputs = [(x.to(memory.dtype), members) for x, members in inputs]
+        ctx.weight, ctx.memory = weight, memory
+        products = []
+        for x, members in ctx.inputs:
+            of_members = None if bias is None else bias[members].flatten().to(memory.dtype)
+            y = F.linear(x, rounded[members].flatten(0, 1), of_members)
+            products.append(y.unflatten(1, (-1, weight.shape[1])).transpose(0, 1))
+        return torch.cat(products) if len(products) > 1 else products[0]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        memory, weight = ctx.memory, ctx.weight
+        # a gradient that is still there, and will be added to, may lie in this memory
+        of_weight = memory.gradient if weight.grad is None else torch.empty_like(weight)
+        rounded = of_weight if memory.rounded is None else memory.rounded
+        for x, members in ctx.inputs:
+            units = gradient[members].transpose(0, 1).flatten(1)
+            torch.mm(units.T, x, out=rounded[members].flatten(0, 1))
+        if memory.rounded is not None:
+            of_weight.copy_(rounded)
+        of_bias = gradient.sum(dim=1, dtype=weight.dtype) if ctx.needs_input_grad[1] else None
+        # autograd takes over a tensor that nobody else holds, and copies others: hence a view
+        return of_weight.view_as(of_weight), of_bias, None, None

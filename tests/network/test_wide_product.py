@@ -1,0 +1,111 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_classification
+
+from skdual import DualBranchClassifier
+from skdual.network import members
+from skdual.network.members import ColumnLinear
+from skdual.network.wide_product import LARGE, StepMemory
+
+COLUMNS, UNITS, ROWS = 30, 20, 16
+
+
+@pytest.fixture
+def all_are_large(monkeypatch):
+    monkeypatch.setattr(members, "LARGE", 1)
+
+
+def make_layer(n_members=3, bias=True, dtype=torch.float32):
+    torch.manual_seed(1)
+    return ColumnLinear(n_members, COLUMNS, UNITS, bias=bias).to(dtype)
+
+
+def make_rows(dtype=torch.float32, seed=0):
+    return torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def train_step(layer, mixed, bfloat16=False):
+    """Output and gradients of a loss in which every output has another weight."""
+    x = make_rows(layer.weight.dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        y = layer(x, make_rows(layer.weight.dtype, seed=1) if mixed else None)
+    (y.to(layer.weight.dtype) * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+    return [y.detach(), *(parameter.grad.clone() for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.parametrize("n_members", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("dtype", "bfloat16", "rtol"),
+    [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 0.02)],
+)
+def test_equals_autograd(monkeypatch, dtype, bfloat16, rtol, n_members, mixed, bias):
+    expected = train_step(make_layer(n_members, bias, dtype), mixed, bfloat16)
+    monkeypatch.setattr(members, "LARGE", 1)
+    layer = make_layer(n_members, bias, dtype)
+    for _ in range(2):  # in new memory, and in that of the first step
+        layer.zero_grad(set_to_none=True)
+        for value, of_autograd in zip(train_step(layer, mixed, bfloat16), expected, strict=True):
+            assert value.dtype == of_autograd.dtype
+            torch.testing.assert_close(value, of_autograd, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_gradients_of_all_steps_lie_in_one_place(all_are_large, bfloat16):
+    layer, places = make_layer(), set()
+    for _ in range(3):
+        layer.zero_grad(set_to_none=True)
+        train_step(layer, False, bfloat16)
+        places.add(layer.weight.grad.data_ptr())
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_gradients_that_are_not_cleared_add_up(all_are_large, bfloat16):
+    layer = make_layer()
+    _, of_weight, of_bias = train_step(layer, False, bfloat16)
+    for times in (2, 3):
+        train_step(layer, False, bfloat16)
+        torch.testing.assert_close(layer.weight.grad, times * of_weight)
+        torch.testing.assert_close(layer.bias.grad, times * of_bias)
+
+
+def test_gradient_leads_back_to_rows_that_want_one(all_are_large):
+    layer, x = make_layer(), make_rows().requires_grad_()
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(dim=(0, 1)).expand(ROWS, -1).detach())
+
+
+def test_memory_goes_with_training(all_are_large):
+    layer = make_layer()
+    n_bytes = len(pickle.dumps(layer))
+    train_step(layer, False)
+    assert layer._memory is not None
+    layer.zero_grad(set_to_none=True)
+    assert len(pickle.dumps(layer)) == n_bytes
+    assert layer.eval()._memory is None
+
+
+def test_a_fit_is_the_same(monkeypatch):
+    X, y = make_classification(120, 40, n_informative=10, random_state=0)
+    made, probabilities = [], []
+    monkeypatch.setattr(members, "StepMemory", lambda *args: made.append(StepMemory(*args)) or made[-1])
+    for large in (LARGE, 1):
+        monkeypatch.setattr(members, "LARGE", large)
+        model = DualBranchClassifier(25, max_epochs=4, random_state=0).fit(X, y)
+        branches = model.network_.branch_a, model.network_.branch_b
+        assert all(layer._memory is None for branch in branches for layer in branch.column_layers)
+        probabilities.append(model.predict_proba(X))
+        assert bool(made) == (large == 1)
+    np.testing.assert_allclose(*probabilities, atol=1e-5)
+
+
+def test_narrow_layers_leave_it_to_autograd():
+    assert LARGE * torch.float32.itemsize == 32 * 2**20  # above the largest threshold of malloc
+    layer = make_layer()
+    train_step(layer, False)
+    assert layer._memory is None
