@@ -67,7 +67,7 @@ class ColumnLinear(MemberLinear):
             inputs = [(x, slice(0, n_first)), (mixed, slice(n_first, n_members))][n_first == 0 :]
         if self._reuses_memory(inputs):
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
-            if self._memory is None or self._memory.dtype != dtype:
+            if self._memory is None or not self._memory.fits(self.weight, dtype):
                 self._memory = StepMemory(self.weight, dtype)
             return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
         sizes = [members.stop - members.start for _, members in inputs]

@@ -25,6 +25,10 @@ class StepMemory:
         self.gradient = torch.empty_like(weight)
         self.rounded = None if dtype == weight.dtype else torch.empty_like(weight, dtype=dtype)
 
+    def fits(self, weight, dtype):
+        """Whether it was made for a weight and a dtype such as these."""
+        return (self.gradient.shape, self.gradient.dtype, self.dtype) == (weight.shape, weight.dtype, dtype)
+
 
 class WideProduct(torch.autograd.Function):
     """Rows times the weights of all members, (n_members, batch, out_features), in the memory of earlier steps.

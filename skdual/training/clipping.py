@@ -13,8 +13,10 @@ def clip_gradients(parameters, max_norm):
     max_norm : float
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
-    factor = (max_norm / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp_max(1)
+    # rows of matrices first: one sum over all of a wide layer would be slow, and off by a thousandth in float32
+    parts = [torch.linalg.vector_norm(gradient, dim=-1) if gradient.ndim > 2 else gradient for gradient in gradients]
+    norms = torch.linalg.vector_norm(torch.cat([part.reshape(len(part), -1) for part in parts], dim=1), dim=1)
+    factor = (max_norm / (norms + 1e-6)).clamp_max(1)
     by_ndim = {ndim: factor.view(-1, *(1,) * (ndim - 1)) for ndim in {gradient.ndim for gradient in gradients}}
     for gradient in gradients:
         gradient.mul_(by_ndim[gradient.ndim])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_classification
+from torch import nn
 
 from skdual import DualBranchClassifier
 from skdual.network import members
@@ -88,6 +89,16 @@ def test_memory_goes_with_training(all_are_large):
     layer.zero_grad(set_to_none=True)
     assert len(pickle.dumps(layer)) == n_bytes
     assert layer.eval()._memory is None
+
+
+def test_memory_is_made_anew_for_another_weight(all_are_large):
+    layer = make_layer()
+    for other in (make_layer(n_members=2), make_layer(dtype=torch.float64)):
+        expected = train_step(other, False)
+        train_step(layer, False)
+        layer.weight, layer.bias = nn.Parameter(other.weight.detach()), nn.Parameter(other.bias.detach())
+        for value, of_other in zip(train_step(layer, False), expected, strict=True):
+            assert torch.equal(value, of_other)
 
 
 def test_a_fit_is_the_same(monkeypatch):

@@ -59,3 +59,10 @@ def test_one_member_is_clipped_as_a_whole():
     clip_gradients(iter(shared), 5.0)
     torch.testing.assert_close(shared[0].grad, torch.full((1, 4), 1.5))
     torch.testing.assert_close(shared[1].grad, torch.full((1, 2, 2), -2.0))
+
+
+def test_the_length_of_many_numbers_is_exact():
+    wide = torch.nn.Parameter(torch.zeros(1, 1000, 8000))
+    wide.grad = torch.randn(1, 1000, 8000, generator=torch.Generator().manual_seed(0))
+    clip_gradients([wide], 2.0)
+    assert wide.grad.double().norm().item() == pytest.approx(2, rel=1e-5)
