@@ -18,7 +18,7 @@ def contrastive_loss(projections, ids, temperature, bank=None, candidate_mask=No
         Views with one id are positives of each other.
     temperature : float
     bank : pair of tensors of shape (..., n_bank, projection_dim) and (n_bank,), optional
-        Further candidates and their ids; they are no anchors.
+        Further candidates and their ids; they are no anchors, and no gradient leads back to them.
     candidate_mask : tensor of bool of shape (..., n_views + n_bank), optional
         Which views, and projections of the bank, are candidates of the others; all are by default.
 

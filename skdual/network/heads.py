@@ -10,7 +10,7 @@ from .members import MemberLinear, n_plain
 
 
 class _UnitLength(torch.autograd.Function):
-    """x / |x| and its gradient (g - y <g, y>) / |x|, with a third of the passes that autograd would make."""
+    """x / |x| and its gradient (g - y <g, y>) / |x|, in fewer passes than autograd makes."""
 
     @staticmethod
     def forward(ctx, x):

@@ -69,7 +69,8 @@ class ColumnLinear(MemberLinear):
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
             if self._memory is None or not self._memory.fits(self.weight, dtype):
                 self._memory = StepMemory(self.weight, dtype)
-            return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
+            if not self._memory.lent:
+                return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
         sizes = [members.stop - members.start for _, members in inputs]
         biases = [None] * len(inputs) if self.bias is None else self.bias.split(sizes)
         parts = zip(inputs, self.weight.split(sizes), biases, strict=True)

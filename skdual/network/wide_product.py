@@ -18,10 +18,15 @@ class StepMemory:
     ----------
     weight : tensor
     dtype : torch.dtype
+
+    Attributes
+    ----------
+    lent : bool
+        Whether a product waits for its gradient: another one in the same graph has to find other memory.
     """
 
     def __init__(self, weight, dtype):
-        self.dtype = dtype
+        self.dtype, self.lent = dtype, False
         self.gradient = torch.empty_like(weight)
         self.rounded = None if dtype == weight.dtype else torch.empty_like(weight, dtype=dtype)
 
@@ -43,6 +48,7 @@ class WideProduct(torch.autograd.Function):
         rounded = weight if memory.rounded is None else memory.rounded.copy_(weight)
         ctx.inputs = [(x.to(memory.dtype), members) for x, members in inputs]
         ctx.weight, ctx.memory = weight, memory
+        memory.lent = True
         products = []
         for x, members in ctx.inputs:
             of_members = None if bias is None else bias[members].flatten().to(memory.dtype)
@@ -62,6 +68,7 @@ class WideProduct(torch.autograd.Function):
             torch.mm(units.T, x, out=rounded[members].flatten(0, 1))
         if memory.rounded is not None:
             of_weight.copy_(rounded)
+        memory.lent = False
         of_bias = gradient.sum(dim=1, dtype=weight.dtype) if ctx.needs_input_grad[1] else None
         # autograd takes over a tensor that nobody else holds, and copies others: hence a view
         return of_weight.view_as(of_weight), of_bias, None, None

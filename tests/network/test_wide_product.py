@@ -75,6 +75,21 @@ def test_gradients_that_are_not_cleared_add_up(all_are_large, bfloat16):
         torch.testing.assert_close(layer.bias.grad, times * of_bias)
 
 
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_two_products_in_one_graph(monkeypatch, bfloat16):
+    gradients = []
+    for large in (LARGE, 1):
+        monkeypatch.setattr(members, "LARGE", large)
+        layer = make_layer()
+        for _ in range(2):
+            layer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+                first, second = layer(make_rows()), layer(make_rows(seed=1))
+            (first.square().sum() + second.sum()).backward()
+        gradients.append(layer.weight.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-2)
+
+
 def test_gradient_leads_back_to_rows_that_want_one(all_are_large):
     layer, x = make_layer(), make_rows().requires_grad_()
     layer(x).sum().backward()
