@@ -29,7 +29,6 @@ _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
 _MAX_WEIGHTS = 32_000_000
 _MAX_MEMBER_ROWS = 100_000
-_BFLOAT16_WIDTH = 1024
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _LEARNING_RATE = 2e-3
@@ -88,9 +87,9 @@ def n_members(widths, sizes, n_train):
     return n
 
 
-def bfloat16(sizes, bfloat16_units):
-    """Whether training rounds products to bfloat16: where they are most of the work and the device has units for it."""
-    return bfloat16_units and any(of_branch[0] >= _BFLOAT16_WIDTH for of_branch in sizes)
+def column_weights(directions, sizes, n_members):
+    """How many weights multiply the columns in training: those of first layers and shortcuts, of all members."""
+    return n_members * sum(n * (of_branch[0] + of_branch[-1]) for n, of_branch in zip(directions, sizes, strict=True))
 
 
 def mixup_alpha(zero_share):

@@ -1,5 +1,6 @@
 """Where the numbers live: device, dtype, copies to the device, and the random state and modes of torch."""
 
+import math
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -118,12 +119,17 @@ def send_together(batches, device):
     return list(zip(*places, strict=True))
 
 
-def has_bfloat16_units(device):
-    """Whether a device multiplies matrices of bfloat16 much faster than of float32: CPUs with AMX, CUDA from 8.0 on."""
+def min_bfloat16_weights(device):
+    """How many weights must multiply the columns for rounding products to bfloat16 to pay; infinite without fast units.
+
+    CPUs with AMX or AVX512-BF16 have such units, and CUDA devices of capability 8.0 and above, where the products take
+    a smaller share of a step.
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
+        return 2**23 if torch.cuda.get_device_capability(device)[0] >= 8 else math.inf
     # torch has no public question for it
-    return device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return 2**22 if device.type == "cpu" and any(has and has() for has in asked) else math.inf
 
 
 @lru_cache

@@ -132,8 +132,9 @@ class DualBranchClassifier(FittedMethods):
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        "auto" is float64 for float64 data on the CPU and else float32, with bfloat16 products where a branch starts
-        with at least 1,024 units and the device is fast at them (CPUs with AMX, CUDA from capability 8.0 on).
+        "auto" is float64 for float64 data on the CPU and else float32, with bfloat16 products where they are
+        most of the work and the device is fast at them: from 4 million weights on the columns (or training rows, where
+        these are fewer) on CPUs with AMX or AVX512-BF16, from 8 million on CUDA of capability 8.0 and above.
         "bfloat16" rounds the products of encoders, fusion and projection heads while training; weights, losses and
         predictions stay float32.
     compile : bool, default=False

@@ -78,7 +78,7 @@ def resolve_settings(
     classes,
     n_train,
     zero_share,
-    bfloat16_units=False,
+    min_bfloat16_weights=math.inf,
     block_names=("a", "b"),
     has_validation=False,
 ):
@@ -97,8 +97,8 @@ def resolve_settings(
         Rows to train on, validation rows left out.
     zero_share : float
         Share of their cells that are 0.
-    bfloat16_units : bool, default=False
-        Whether the device has fast units for bfloat16, and float32 is what is computed in otherwise.
+    min_bfloat16_weights : float, default=inf
+        Weights on the columns from which ``precision="auto"`` rounds products to bfloat16.
     block_names : pair of str, default=("a", "b")
     has_validation : bool, default=False
         Whether there are validation rows.
@@ -129,11 +129,13 @@ def resolve_settings(
     def given(name, otherwise, *arguments):
         return otherwise(*arguments) if params[name] == "auto" else params[name]
 
+    n_members = int(given("n_members", defaults.n_members, widths, hidden_layer_sizes, n_train))
+    column_weights = defaults.column_weights(directions, hidden_layer_sizes, n_members)
     return {
         "net_params": dict(params["net_params"] or {}),
         "rejection": _rejection(params, classes, has_validation),
         "module": {
-            "n_members": int(given("n_members", defaults.n_members, widths, hidden_layer_sizes, n_train)),
+            "n_members": n_members,
             "in_features": tuple(widths),
             "n_classes": len(classes),
             "hidden_layer_sizes": hidden_layer_sizes,
@@ -141,7 +143,7 @@ def resolve_settings(
             "standardize": scaling_pair(params["standardize"], block_names),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
             "bfloat16": params["precision"] == "bfloat16"
-            or (params["precision"] == "auto" and defaults.bfloat16(hidden_layer_sizes, bfloat16_units)),
+            or (params["precision"] == "auto" and column_weights >= min_bfloat16_weights),
             **{
                 name: params[name]
                 for name in (

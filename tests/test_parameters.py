@@ -29,23 +29,27 @@ def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_sha
 # precision
 
 
-@pytest.mark.parametrize("has_units", [False, True])
 @pytest.mark.parametrize(
-    ("precision", "sizes", "expected"),
+    ("precision", "n_members", "n_train", "least", "expected"),
     [
-        ("auto", ((2048, 512), (512,)), "with units"),
-        ("auto", ((512,), (1024, 256)), "with units"),
-        ("auto", ((1023, 2048), (512,)), "never"),
-        ("bfloat16", ((64,), (64,)), "always"),
-        ("float32", ((2048, 512), (512,)), "never"),
-        ("float64", ((2048, 512), (512,)), "never"),
+        # 3 members, each with 40 x (9 + 5) + 20 x (6 + 6) weights on the columns
+        ("auto", 3, 100, 2400, True),
+        ("auto", 3, 100, 2401, False),
+        # in the span of 30 rows there are 30 x (9 + 5) + 20 x (6 + 6)
+        ("auto", 3, 30, 1980, True),
+        ("auto", 3, 30, 1981, False),
+        ("auto", 1, 100, math.inf, False),
+        ("bfloat16", 1, 100, math.inf, True),
+        ("float32", 1, 100, 0, False),
+        ("float64", 1, 100, 0, False),
     ],
 )
-def test_auto_rounds_wide_products_to_bfloat16_where_there_are_units_for_it(precision, sizes, expected, has_units):
-    estimator = DualBranchClassifier(precision=precision, hidden_layer_sizes=sizes)
+def test_auto_rounds_products_to_bfloat16_from_so_many_weights_on(precision, n_members, n_train, least, expected):
+    sizes = ((9, 7, 5), (6,))
+    estimator = DualBranchClassifier(precision=precision, hidden_layer_sizes=sizes, n_members=n_members)
     params = estimator.get_params(deep=False)
-    module = resolve_settings(params, (40, 20), CODES, CLASSES, 100, 0.0, bfloat16_units=has_units)["module"]
-    assert module["bfloat16"] == (expected == "always" or (expected == "with units" and has_units))
+    settings = resolve_settings(params, (40, 20), CODES, CLASSES, n_train, 0.0, min_bfloat16_weights=least)
+    assert settings["module"]["bfloat16"] == expected
 
 
 # widths and dropout

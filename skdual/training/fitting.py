@@ -1,12 +1,13 @@
 """One whole fit: validation rows, settings, statistics, training, and what is read from held-out rows."""
 
 import copy
+import math
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 
-from ..devices import has_bfloat16_units, isolated_random_state, resolve_dtype
+from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inputs.frames import column_label
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
@@ -67,7 +68,7 @@ def fit_network(params, data, device, seed, before=None):
         data.classes,
         len(training),
         zero_share(training),
-        bfloat16_units=dtype == torch.float32 and has_bfloat16_units(device),
+        min_bfloat16_weights=min_bfloat16_weights(device) if dtype == torch.float32 else math.inf,
         block_names=data.columns.names,
         has_validation=validation is not None,
     )

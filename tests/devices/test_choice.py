@@ -1,10 +1,12 @@
 """Which device is taken, and in which precision it computes."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from skdual.devices import free_memory, resolve_device, resolve_dtype
+from skdual.devices import free_memory, min_bfloat16_weights, resolve_device, resolve_dtype
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,26 @@ def test_precision(precision, data, device, expected):
 def test_float64_on_mps_is_refused():
     with pytest.raises(ValueError, match="precision='float64'"):
         resolve_dtype("float64", np.dtype(np.float32), torch.device("mps"))
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512_bf16", "expected"),
+    [(False, False, math.inf), (True, False, 2**22), (False, True, 2**22), (None, None, math.inf)],
+)
+def test_bfloat16_pays_on_cpus_that_say_they_have_units_for_it(monkeypatch, amx, avx512_bf16, expected):
+    for name, has in (("_is_amx_tile_supported", amx), ("_is_avx512_bf16_supported", avx512_bf16)):
+        if has is None:
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda has=has: has, raising=False)
+    assert min_bfloat16_weights(torch.device("cpu")) == expected
+    assert min_bfloat16_weights(torch.device("mps")) == math.inf
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), math.inf), ((8, 0), 2**23), ((9, 0), 2**23)])
+def test_bfloat16_pays_on_cuda_from_a_capability_on(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert min_bfloat16_weights(torch.device("cuda")) == expected
 
 
 def test_free_memory_is_what_the_device_says(monkeypatch):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -153,8 +155,8 @@ def test_columns_whose_variance_overflows_are_refused():
 @pytest.mark.parametrize("has_units", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_auto_precision_asks_the_device_and_never_lowers_float64(two_blocks, quick, has_units, dtype, monkeypatch):
-    monkeypatch.setattr(fitting, "has_bfloat16_units", lambda device: has_units)
-    params = quick | {"hidden_layer_sizes": ((1024, 8), (8,)), "max_epochs": 1, "device": "cpu"}
+    monkeypatch.setattr(fitting, "min_bfloat16_weights", lambda device: 0 if has_units else math.inf)
+    params = quick | {"max_epochs": 1, "device": "cpu"}
     model = DualBranchClassifier(**params).fit(two_blocks[0].astype(dtype), two_blocks[1])
     assert model._settings["module"]["bfloat16"] == (has_units and dtype == np.float32)
     assert {str(p.dtype) for p in model.network_.parameters()} == {f"torch.{np.dtype(dtype).name}"}
