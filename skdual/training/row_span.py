@@ -4,6 +4,8 @@ A gradient of weights that multiply columns is a sum of training rows, so gradie
 rows: n weights say all that p > n of them can learn. In coordinates of the span a step costs n / p of what it would,
 and Adam, which moves every coordinate alike, moves the outputs by n steps and not by p of them, most of which would
 follow noise. The coordinates are turned at random, so that none of them stands for one row, to be learnt by itself.
+In a fit of few steps n numbers do not come far, and the way there and back takes longer than it saves: such a fit stays
+in the columns.
 """
 
 import math
@@ -22,6 +24,12 @@ from .inference import run_in_chunks
 
 MAX_CELLS = 2**26
 """Cells of training and validation rows, 256 MiB of float32, beyond which no dense copy of them is made."""
+
+MIN_WAY = 1100
+"""Steps times the root of the rows, with which the way of a random sum of n moves grows, below which a fit is short."""
+
+MAX_SHORT_STEPS = 100
+"""Steps from which on no fit is short, however few its rows."""
 
 _N_ROWS, _N_COLUMNS = 512, 4096  # whose inner products are added to the sum at one time
 _COPIES = 10  # of the rows' cells, for which a device needs room to compute the span
@@ -111,9 +119,10 @@ def _hartley(x):
 def in_row_span(net, training, validation, seed, fitted_before):
     """Within the block, a network whose first weights are coordinates in the span of the training rows.
 
-    That holds for blocks of more columns than training rows; where there is none, and beyond ``MAX_CELLS``, nothing
-    changes. At the end every member gets weights for all columns. They answer to no direction that it had no row in:
-    there they are 0, or after a warm start what they were before it.
+    That holds for blocks of more columns than training rows; where there is none, beyond ``MAX_CELLS``, and for a fit
+    of few steps (fewer than ``MIN_WAY`` / sqrt(n) and ``MAX_SHORT_STEPS``), nothing changes. At the end every member
+    gets weights for all columns. They answer to no direction that it had no row in: there they are 0, or after a warm
+    start what they were before it.
 
     Parameters
     ----------
@@ -132,7 +141,8 @@ def in_row_span(net, training, validation, seed, fitted_before):
     """
     n_rows, widths = len(training), training.columns.widths
     n_cells = (n_rows + (0 if validation is None else len(validation))) * sum(widths)
-    if max(widths) <= n_rows or n_cells > MAX_CELLS:
+    is_short = net.max_epochs * n_rows / net.batch_size < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
+    if max(widths) <= n_rows or n_cells > MAX_CELLS or is_short:
         yield training, validation
         return
     network, random_generator = net.module_, np.random.default_rng(seed)

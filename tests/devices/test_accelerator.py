@@ -87,6 +87,7 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
         original(span, rows, random_generator)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
+    monkeypatch.setattr("skdual.training.row_span.MIN_WAY", 0)  # the fits are short
     model = DualBranchClassifier(device=accelerator, **settings | {"blocks": 45})
     there = model.fit(X, y).predict_proba(X)
     monkeypatch.setattr("skdual.training.row_span.free_memory", lambda device: 1000)

@@ -25,6 +25,12 @@ PLAIN = {
 }
 
 
+@pytest.fixture(autouse=True)
+def short_fits_too(monkeypatch):
+    """The fits of these tests are short."""
+    monkeypatch.setattr(row_span, "MIN_WAY", 0)
+
+
 @pytest.fixture
 def rows():
     return np.random.default_rng(0).normal(size=(6, 15))
@@ -243,6 +249,41 @@ def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns)
     in_columns()
     DualBranchClassifier(**params).fit(X, y)
     assert shapes == [[N_ROWS, 10], [60, 10]]
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "batch_size", "early_stopping", "in_span"),
+    [(20, 8, False, False), (21, 8, False, True), (6, 2, False, True), (5, 2, False, False), (21, 8, True, False)],
+)
+def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, batch_size, early_stopping, in_span):
+    # 24 rows: 61.2 steps, which are 20.4 epochs of 3 steps, or 5.1 of 12; 18 rows need 70.7 steps, or 31.4 epochs
+    monkeypatch.setattr(row_span, "MIN_WAY", 300)
+    widths = []
+
+    class Stop(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            widths.append(net.module_.branch_a.shortcut.weight.shape[2])
+            raise KeyboardInterrupt
+
+    settings = {"max_epochs": max_epochs, "batch_size": batch_size, "early_stopping": early_stopping}
+    model = DualBranchClassifier(**PLAIN | settings, n_members=1, callbacks=[Stop()])
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*wide)
+    assert widths == [(18 if early_stopping else N_ROWS) if in_span else WIDTHS[0]]
+
+
+def test_no_fit_of_many_steps_is_short(wide, monkeypatch):
+    monkeypatch.setattr(row_span, "MIN_WAY", 1e9)
+    n_spans, original = [], RowSpan.__init__
+
+    def note(span, *arguments):
+        n_spans.append(1)
+        original(span, *arguments)
+
+    monkeypatch.setattr(RowSpan, "__init__", note)
+    for max_epochs in (33, 34):  # of 3 steps
+        DualBranchClassifier(**PLAIN | {"max_epochs": max_epochs}, n_members=1).fit(*wide)
+        assert len(n_spans) == (0 if max_epochs == 33 else 2)
 
 
 def test_limited_columns_are_centred_again_in_a_block_wider_than_long(wide):
