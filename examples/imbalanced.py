@@ -5,7 +5,7 @@ of one genotype; the test rows stay as they are. Log loss is given twice: with t
 classes are about as common, and weighted to the shares of the training rows, where some are rare. What helps the one
 may cost the other: class weights also tell the model to expect rare classes more often.
 
-Two members, 20 epochs and three splits keep it short on HTAD; the defaults take several times as long.
+Two members, 12 epochs and three splits keep it short on HTAD; the defaults take several times as long.
 
 Run: pip install ".[examples]" && python examples/imbalanced.py [--data nutrimouse] [--output imbalanced.png]
 """

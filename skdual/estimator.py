@@ -54,8 +54,8 @@ class DualBranchClassifier(FittedMethods):
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
         rows can be scored by both blocks and by either alone; ``view_weights_`` has the resulting weights. Where there
-        are several members, only the regularised ones (see Notes) lose blocks, twice the share (all rows at most). 0:
-        rows are scored by both blocks only.
+        are several members, only the regularised half (see Notes) loses blocks, from twice the share of its rows (all
+        at most). 0: rows are scored by both blocks only.
     token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -84,7 +84,8 @@ class DualBranchClassifier(FittedMethods):
         members have no more than 32 million weights in the hidden layers of their branches, and no more than 100,000
         rows to see an epoch, together.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the cross-entropy, as in scikit-learn.
+        Weights of the classes in the cross-entropy, as in scikit-learn; scaled to a mean of 1 over the rows of y, so
+        that only their ratios count.
     label_smoothing : float, default=0.0
         Share of the target that is spread evenly over the classes, in [0, 1).
     mixup_alpha : "auto" or float, default="auto"
@@ -122,19 +123,23 @@ class DualBranchClassifier(FittedMethods):
     patience : int, default=10
         Epochs without improvement. With ``early_stopping=True`` only.
     warm_start : bool, default=False
-        Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew.
+        Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew. The columns
+        stay scaled by the rows of the first fit. With other rows, or the same in another order, those that are held
+        out (see Notes) were learnt before, and the probabilities come out too sharp; give ``X_val`` then.
     rejection_quantile : float or None, default=None
         Share of the validation rows, in (0, 1), that the threshold of familiarity leaves out (see
         :meth:`score_samples`). :meth:`predict` gives rows below it ``rejection_label``. Needs validation rows
-        (``X_val`` of :meth:`fit`, or ``early_stopping=True``) and ``head="subspace"``. None: no row is rejected.
+        (``X_val`` of :meth:`fit`, or ``early_stopping=True``), ``head="subspace"`` and a ``rejection_label``. None: no
+        row is rejected.
     rejection_label : label or None, default=None
         What :meth:`predict` answers for "none of these": a label like those of y, but none of them.
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         "auto" is float64 for float64 data on the CPU and else float32, with bfloat16 products where they are
-        most of the work and the device is fast at them: from 4 million weights on the columns (or training rows, where
-        these are fewer) on CPUs with AMX or AVX512-BF16, from 8 million on CUDA of capability 8.0 and above.
+        most of the work and the device is fast at them: from 4 million weights in the first layers and shortcuts of all
+        members on CPUs with AMX or AVX512-BF16, from 8 million on CUDA of capability 8.0 and above (a block counts with
+        as many columns as there are training rows, where these are fewer).
         "bfloat16" rounds the products of encoders, fusion and projection heads while training; weights, losses and
         predictions stay float32.
     compile : bool, default=False
@@ -149,11 +154,11 @@ class DualBranchClassifier(FittedMethods):
         can be drawn, as in log files, a line after every tenth of the fit. 2 prints a table row each epoch. Fits that
         run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
-        Each is copied before use; what it refers to is not. Of a block of more columns than training rows they see
-        coordinates in place of columns (see Notes).
+        Or pairs (name, callback). Each is copied before use; what it refers to is not. Of a block of more columns than
+        training rows they see coordinates in place of columns (see Notes).
     net_params : dict or None, default=None
-        Further arguments of the skorch net, merged last, such as ``{"optimizer__betas": (0.9, 0.99)}``; not of its
-        module, which the other parameters settle.
+        Further arguments of the skorch net, such as ``{"optimizer__betas": (0.9, 0.99)}``, merged last, so that they
+        win over what other parameters give; not of its module, which the other parameters settle.
 
     Attributes
     ----------
@@ -209,8 +214,9 @@ class DualBranchClassifier(FittedMethods):
     held-out rows, not their labels, into its statistics.
 
     Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
-    span of these n rows: n weights a unit in place of p give the same outputs. They are converted back to weights of
-    all columns at the end. Beyond 2**26 cells of training and validation rows the columns are trained as they are.
+    span of these n rows: every unit then needs n weights in place of p for the same outputs. They are converted back to
+    weights of all columns at the end. Beyond 2**26 cells of training and validation rows, and in fits of fewer than
+    1100 / sqrt(n) and 100 steps, the columns are trained as they are.
 
     References
     ----------
@@ -339,7 +345,7 @@ class DualBranchClassifier(FittedMethods):
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time, or
-            where a block has more columns than rows all of them, up to 2**26 cells.
+            where a block has more columns than rows all of them, up to 2**26 cells (see Notes).
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional
@@ -361,13 +367,14 @@ class DualBranchClassifier(FittedMethods):
         TypeError
             If ``blocks`` or X is of a type that can't be used.
         KeyboardInterrupt
-            On Ctrl-C before the first epoch is finished, or after the last.
+            On Ctrl-C before the first epoch is finished, or when it comes twice after the last.
 
         Warns
         -----
         UserWarning
-            On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping. On a
-            CUDA device, if updates can't be launched as one graph and are launched kernel by kernel.
+            On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping. On
+            Ctrl-C after the last: the fit is finished all the same. On a CUDA device, if updates can't be launched as
+            one graph and are launched kernel by kernel.
 
         Examples
         --------
@@ -397,29 +404,28 @@ class DualBranchClassifier(FittedMethods):
         return self
 
     def _remember(self, data, settings, net, device, rejection_threshold, earlier_history):
-        """Commit a finished fit; the only place of a fit that writes fitted attributes."""
-        self.classes_ = data.classes
-        self.n_features_in_ = data.X.shape[1]
-        if data.feature_names is not None:
-            self.feature_names_in_ = data.feature_names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self.block_names_ = data.columns.names
-        self.block_indices_ = data.columns.indices
-        self.net_ = net
-        self.network_ = net.module_
-        self.device_ = device
+        """Commit a finished fit; the only place of a fit that writes fitted attributes, all of them at once."""
         view_weights = net.module_.view_weights.cpu().numpy().astype(np.float64)
         by_blocks = np.bincount([view.source for view in net.module_.views], weights=view_weights)
-        self.view_weights_ = by_blocks / by_blocks.sum()
-        self.probability_temperature_ = float(1 / view_weights.sum())
-        if rejection_threshold is not None:
-            self.rejection_threshold_ = rejection_threshold
-        elif hasattr(self, "rejection_threshold_"):
-            del self.rejection_threshold_
-        self.history_ = earlier_history + net.epochs()
-        self.n_epochs_ = len(self.history_)
-        self._settings = settings
+        history = earlier_history + net.epochs()
+        fitted = {
+            "classes_": data.classes,
+            "n_features_in_": data.X.shape[1],
+            "feature_names_in_": data.feature_names,
+            "block_names_": data.columns.names,
+            "block_indices_": data.columns.indices,
+            "net_": net,
+            "network_": net.module_,
+            "device_": device,
+            "view_weights_": by_blocks / by_blocks.sum(),
+            "probability_temperature_": float(1 / view_weights.sum()),
+            "rejection_threshold_": rejection_threshold,
+            "history_": history,
+            "n_epochs_": len(history),
+            "_settings": settings,
+        }
+        others = {name: value for name, value in vars(self).items() if name not in fitted}
+        self.__dict__ = {**others, **{name: value for name, value in fitted.items() if value is not None}}
 
     def __getstate__(self):
         return pack(super().__getstate__(), __version__)

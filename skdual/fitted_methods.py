@@ -78,7 +78,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -110,7 +111,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -128,8 +130,9 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         labels = self.classes_[scores.argmax(axis=1)]
         if labels.dtype == np.uint64:  # which numpy would join with a negative label as floats
             labels = labels.astype(np.int64)
-        label = np.asarray(self._settings["rejection"]["label"])  # an array, so that labels become of a type for both
-        return np.where(familiarity >= self.rejection_threshold_, labels, label)
+        label = np.asarray(self._settings["rejection"]["label"])
+        dtype = np.result_type(labels.dtype, label.dtype)  # by their types alone: older numpy goes by the label's value
+        return np.where(familiarity >= self.rejection_threshold_, labels.astype(dtype), label.astype(dtype))
 
     def predict_proba(self, X):
         """Probability of every class.
@@ -148,7 +151,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -178,7 +182,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -208,7 +213,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -238,7 +244,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -265,15 +272,17 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         errors : ndarray of shape (n_samples, n_classes)
             float32 or float64, as the network computes. At least 0, and about 1 at most; with two classes too there is
-            one column a class. The scores are minus the errors times a learnt scale, and the errors a mean over members
-            and views, weighted by their scales.
+            one column a class. They are means over the members and over what they score by (see
+            :meth:`score_samples`), weighted as in the scores, in which every member's errors count minus a learnt scale
+            times.
 
         Raises
         ------
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
         AttributeError
             With another head.
 
@@ -293,9 +302,9 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         """How familiar every row is: the higher, the more it is like the classes of the fit.
 
         Minus the squared distance to the nearest class's subspace. The distances to each class are first averaged over
-        the views, which are both blocks in either half of the members, and A alone and B alone in the regularised half;
-        the weight of a view is the mean of its share in the scores and an equal share. Unlike the largest probability
-        it can tell a row that is far from all classes from one between two of them.
+        what rows are scored by: both blocks, in either half of the members, and A alone and B alone in the regularised
+        half. The weight of each of these four is the mean of its share in the scores and an equal share. Unlike the
+        largest probability it can tell a row that is far from all classes from one between two of them.
 
         Parameters
         ----------
@@ -311,7 +320,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, or too large to compute with.
+            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            where ``standardize`` takes the logarithm.
         AttributeError
             With another head.
 

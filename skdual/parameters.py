@@ -21,7 +21,7 @@ _not_negative = Interval(numbers.Real, 0, None, closed="left")
 _positive = Interval(numbers.Real, 0, None, closed="neither")
 _auto = StrOptions({"auto"})
 
-# blocks, standardize, hidden_layer_sizes, dropout, rejection_label and net_params are checked where they are resolved
+# what is in blocks, pairs, dicts and lists, and rejection_label, is checked where it is resolved
 CONSTRAINTS = {
     "blocks": "no_validation",
     "standardize": ["boolean", StrOptions(set(SCALINGS)), list, tuple, dict],
@@ -263,7 +263,9 @@ def _class_weight(class_weight, classes, codes):
     """Weight of each class, scaled to mean 1 over the rows."""
     if isinstance(class_weight, dict):
         code_of = codes_of_labels(list(class_weight), classes)
-        unknown = [label for label in class_weight if label not in code_of]
+        # as in scikit-learn, others may stand beside all labels of y, of rows that this fit does not see
+        has_all = len(set(code_of.values())) == len(classes)
+        unknown = [label for label in class_weight if label not in code_of and not has_all]
         wrong = [
             weight
             for weight in class_weight.values()
@@ -275,7 +277,8 @@ def _class_weight(class_weight, classes, codes):
                 f"{f'the label {unknown[0]!r}, which y has not' if unknown else f'the weight {wrong[0]!r}'}."
             )
         weight = np.ones(len(classes))
-        weight[[code_of[label] for label in class_weight]] = list(class_weight.values())
+        for label, code in code_of.items():
+            weight[code] = class_weight[label]
     else:
         weight = compute_class_weight(class_weight, classes=classes, y=classes[codes])
     with np.errstate(over="ignore"):

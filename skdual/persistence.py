@@ -34,6 +34,8 @@ def save(model, path):
         If ``model`` is no estimator.
     OSError
         If the file can't be written.
+    pickle.PicklingError, AttributeError
+        If the model refers to a function that can't be imported by name, such as a lambda in ``blocks``.
 
     See Also
     --------
@@ -98,7 +100,8 @@ def load(path):
         If the file can't be read.
     ValueError
         If the file is cut short, so damaged that it can't be read, or no model file at all; or if a newer skdual wrote
-        it in a format that this one does not know.
+        it in a format that this one does not know; or if a function or class of yours that the model refers to, as
+        ``blocks`` or a pipeline may, can't be imported.
     MemoryError
         If there is not as much memory as the file asks for, which one that is damaged may do.
 
@@ -106,7 +109,7 @@ def load(path):
     -----
     UserWarning
         If the file was written by another major or minor version of skdual, or another major version of torch or
-        scikit-learn.
+        scikit-learn; or if the device of the model is not available here.
 
     See Also
     --------
@@ -131,7 +134,7 @@ def load(path):
         if (isinstance(error, OSError) and error.errno is not None) or "out of memory" in str(error).lower():
             raise
         raise ValueError(
-            f"{str(path)!r} is no model file as skdual.save writes it, or is damaged or cut short "
-            f"({type(error).__name__}: {error})."
+            f"{str(path)!r} is no model file as skdual.save writes it, or is damaged or cut short, or refers to a "
+            f"function or class that can't be imported here ({type(error).__name__}: {error})."
         ) from error
     return model

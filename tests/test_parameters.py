@@ -225,6 +225,7 @@ def test_automatic_mixing_spares_rows_that_are_mostly_zeros(zero_share, expected
             ["classes_per_batch=1", "samples_per_class=1", "one row", "2 are the least"],
         ),
         ({"class_weight": {"ant": 1, "eel": 2}}, ["class_weight", "'eel'"]),
+        ({"class_weight": {**dict.fromkeys(CLASSES.tolist()[1:], 1), "eel": 2}}, ["class_weight", "'eel'"]),
         ({"class_weight": {"ant": -1}}, ["class_weight", "-1"]),
         ({"class_weight": {"ant": math.inf}}, ["class_weight", "inf"]),
         ({"class_weight": dict.fromkeys(CLASSES.tolist(), 1e308)}, ["class_weight", "too large"]),
@@ -290,7 +291,15 @@ def test_contrastive_loss_off_builds_no_projection_heads(changed):
 
 
 @pytest.mark.parametrize(
-    "class_weight", ["balanced", {"ant": 1, "bee": 10, "cat": 0.5, "dog": 2}, {"bee": 3}, {"dog": 0, "cat": 1e-3}, None]
+    "class_weight",
+    [
+        "balanced",
+        {"ant": 1, "bee": 10, "cat": 0.5, "dog": 2},
+        {"ant": 1, "bee": 10, "cat": 0.5, "dog": 2, "of rows left out here": 3},
+        {"bee": 3},
+        {"dog": 0, "cat": 1e-3},
+        None,
+    ],
 )
 def test_class_weights_have_mean_1_and_the_ratios_of_sklearn(class_weight):
     weight = settled(class_weight=class_weight)["criterion"]["class_weight"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import joblib
 import numpy as np
@@ -190,6 +191,20 @@ def test_a_file_that_holds_no_model_is_refused_by_its_path(kept, damage, given):
 def test_a_file_of_something_else_is_no_model(tmp_path):
     joblib.dump([1, 2], tmp_path / "model")
     with pytest.raises(ValueError, match=r"model' is no model file .*holds an object of type list"):
+        skdual.load(tmp_path / "model")
+
+
+def test_a_model_that_needs_a_function_from_elsewhere(two_blocks, quick, tmp_path, monkeypatch):
+    module = ModuleType("notebook")
+    exec(
+        "def first_seven(X):\n    return list(range(7))\n\ndef others(X):\n    return list(range(7, 12))", vars(module)
+    )
+    monkeypatch.setitem(sys.modules, "notebook", module)
+    params = quick | {"blocks": (module.first_seven, module.others)}
+    skdual.save(DualBranchClassifier(**params).fit(*two_blocks), tmp_path / "model")
+    assert skdual.load(tmp_path / "model").blocks == params["blocks"]
+    monkeypatch.delattr(module, "others")
+    with pytest.raises(ValueError, match=r"refers to a function or class that can't be imported here .*'others'"):
         skdual.load(tmp_path / "model")
 
 

@@ -40,6 +40,8 @@ def peers(bench):
         new_race = partial(Race, X[test], y[test], target=max(targets.values()), max_seconds=max_seconds)
         network, ours = run_ours(columns[0], params, X, y, train, test, targets)
         races = {"logistic regression": linear, "plain skorch": run_skorch(new_race(), network, *rows)}
+        if network["bfloat16"]:
+            races["plain skorch in float32"] = run_skorch(new_race(), {**network, "bfloat16": False}, *rows)
         if draw == 0:
             races["scikit-learn MLP"] = run_mlp(new_race(), network["hidden_layer_sizes"][0], *rows)
             races["LightGBM"] = run_lightgbm(new_race(), *rows)

@@ -63,8 +63,9 @@ class HostMatrix:
     def _rows(self, index):
         """Rows of a dense matrix: where they lie side by side, as when predicting, not copied."""
         span = slice(index.min(initial=len(self.X)), index.max(initial=-1) + 1)
-        # torch makes no tensor of what is read-only
-        in_order = self.X.flags.writeable and np.array_equal(index, np.arange(span.start, span.stop))
+        # torch makes no tensor of what is read-only or runs backwards
+        usable = self.X.flags.writeable and min(self.X.strides) >= 0
+        in_order = usable and np.array_equal(index, np.arange(span.start, span.stop))
         return self.X[span] if in_order else self.X[index]
 
 

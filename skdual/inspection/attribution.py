@@ -27,7 +27,7 @@ def attributions(
     - ``"gradient_x_input"``: df/dx_i(x) * (x_i - b_i), the first-order effect of the feature (with the baseline 0
       the literal product);
     - ``"smooth_grad"``: the same with the mean gradient at 50 copies of x with Gaussian noise of half a training
-      standard deviation in every column (of half of what else ``standardize`` divides it by);
+      standard deviation in every column (with another ``standardize`` half of what it divides by, 1 if nothing);
     - ``"integrated_gradients"``: (x_i - b_i) * integral of df/dx_i(b + t (x - b)) over t from 0 to 1. They are
       complete: a row's attributions add up to f(x) - f(b). The sum is checked for every row: it is within 0.001 times
       the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200 or 800.
@@ -47,7 +47,7 @@ def attributions(
         Computed by captum.
     baseline : array-like of shape (n_features,) or None, default=None
         The row to compare with; a pandas Series with names must have those of ``feature_names_in_``, in that order.
-        None: what ``standardize`` turns into 0 in every column: the training mean (``True``), the median ("robust"),
+        None: where ``standardize`` has its zero in every column: the training mean (``True``), the median ("robust"),
         exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum ("minmax"), or 0 ("maxabs", ``False``).
     feature_names : array-like of str of shape (n_features,) or None, default=None
         Names of the columns of X, in their order. None: ``feature_names_in_``, and "x0", "x1", ... where there are

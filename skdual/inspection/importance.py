@@ -133,7 +133,9 @@ class _Constant(nn.Module):
 def _without_each_block(estimator):
     """Copies of the estimator, one of which does not see block A, the other not block B."""
     for block, center in zip("ab", column_centers(estimator.network_), strict=True):
-        without = copy.copy(estimator)  # with a network of its own, rebuilt from what the estimator is saved as
+        # not by copy.copy, which builds the network anew on whatever device the parameter means by now
+        without = object.__new__(type(estimator))
+        vars(without).update(vars(estimator), network_=copy.deepcopy(estimator.network_))
         scaler = getattr(without.network_, f"scaler_{block}")
         setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(center), scaler))
         without.network_.eval()

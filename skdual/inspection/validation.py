@@ -54,7 +54,7 @@ def class_codes(estimator, labels, n_rows, name):
 
 
 def column_centers(network):
-    """What the scaling of every column of both blocks turns into 0, tensors of shape (1, p); 0 without a scaling."""
+    """Where the scaling of every column of both blocks has its zero, tensors of shape (1, p); 0 without a scaling."""
     centers = []
     for scaling, scaler in zip(network.scalings, (network.scaler_a, network.scaler_b), strict=True):
         center = torch.expm1(scaler.center) if SCALINGS[scaling].logarithm else scaler.center

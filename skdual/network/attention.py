@@ -8,6 +8,9 @@ from torch.nn import functional as F
 _CHUNK_CELLS = 2**18
 """Attention weights that a thread holds at one time on the CPU, few enough to stay in its cache."""
 
+_MAX_KERNEL_SAMPLES = 65_535
+"""Samples that a fused kernel takes at one time; in torch before 2.8 those of CUDA refuse more."""
+
 _LARGEST_EXPONENT = 86.0
 """Scores up to which, and down to minus which, powers of 2 are summed as they are in float32."""
 
@@ -37,8 +40,9 @@ def attend(query, key, value):
             attended = _ChunkedAttention.apply(queries, keys, values)
         return attended.to(query.dtype)
     # the fused kernels want four axes: one head
-    rows = (x.mT.unsqueeze(1) for x in (query, key, value))
-    return F.scaled_dot_product_attention(*rows).squeeze(1).mT
+    parts = zip(*(x.mT.unsqueeze(1).split(_MAX_KERNEL_SAMPLES) for x in (query, key, value)), strict=True)
+    attended = [F.scaled_dot_product_attention(*part).squeeze(1).mT for part in parts]
+    return torch.cat(attended) if len(attended) > 1 else attended[0]
 
 
 class _ChunkedAttention(torch.autograd.Function):

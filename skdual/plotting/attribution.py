@@ -1,5 +1,6 @@
 """Which features count, block by block."""
 
+from itertools import cycle
 from numbers import Integral
 
 from ..extras import import_extra
@@ -170,7 +171,7 @@ class AttributionDisplay:
         self.axes_ = dict(zip(shown, divide(ax, 1, len(shown)).ravel(), strict=True))
         self.bars_ = {}
         longest = max(importance.iloc[0] for importance in shown.values())
-        for (block, panel), color in zip(self.axes_.items(), BLOCK_COLORS, strict=False):
+        for (block, panel), color in zip(self.axes_.items(), cycle(BLOCK_COLORS), strict=False):
             importance = shown[block]
             self.bars_[block] = panel.barh(range(len(importance)), importance, color=color)
             panel.set_yticks(range(len(importance)), labels=[as_text(_shorten(str(name))) for name in importance.index])

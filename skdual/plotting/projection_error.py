@@ -15,8 +15,8 @@ from .estimators import final_classifier, rows_of_classifier
 class ProjectionErrorDisplay:
     """Projection error of every row onto its own class's subspace, against the least onto another's.
 
-    A row above the diagonal is nearest to its own class and classified correctly; one below is misclassified, and one
-    beside it was a close call.
+    A row above the diagonal is nearest to its own class and classified correctly (unless ``rejection_quantile`` rejects
+    it); one below is misclassified, and one beside it was a close call.
 
     Parameters
     ----------

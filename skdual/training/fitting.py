@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from .build import build_net
 from .calibration import fit_view_weights, held_out_scores
 from .folds import trained_rows
 from .inference import run_in_chunks
-from .row_span import in_row_span
+from .interrupts import held_interrupts
+from .row_span import enter_row_span
 from .warm_start import check_continuation
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
@@ -86,10 +88,18 @@ def fit_network(params, data, device, seed, before=None):
         else:
             _shift_units(net.module_, training)
             _set_statistics(net.module_, training, data.feature_names)
-        with in_row_span(net, training, validation, seed, fitted_before=before is not None) as (seen, watched):
-            net.partial_fit(seen, validation=watched)
-    _set_view_weights(net, training, validation)
-    return net, settings, _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
+        seen, watched, leave_row_span = enter_row_span(
+            net, training, validation, seed, fitted_before=before is not None
+        )
+        net.partial_fit(seen, validation=watched)
+        with held_interrupts() as held:
+            leave_row_span()
+            _set_view_weights(net, training, validation)
+            rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
+            if held:
+                held.clear()
+                warnings.warn("Ctrl-C came after the last epoch; the fit was finished.", UserWarning, stacklevel=3)
+    return net, settings, rejection_threshold
 
 
 def _copied(callbacks):

@@ -15,6 +15,7 @@ from ..losses.memory_bank import MemoryBank
 from .captured import CapturedUpdate
 from .clipping import clip_gradients
 from .folds import trained_rows
+from .interrupts import held_interrupts
 from .kept_weights import KeptWeights
 from .means import TermMeans
 from .mixup import Mixing, Mixup
@@ -161,7 +162,8 @@ class DualBranchNet(NeuralNetClassifier):
             with closing_progress(self.callbacks_):
                 self.fit_loop(X, validation=validation)
         except KeyboardInterrupt:
-            self._end_interrupted()
+            self._warn_of_interrupt()
+        self._end_fit()
         self.notify("on_train_end", X=X, y=y)
         self.module_.eval()
         return self
@@ -192,23 +194,19 @@ class DualBranchNet(NeuralNetClassifier):
                 self.history.record(f"{name}_best", self.history[-1, name] < lowest[name])
                 lowest[name] = min(lowest[name], self.history[-1, name])
             loss = self.history[-1, "valid_classification_loss"] if self.patience else -epoch
-            if loss < best:
-                best = loss
-                self._kept.keep(epoch)
-            self._n_finished = epoch
+            with held_interrupts():  # which would leave a mixture of two epochs
+                if loss < best:
+                    best = loss
+                    self._kept.keep(epoch)
+                self._n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
             if self.patience and epoch - self._kept.epoch >= self.patience:
                 break
-        if self._kept.epoch < self._n_finished:
-            self._kept.restore()
-        self._end_fit()
         return self
 
-    def _end_interrupted(self):
+    def _warn_of_interrupt(self):
         if not self._n_finished:
             raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
-        del self.history[self._n_finished :]
-        self._kept.restore()
         asked_for = any(isinstance(cb, EarlyStopping) and cb.misses_ >= cb.patience for _, cb in self.callbacks_)
         if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
             warnings.warn(
@@ -217,11 +215,15 @@ class DualBranchNet(NeuralNetClassifier):
                 UserWarning,
                 stacklevel=2,
             )
-        self._end_fit()
 
     def _end_fit(self):
-        """Check the weights, which the last update may have spoilt, and let go of what only training needs."""
-        if not torch.stack([tensor.isfinite().all() for tensor in self.module_.parameters()]).all():
+        """Put back the weights that are kept, check them, and let go of what only training needs."""
+        if self._kept.epoch < len(self.history):  # of an earlier epoch than the last, which may not be finished
+            self._kept.restore()
+        del self.history[self._n_finished :]
+        # of every weight, which would make a mask as large as a wide layer, the least and the largest tell it too
+        extremes = [of(tensor.detach()) for tensor in self.module_.parameters() for of in (torch.amin, torch.amax)]
+        if not torch.stack(extremes).isfinite().all():
             raise ValueError(
                 f"the weights are not finite after epoch {self._kept.epoch}; {_REMEDY['classification_loss']}."
             )

@@ -9,7 +9,6 @@ in the columns.
 """
 
 import math
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -115,36 +114,35 @@ def _hartley(x):
     return spectrum.real - spectrum.imag
 
 
-@contextmanager
-def in_row_span(net, training, validation, seed, fitted_before):
-    """Within the block, a network whose first weights are coordinates in the span of the training rows.
+def enter_row_span(net, training, validation, seed, fitted_before):
+    """Make the first weights of a network coordinates in the span of the training rows.
 
     That holds for blocks of more columns than training rows; where there is none, beyond ``MAX_CELLS``, and for a fit
-    of few steps (fewer than ``MIN_WAY`` / sqrt(n) and ``MAX_SHORT_STEPS``), nothing changes. At the end every member
-    gets weights for all columns. They answer to no direction that it had no row in: there they are 0, or after a warm
-    start what they were before it.
+    of few steps (fewer than ``MIN_WAY`` / sqrt(n) and ``MAX_SHORT_STEPS``), nothing changes.
 
     Parameters
     ----------
     net : DualBranchNet
-        With its columns' statistics set. Within the block its module takes rows that are scaled already.
+        With its columns' statistics set. In the span its module takes rows that are scaled already.
     training, validation : Rows
         ``validation`` may be None.
     seed : int
     fitted_before : bool
         Whether the network's weights come from an earlier fit.
 
-    Yields
-    ------
+    Returns
+    -------
     training, validation : Rows
-        What to train on and to watch within the block.
+        What to train on and to watch in the span.
+    leave : callable
+        Gives every member weights for all columns. They answer to no direction that it had no row in: there they are 0,
+        or after a warm start what they were before it.
     """
     n_rows, widths = len(training), training.columns.widths
     n_cells = (n_rows + (0 if validation is None else len(validation))) * sum(widths)
     is_short = net.max_epochs * n_rows / net.batch_size < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
     if max(widths) <= n_rows or n_cells > MAX_CELLS or is_short:
-        yield training, validation
-        return
+        return training, validation, lambda: None
     network, random_generator = net.module_, np.random.default_rng(seed)
     device = _device_for(training, n_cells, net.dtype)
     blocks = run_in_chunks(network, "scale", training)
@@ -171,12 +169,15 @@ def in_row_span(net, training, validation, seed, fitted_before):
         )
     network.scaler_a, network.scaler_b = nn.Identity(), nn.Identity()
     net.initialize_optimizer()  # for the parameters that there are now
-    yield _joined(training, trained), validation
-    network.scaler_a, network.scaler_b = scalers
-    held_out = [np.flatnonzero(~of_member) for of_member in trained_rows(network, training.y)]
-    for branch in filter(None, narrowed):
-        branch.widen(held_out)
-    net.initialize_optimizer()
+
+    def leave():
+        network.scaler_a, network.scaler_b = scalers
+        held_out = [np.flatnonzero(~of_member) for of_member in trained_rows(network, training.y)]
+        for branch in filter(None, narrowed):
+            branch.widen(held_out)
+        net.initialize_optimizer()
+
+    return _joined(training, trained), validation, leave
 
 
 def _device_for(rows, n_cells, dtype):

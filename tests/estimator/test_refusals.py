@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from member_scores import model_of
 from numpy.testing import assert_array_equal
 from raise_at import RaiseAt
+from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
 
@@ -169,3 +170,19 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_term_and_remedy(two_blocks, 
     with pytest.raises(ValueError, match=rf"{term} became NaN or infinite in epoch 1, batch [12] ") as caught:
         model_of(quick, **params).fit(*two_blocks)
     assert any(name in str(caught.value) for name in params)
+
+
+class Spoil(Callback):
+    def __init__(self, value):
+        self.value = value
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == net.max_epochs:
+            net.module_.branch_b.layers[0].weight.data[0, 0, 0] = self.value
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_weights_that_the_last_update_spoilt_stop_the_fit(two_blocks, quick, value):
+    with pytest.raises(ValueError, match=r"^the weights are not finite after epoch 2; "):
+        model_of(quick, max_epochs=2, callbacks=[Spoil(value)]).fit(*two_blocks)
+    model_of(quick, max_epochs=2, callbacks=[Spoil(1e30)]).fit(*two_blocks)

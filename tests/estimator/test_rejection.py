@@ -96,7 +96,7 @@ def test_labels_of_every_kind(rows, quick, y_of, label):
     assert set(labels.tolist()) <= {label, *model.classes_.tolist()}
     assert label in labels.tolist()
     plain = label.item() if isinstance(label, np.generic) else label
-    assert labels.dtype == np.result_type(model.classes_, np.asarray(plain))
+    assert labels.dtype == np.result_type(model.classes_.dtype, np.asarray(plain).dtype)
 
 
 def test_labels_of_uint64_stay_integers(rows, quick):

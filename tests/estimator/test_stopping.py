@@ -1,5 +1,7 @@
 """Fits that end before their last epoch: early stopping and interrupts."""
 
+import signal
+
 import numpy as np
 import pytest
 from member_scores import mean_log_loss, model_of
@@ -7,6 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from raise_at import RaiseAt
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import EarlyStopping
+
+from skdual.training import fitting
+from skdual.training.kept_weights import KeptWeights
+from skdual.training.progress import FitProgress
+from skdual.training.row_span import _NarrowedBranch
 
 
 def test_early_stopping_restores_the_best_weights(two_blocks, quick):
@@ -72,6 +79,66 @@ def test_an_interrupt_before_the_first_epoch_is_finished_leaves_the_model_as_it_
         model.fit(X, y)
     with pytest.raises(NotFittedError):
         model.predict(X)
+
+
+def press_ctrl_c_in(monkeypatch, owner, name, after=1):
+    """At the start of the call number ``after`` of a function."""
+    original, calls = getattr(owner, name), []
+
+    def pressing(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == after:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, pressing)
+
+
+@pytest.fixture
+def wide():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    return rng.normal(size=(60, 150)).astype(np.float32) + 0.3 * y[:, None], y
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "after"),
+    [
+        (_NarrowedBranch, "widen", 1),
+        (_NarrowedBranch, "widen", 2),
+        (fitting, "held_out_scores", 1),
+        (fitting, "fit_view_weights", 1),
+        (fitting, "_rejection_threshold", 1),
+    ],
+)
+def test_an_interrupt_after_the_last_epoch_does_not_stop_what_is_left(wide, quick, monkeypatch, owner, name, after):
+    monkeypatch.setattr("skdual.training.row_span.MIN_WAY", 0)  # the fits are short
+    (X, y), params = wide, {"blocks": 75, "n_members": 2}
+    expected = model_of(quick, **params).fit(X, y).predict_proba(X)
+    press_ctrl_c_in(monkeypatch, owner, name, after)
+    with pytest.warns(UserWarning, match="Ctrl-C came after the last epoch; the fit was finished"):
+        model = model_of(quick, **params).fit(X, y)
+    assert_array_equal(model.predict_proba(X), expected)
+
+
+def test_an_interrupt_while_an_epoch_is_kept_keeps_all_of_it(two_blocks, quick, monkeypatch):
+    X, y = two_blocks
+    kept = model_of(quick, callbacks=[RaiseAt(2, "on_epoch_end")])
+    with pytest.warns(UserWarning, match="interrupted after 2 of 4"):
+        kept.fit(X, y)
+    press_ctrl_c_in(monkeypatch, KeptWeights, "keep", 2)
+    with pytest.warns(UserWarning, match="interrupted after 2 of 4"):
+        model = model_of(quick).fit(X, y)
+    assert_array_equal(model.predict_proba(X), kept.predict_proba(X))
+
+
+def test_an_interrupt_while_the_progress_is_closed_keeps_the_last_epoch(two_blocks, quick, monkeypatch, capsys):
+    X, y = two_blocks
+    expected = model_of(quick).fit(X, y).predict_proba(X)
+    press_ctrl_c_in(monkeypatch, FitProgress, "close")
+    with pytest.warns(UserWarning, match="interrupted after 4 of 4"):
+        model = model_of(quick, verbose=1).fit(X, y)
+    assert_array_equal(model.predict_proba(X), expected)
 
 
 def test_skorchs_early_stopping_stops_without_a_warning(two_blocks, quick, recwarn):

@@ -71,6 +71,8 @@ def twice(X, folder):
 STORED = {
     "C": lambda X, folder: X,
     "F": lambda X, folder: np.asfortranarray(X),
+    "from the last row": lambda X, folder: np.ascontiguousarray(X[::-1])[::-1],
+    "from the last column": lambda X, folder: np.ascontiguousarray(X[:, ::-1])[:, ::-1],
     "strided": lambda X, folder: np.repeat(X, 2, axis=1)[:, ::2],
     "read-only": lambda X, folder: read_only(X.copy())[0],
     "memory-mapped": lambda X, folder: mapped(folder, X)[0],

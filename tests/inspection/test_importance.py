@@ -1,5 +1,8 @@
 """Block importance against blocks shuffled and replaced by hand, and against fits on single blocks."""
 
+import copy
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -62,6 +65,16 @@ def test_ablation_puts_the_training_mean_in_place_of_a_block(model, planted):
         drop = log_loss(y, model.predict_proba(replaced)) - log_loss(y, model.predict_proba(X))
         assert found.loc[block, "mean"] == pytest.approx(drop, rel=1e-3)
         assert found.loc[block, "std"] == 0
+
+
+def test_ablation_stays_on_the_device_of_the_network(model, planted):
+    X, y = planted[0][300:], planted[1][300:]
+    arguments = {"method": "ablation", "scoring": "neg_log_loss"}
+    expected = block_importance(model, X, y, **arguments)
+    elsewhere = copy.deepcopy(model).set_params(device="cuda:99")  # for its next fit
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_array_equal(block_importance(elsewhere, X, y, **arguments), expected)
 
 
 @pytest.mark.parametrize("method", METHODS)

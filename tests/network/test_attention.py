@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -104,10 +106,30 @@ def test_weights_of_few_samples_are_held_at_a_time(monkeypatch):
     assert largest.cells == 2 * 32 * 40 * 50  # of all of them it would be seen
 
 
+def agrees_with_softmax(query, key, value):
+    weights = torch.softmax(query.mT @ key / math.sqrt(query.shape[1]), dim=-1)
+    torch.testing.assert_close(attend(query, key, value), value @ weights.mT, rtol=0, atol=1e-12)
+
+
 def test_a_compiled_graph_agrees(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    inputs = make_inputs()
-    torch.testing.assert_close(attend(*inputs), fused(*inputs), rtol=0, atol=0)
+    agrees_with_softmax(*make_inputs())
+
+
+@pytest.mark.parametrize("most", [1, 3, 6, 7, 8])
+def test_kernels_get_no_more_samples_than_they_take(monkeypatch, most):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(attention, "_MAX_KERNEL_SAMPLES", most)
+    taken, kernel = [], F.scaled_dot_product_attention
+
+    def note(query, key, value):
+        taken.append(len(query))
+        return kernel(query, key, value)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", note)
+    agrees_with_softmax(*make_inputs(n=7))
+    assert sum(taken) == 7
+    assert max(taken) == min(7, most)
 
 
 @pytest.mark.parametrize("autocast", [False, True])
