@@ -101,9 +101,8 @@ def hand_written(network, criterion, a, b, y, n_epochs=3, batch_size=256):
         for rows, weight in zip(torch.randperm(len(y), device=y.device).split(batch_size), weights, strict=True):
             target, mixing = y[rows], Mixing(torch.randperm(len(rows), device=y.device), weight)
             optimizer.zero_grad(set_to_none=True)
-            scores, pair = network(a[rows], b[rows], mixing)
-            class_weight, bases = criterion.class_weight, network.head.bases
-            loss = criterion(scores, target, class_weight, mixing, None, pair, target, None, bases)["loss"]
+            scores, pair, gram = network(a[rows], b[rows], mixing)
+            loss = criterion(scores, target, criterion.class_weight, mixing, None, pair, target, None, gram)["loss"]
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()

@@ -51,7 +51,7 @@ class CompositeLoss(nn.Module):
         projections=None,
         ids=None,
         bank=None,
-        bases=None,
+        gram=None,
     ):
         """Loss terms of a batch, means over the members.
 
@@ -68,7 +68,8 @@ class CompositeLoss(nn.Module):
         projections : pair of tensors of shape (n_members, batch, projection_dim), optional
         ids : tensor of int64 of shape (batch,), optional
         bank : BankCandidates, optional
-        bases : tensor of shape (n_members, n_classes, subspace_dim, d), optional
+        gram : tensor of shape (n_members, n_classes, subspace_dim, subspace_dim), optional
+            Inner products of the basis vectors of every class.
 
         Returns
         -------
@@ -95,8 +96,8 @@ class CompositeLoss(nn.Module):
             contrastive = _mean(per_view, anchors)
             terms["contrastive_loss"] = contrastive
             total = total + self.contrastive_weight * contrastive
-        if bases is not None and self.orthogonality_weight:
-            orthogonality = orthogonality_loss(bases)
+        if gram is not None and self.orthogonality_weight:
+            orthogonality = orthogonality_loss(gram)
             terms["orthogonality_loss"] = orthogonality
             total = total + self.orthogonality_weight * orthogonality
         return {"loss": total, **terms}

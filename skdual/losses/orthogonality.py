@@ -3,8 +3,7 @@
 import torch
 
 
-def orthogonality_loss(bases):
-    """mean_c MSE(U_c U_c', I) of bases (..., n_classes, subspace_dim, d): a scalar, 0 if all are orthonormal."""
-    gram = bases @ bases.mT
-    identity = torch.eye(bases.shape[-2], dtype=bases.dtype, device=bases.device)
+def orthogonality_loss(gram):
+    """mean_c MSE(U_c U_c', I) from the U_c U_c' (..., n_classes, D, D): a scalar, 0 if all bases are orthonormal."""
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return (gram - identity).square().mean()

@@ -29,11 +29,13 @@ class NetworkOutput(NamedTuple):
     """What the members' losses need.
 
     ``scores`` have the shape (n_members, batch, n_classes); ``projections`` are those of both branches, of unit length,
-    (n_members, batch, projection_dim) each, or None.
+    (n_members, batch, projection_dim) each, or None; ``gram`` are the inner products of the basis vectors of every
+    class, (n_members, n_classes, subspace_dim, subspace_dim), or None without subspaces.
     """
 
     scores: torch.Tensor
     projections: tuple | None
+    gram: torch.Tensor | None
 
 
 def _first(module):
@@ -259,7 +261,7 @@ class DualBranchNetwork(nn.Module):
         return self._in_views(scale[:, None, None] * self.head.projection_error(z)) / scales[:, None, None], scales
 
     def forward(self, x_a, x_b, mixing=None):
-        """What a training or validation step needs: scores, and the projections where there are heads for them.
+        """What a training or validation step needs, a :class:`NetworkOutput`.
 
         ``mixing`` is a function that mixes the scaled rows of a block; the regularised members see them mixed.
         """
@@ -270,7 +272,8 @@ class DualBranchNetwork(nn.Module):
             projected = [head(h) for head, h in zip(self.projections, (h_a, h_b), strict=False)]
         # scores and similarities are differences of close numbers: never below float32
         projections = tuple(unit_length(p.to(x_a.dtype)) for p in projected) or None
-        return NetworkOutput(self.head(z.to(x_a.dtype)), projections)
+        scores, gram = self.head.scores_and_gram(z.to(x_a.dtype))
+        return NetworkOutput(scores, projections, gram)
 
     def _drop_blocks(self, h_a, h_b):
         """Set one block's features of some rows to 0, while training."""

@@ -32,7 +32,27 @@ def unit_length(x):
     return _UnitLength.apply(x)
 
 
-def subspace_error(z, bases):
+class _Gram(torch.autograd.Function):
+    """U U' and its gradient (G + G') U: of many small matrices one product takes less time than autograd's two."""
+
+    @staticmethod
+    def forward(ctx, bases):
+        ctx.save_for_backward(bases)
+        return bases @ bases.mT
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (bases,) = ctx.saved_tensors
+        return (gradient + gradient.mT) @ bases
+
+
+def gram(bases):
+    """Inner products of the basis vectors of every class, (..., D, d) -> (..., D, D)."""
+    return _Gram.apply(bases)
+
+
+def subspace_error(z, bases, products):
     """Squared distance of every row to its projection z U' U, for every class, and where there are any, member.
 
     Written as |z|^2 - 2 |U z|^2 + (U z)' (U U') (U z), which never builds the (d, d) projection matrix and holds
@@ -42,6 +62,8 @@ def subspace_error(z, bases):
     ----------
     z : tensor of shape (..., batch, d)
     bases : tensor of shape (..., n_classes, subspace_dim, d)
+    products : tensor of shape (..., n_classes, subspace_dim, subspace_dim)
+        Their :func:`gram`.
 
     Returns
     -------
@@ -50,8 +72,8 @@ def subspace_error(z, bases):
     n_classes, subspace_dim, _ = bases.shape[-3:]
     coordinates = (z @ bases.flatten(-3, -2).mT).unflatten(-1, (n_classes, subspace_dim))
     by_class = coordinates.transpose(-3, -2)
-    twice_minus_gram = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - bases @ bases.mT
-    explained = (by_class * (by_class @ twice_minus_gram)).sum(dim=-1).mT
+    twice_minus_products = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - products
+    explained = (by_class * (by_class @ twice_minus_products)).sum(dim=-1).mT
     return z.square().sum(dim=-1, keepdim=True) - explained
 
 
@@ -104,12 +126,17 @@ class SubspaceHead(nn.Module):
 
     def projection_error(self, z):
         """Squared error of every member's unit-length rows, (n_members, batch, n_classes), never negative."""
-        return subspace_error(self._extended(z), self.bases).clamp_min(0)
+        return subspace_error(self._extended(z), self.bases, gram(self.bases)).clamp_min(0)
 
     def forward(self, z):
         """Scores of every member, (n_members, batch, n_classes)."""
+        return self.scores_and_gram(z)[0]
+
+    def scores_and_gram(self, z):
+        """The scores, and what they and the penalty of the bases need both, the :func:`gram`."""
+        products = gram(self.bases)
         scale = self.log_scale.exp()[:, None, None]
-        return -scale * subspace_error(self._extended(z), self.bases)
+        return -scale * subspace_error(self._extended(z), self.bases, products), products
 
 
 def _orthonormal_bases(n_features, n_classes, subspace_dim, constant):
@@ -139,6 +166,10 @@ class LinearHead(MemberLinear):
         nn.init.normal_(self.weight, std=1 / math.sqrt(n_features))
         assert self.bias is not None
         nn.init.zeros_(self.bias)
+
+    def scores_and_gram(self, z):
+        """The scores; there are no bases."""
+        return self(z), None
 
 
 class ProjectionHead(nn.Module):

@@ -348,7 +348,7 @@ class DualBranchNet(NeuralNetClassifier):
             output.projections,
             ids,
             bank,
-            getattr(self.module_.head, "bases", None),
+            output.gram,
         )
         return terms, output
 

@@ -27,10 +27,11 @@ def make_loss(**changed):
 
 
 def make_batch(n_members=1):
+    bases = torch.randn(n_members, 4, 2, 8).double()
     return {
         "scores": torch.randn(n_members, 6, 4).double(),
         "projections": tuple(F.normalize(torch.randn(n_members, 6, 5).double(), dim=2) for _ in range(2)),
-        "bases": torch.randn(n_members, 4, 2, 8).double(),
+        "gram": bases @ bases.mT,
     }
 
 
@@ -52,7 +53,7 @@ def terms_of(loss, batch, rows=None, class_weight=None, **changed):
         projections=batch["projections"],
         ids=ids,
         bank=batch.get("bank"),
-        bases=batch["bases"],
+        gram=batch["gram"],
     )
 
 
@@ -63,7 +64,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(n_members):
     assert set(terms) == {"loss", "classification_loss", "contrastive_loss", "orthogonality_loss"}
     views = torch.cat(batch["projections"], dim=1)
     contrastive = contrastive_loss(views, torch.cat([TARGET, TARGET]), 0.2).mean()
-    penalty = orthogonality_loss(batch["bases"])
+    penalty = orthogonality_loss(batch["gram"])
     torch.testing.assert_close(terms["contrastive_loss"], contrastive, rtol=1e-12, atol=0)
     torch.testing.assert_close(terms["orthogonality_loss"], penalty, rtol=1e-12, atol=0)
     expected = terms["classification_loss"] + 0.3 * contrastive + 0.7 * penalty
@@ -106,7 +107,7 @@ def test_class_weight_of_the_call_is_the_one_used():
     ("changed_loss", "changed_batch", "left"),
     [
         ({"orthogonality_weight": 0.0}, {}, {"contrastive_loss"}),
-        ({}, {"bases": None}, {"contrastive_loss"}),
+        ({}, {"gram": None}, {"contrastive_loss"}),
         ({"contrastive": None}, {"projections": None}, {"orthogonality_loss"}),
         ({"contrastive": None, "orthogonality_weight": 0.0}, {"projections": None}, set()),
     ],
@@ -173,7 +174,7 @@ def test_means_are_over_the_rows_that_count_then_over_members(form, with_bank):
     terms = terms_of(loss, batch)
     assert terms["classification_loss"].item() == pytest.approx(sum(classification) / 3, rel=1e-12)
     assert terms["contrastive_loss"].item() == pytest.approx(sum(contrastive) / 3, rel=1e-10)
-    penalty = orthogonality_loss(batch["bases"]).item()  # of which no row is part
+    penalty = orthogonality_loss(batch["gram"]).item()  # of which no row is part
     assert terms["orthogonality_loss"].item() == pytest.approx(penalty, rel=1e-12)
     expected = (sum(classification) + 0.3 * sum(contrastive)) / 3 + 0.7 * penalty
     assert terms["loss"].item() == pytest.approx(expected, rel=1e-10)
@@ -233,7 +234,7 @@ def test_rows_that_do_not_count_have_no_influence(with_bank):
 def test_member_that_no_row_counts_for(with_bank, dtype):
     batch, none = make_masked(with_bank), TRAINED.clone()
     none[0] = False
-    batch = {name: value.to(dtype) if name in ("scores", "bases") else value for name, value in batch.items()}
+    batch = {name: value.to(dtype) if name in ("scores", "gram") else value for name, value in batch.items()}
     batch["projections"] = tuple(projection.to(dtype) for projection in batch["projections"])
     if with_bank:
         batch["bank"] = batch["bank"]._replace(projections=batch["bank"].projections.to(dtype))
@@ -246,9 +247,9 @@ def test_member_that_no_row_counts_for(with_bank, dtype):
         assert [bool(own.any()) for own in gradient] == [False, True, True]
 
 
-def test_gradient_reaches_scores_projections_and_bases():
+def test_gradient_reaches_scores_projections_and_gram():
     batch = make_batch(2)
-    leaves = [batch["scores"], *batch["projections"], batch["bases"]]
+    leaves = [batch["scores"], *batch["projections"], batch["gram"]]
     for leaf in leaves:
         leaf.requires_grad_()
     terms_of(make_loss(), batch)["loss"].backward()
@@ -258,16 +259,16 @@ def test_gradient_reaches_scores_projections_and_bases():
 @pytest.mark.parametrize("with_bank", [False, True])
 def test_members_times_the_loss_is_each_member_alone(with_bank):
     together = make_masked(with_bank)
-    for name in ("scores", "bases"):
+    for name in ("scores", "gram"):
         together[name].requires_grad_()
     (3 * terms_of(make_loss(), together)["loss"]).backward()
     for m in range(3):
-        alone = {name: together[name][[m]].detach().requires_grad_() for name in ("scores", "bases")}
+        alone = {name: together[name][[m]].detach().requires_grad_() for name in ("scores", "gram")}
         alone["projections"] = tuple(projection[[m]] for projection in together["projections"])
         bank = together["bank"]
         alone["bank"] = bank and BankCandidates(bank.projections[[m]], bank.ids, bank.trained[[m]])
         terms_of(make_loss(), alone, trained=TRAINED[[m]])["loss"].backward()
-        for name in ("scores", "bases"):
+        for name in ("scores", "gram"):
             torch.testing.assert_close(together[name].grad[[m]], alone[name].grad, rtol=1e-10, atol=1e-14)
 
 

@@ -44,7 +44,7 @@ def test_shapes(fusion, head, normalization, n_members, block_dropout):
     arguments = {"fusion": fusion, "head": head, "normalization": normalization, "block_dropout": block_dropout}
     network = make_network(n_members=n_members, **arguments)
     inputs = make_inputs()
-    scores, projections = network(*inputs)
+    scores, projections, gram = network(*inputs)
     assert scores.shape == (n_members, 8, 3)
     assert [projection.shape for projection in projections] == [(n_members, 8, 5), (n_members, 8, 5)]
     assert [h.shape for h in network.encode(*inputs)] == [(8, 6), (8, 4)]
@@ -58,6 +58,9 @@ def test_shapes(fusion, head, normalization, n_members, block_dropout):
     assert network.view_weights.shape == (n_views,)
     if head == "subspace":
         assert network.projection_error(*inputs).shape == (8, 3)
+        torch.testing.assert_close(gram, network.head.bases @ network.head.bases.mT)
+    else:
+        assert gram is None
 
 
 def test_branches_have_their_own_widths_and_dropout():

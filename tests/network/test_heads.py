@@ -10,9 +10,14 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, subspace_error, unit_length
+from skdual.network import heads
+from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, gram, unit_length
 
 SHAPES = [(2, 1, 8), (3, 4, 64), (10, 4, 16), (5, 6, 6), (1000, 4, 32), (20, 8, 512)]  # C, D, d
+
+
+def subspace_error(z, bases):
+    return heads.subspace_error(z, bases, gram(bases))
 
 
 def make_bases(shape, noise, dtype):
@@ -54,6 +59,13 @@ def test_error_is_invariant_to_the_choice_of_basis(noise):
     z, bases = torch.randn(6, 20).double(), make_bases((5, 3, 20), noise, torch.float64)
     rotations = torch.linalg.qr(torch.randn(5, 3, 3).double())[0]
     torch.testing.assert_close(subspace_error(z, rotations @ bases), subspace_error(z, bases), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8), (2, 3, 4, 5)])
+def test_gram_and_its_gradient(shape):
+    bases = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(gram(bases), torch.einsum("...id,...jd->...ij", bases, bases))
+    assert torch.autograd.gradcheck(gram, bases)
 
 
 class _LargestTensor(TorchDispatchMode):
