@@ -206,12 +206,12 @@ class DualBranchClassifier(FittedMethods):
     ``mixup_alpha``, which helps with few or noisy rows but can hurt what is not linear and what only both blocks tell
     together; the first half of several is not. Scores are averaged within each half.
 
-    Held-out rows. Each of several members holds a sixth of the rows out of its training (less where there are more
-    than 12 members), the same sixth as one of the other half. On the scores of these rows, and of the validation rows
-    where there are any, the weights of both halves, of both blocks and of either alone (``view_weights_``) and the
-    temperature of the probabilities are fitted, by log loss and a small cost of single blocks. A block that only adds
-    noise gets little weight this way, where the rows are enough to tell. Batch normalisation lets the columns of
-    held-out rows, not their labels, into its statistics.
+    Held-out rows. Each of several members, and a single one of more than 50,000 rows, holds a sixth of the rows out of
+    its training (2,000 at most, and less where there are more than 12 members), the same as one of the other half. On
+    the scores of these rows, and of the validation rows where there are any, the weights of both halves, of both blocks
+    and of either alone (``view_weights_``) and the temperature of the probabilities are fitted, by log loss and a small
+    cost of single blocks. A block that only adds noise gets little weight this way, where the rows are enough to tell.
+    Batch normalisation lets the columns of held-out rows, not their labels, into its statistics.
 
     Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
     span of these n rows: every unit then needs n weights in place of p for the same outputs. They are converted back to

@@ -92,8 +92,6 @@ class DualBranchNetwork(nn.Module):
     view_weights : tensor of shape (n_views,)
     member_folds : ndarray of int64 of shape (n_members,)
         Which part of the rows a member is to leave out of its training; each half of the members has the same parts.
-    n_held_out_folds : int
-        How many such parts there are; 0 for a single member, which leaves nothing out.
     """
 
     view_weights: torch.Tensor
@@ -130,7 +128,6 @@ class DualBranchNetwork(nn.Module):
         self.views = [View(members, BOTH) for members in (plain, regularized) if members.start < members.stop]
         self.views += [View(regularized, source) for source in (ONLY_A, ONLY_B) if block_dropout]
         self.member_folds = np.r_[np.arange(n_first), np.arange(n_members - n_first)]
-        self.n_held_out_folds = 0 if n_members == 1 else int(self.member_folds.max()) + 1
         self.register_buffer("view_weights", torch.zeros(len(self.views)))
         self.reset_view_weights()
         rate = min(1.0, block_dropout * n_members / (n_members - n_first))

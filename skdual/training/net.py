@@ -178,7 +178,8 @@ class DualBranchNet(NeuralNetClassifier):
         watched = None if validation is None else _in_order(validation)
         self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
         self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
-        self._trained = torch.from_numpy(trained_rows(self.module_, X.y)).to(X.device)
+        trained = trained_rows(self.module_, X.y)
+        self._trained = None if trained.all() else torch.from_numpy(trained).to(X.device)
         self._update = self._run_update
         if self.capture_updates:
             self._update = CapturedUpdate(self._run_update, self.optimizer_)
@@ -331,7 +332,7 @@ class DualBranchNet(NeuralNetClassifier):
 
     def _trained_rows(self, batch, mixing):
         """Which rows of a batch each member trains on, (n_members, batch); None where all train on all."""
-        if self.module_.n_members == 1:
+        if self._trained is None:
             return None
         trained = self._trained[:, batch.device_index]
         return trained if mixing is None else mixing.trained(trained)

@@ -84,6 +84,21 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
     assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("enough_rows", [False, True])
+def test_a_single_member_holds_out_rows_where_there_are_enough(two_blocks, quick, enough_rows, monkeypatch):
+    monkeypatch.setattr("skdual.training.folds.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
+    X, y = two_blocks
+    codes = np.unique(y, return_inverse=True)[1]
+    model = DualBranchClassifier(**quick | {"n_members": 1}).fit(X, y)
+    held_out = held_out_folds(codes, 1) == 0
+    with torch.no_grad():
+        x = torch.from_numpy(X[held_out])
+        scores = model.network_.member_scores(x[:, :7], x[:, 7:])[0].numpy()
+    expected = fit_view_weights(scores, codes[held_out], np.ones(3), np.array([False, True, True]))
+    assert abs(expected - [1, 0, 0]).max() > 0.1
+    assert_allclose(model.network_.view_weights, expected if enough_rows else [1, 0, 0], rtol=1e-3, atol=1e-3)
+
+
 # weights of the views
 
 

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from skdual.training.folds import held_out_folds
+from skdual.training.folds import held_out_folds, trained_rows
 
 
 def shuffled_codes(*counts):
@@ -43,6 +45,22 @@ def test_folds_take_a_sixth_of_the_rows_or_less_where_there_are_more_to_hold_out
     codes = shuffled_codes(360, 240)
     for n_held_out, size in ((1, 100), (2, 100), (6, 100), (8, 75), (10, 60)):
         assert_array_equal(np.bincount(held_out_folds(codes, n_held_out)), np.full(max(6, n_held_out), size))
+
+
+@pytest.mark.parametrize(("n", "n_folds"), [(12_000, 6), (12_001, 7), (14_000, 7), (50_000, 25)])
+def test_a_fold_has_no_more_rows_than_are_needed(n, n_folds):
+    sizes = np.bincount(held_out_folds(np.arange(n) % 5, 2))
+    assert len(sizes) == n_folds
+    assert sizes.max() <= 2000
+    assert sizes.max() - sizes.min() <= 1
+
+
+@pytest.mark.parametrize(("n", "n_held_out"), [(50_000, 0), (50_001, 1924)])
+def test_a_single_member_leaves_a_fold_out_of_many_rows(n, n_held_out):
+    codes, network = np.arange(n) % 5, SimpleNamespace(n_members=1, member_folds=np.zeros(1, dtype=np.int64))
+    trained = trained_rows(network, codes)
+    assert trained.shape == (1, n)
+    assert np.sum(~trained) == n_held_out
 
 
 def test_nothing_may_be_held_out():
