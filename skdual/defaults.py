@@ -25,6 +25,9 @@ MIN_STEPS = 350
 MIN_FULL_BATCH_STEPS = 175
 """Least steps where one batch holds all rows."""
 
+MIN_CYCLE_ROWS = 4096
+"""Training rows from which on the learning rate falls in two cycles."""
+
 _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
 _MAX_WEIGHTS = 32_000_000
@@ -105,6 +108,15 @@ def batch_size(n_train):
 def max_epochs(steps):
     """At least 40 epochs of so many steps, and as many as make 350 steps, or 175 where one batch holds all rows."""
     return max(MIN_EPOCHS, math.ceil((MIN_STEPS if steps > 1 else MIN_FULL_BATCH_STEPS) / steps))
+
+
+def first_cycle(epochs, n_train):
+    """Epochs of a first cycle of the learning rate, a quarter of all; None where rows are few and there is one cycle.
+
+    Noisy classes of many rows are best after a quarter of the epochs that intricate borders take. Which it is, the rows
+    that members hold out can tell, where they are enough.
+    """
+    return epochs // 4 if n_train >= MIN_CYCLE_ROWS else None
 
 
 def learning_rate(n_columns, n_train):

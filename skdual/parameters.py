@@ -130,6 +130,8 @@ def resolve_settings(
         return otherwise(*arguments) if params[name] == "auto" else params[name]
 
     n_members = int(given("n_members", defaults.n_members, widths, hidden_layer_sizes, n_train))
+    max_epochs = int(given("max_epochs", defaults.max_epochs, _steps(n_train, batch)))
+    may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
     column_weights = defaults.column_weights(directions, hidden_layer_sizes, n_members)
     return {
         "net_params": dict(params["net_params"] or {}),
@@ -169,7 +171,8 @@ def resolve_settings(
         },
         "net": {
             **batch,
-            "max_epochs": int(given("max_epochs", defaults.max_epochs, _steps(n_train, batch))),
+            "max_epochs": max_epochs,
+            "first_cycle": defaults.first_cycle(max_epochs, n_train) if may_cycle else None,
             "lr": float(given("learning_rate", defaults.learning_rate, sum(widths), n_train)),
             "optimizer__weight_decay": params["weight_decay"],
             "patience": params["patience"] if params["early_stopping"] else None,

@@ -276,6 +276,21 @@ def test_what_does_not_contradict_is_accepted(changed):
     assert set(settled(**changed)) == {"module", "criterion", "net", "rejection", "net_params"}
 
 
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"n_train": 4095}, None),
+        ({"n_train": 4096}, 10),
+        ({"n_train": 10**6}, 10),
+        ({"n_train": 4096, "max_epochs": 40}, None),
+        ({"n_train": 4096, "early_stopping": True}, None),
+    ],
+    ids=str,
+)
+def test_many_rows_are_trained_in_two_cycles(changed, expected):
+    assert settled(**changed)["net"]["first_cycle"] == expected
+
+
 # what a weight of 0 takes away
 
 

@@ -13,7 +13,7 @@ _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 _OF_THE_ESTIMATOR = (
     *("module", "classes", "device", "dtype", "seed", "sampling", "classes_per_batch", "samples_per_class"),
     *("batch_size", "mixup_alpha", "warmup", "gradient_clip"),
-    *("memory_bank_size", "patience", "callbacks", "capture_updates"),
+    *("memory_bank_size", "first_cycle", "patience", "callbacks", "capture_updates"),
 )
 _FUSED_ADAMW = ("cpu", "cuda")
 

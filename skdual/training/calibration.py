@@ -4,6 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from .folds import trained_rows
 from .inference import in_chunks
 
 SINGLE_BLOCK_COST = 0.05
@@ -40,6 +41,22 @@ def held_out_scores(network, rows, trained):
             by_view.append(scores[member, source, np.arange(len(chunk))])
         parts.append(np.stack(by_view))
     return np.concatenate(parts, axis=1), held_out
+
+
+def held_out_loss(network, rows, weight):
+    """Weighted log loss of the rows that members hold out, by the view weights that suit them best.
+
+    Parameters
+    ----------
+    network : DualBranchNetwork
+    rows : Rows
+    weight : ndarray of shape (n_classes,)
+        Of the classes, as in training.
+    """
+    scores, held_out = held_out_scores(network, rows, trained_rows(network, rows.y))
+    codes = rows.y[held_out]
+    log_proba = log_softmax(np.tensordot(fit_view_weights(scores, codes, weight), scores, axes=1), axis=1)
+    return -float(np.mean(weight[codes] * log_proba[np.arange(len(codes)), codes]))
 
 
 def fit_view_weights(scores, codes, weight, by_single_block=None):

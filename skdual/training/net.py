@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
+from .calibration import held_out_loss
 from .captured import CapturedUpdate
 from .clipping import clip_gradients
 from .folds import trained_rows
@@ -20,7 +21,7 @@ from .kept_weights import KeptWeights
 from .means import TermMeans
 from .mixup import Mixing, Mixup
 from .progress import FitProgress, closing_progress, is_parallel
-from .schedule import WarmupCosine
+from .schedule import Cycles
 
 _REMEDY = {
     "classification_loss": "lower learning_rate or gradient_clip, or scale the columns (standardize=True)",
@@ -61,6 +62,9 @@ class DualBranchNet(NeuralNetClassifier):
     mixup_alpha : float
     warmup : float
     gradient_clip : float or None
+    first_cycle : int or None
+        Epochs after which the learning rate has fallen to 0 a first time, before it rises again. The weights of then
+        are kept where the rows that members hold out have a lower loss by them than by those of the end.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -88,6 +92,7 @@ class DualBranchNet(NeuralNetClassifier):
         mixup_alpha=0.0,
         warmup=0.0,
         gradient_clip=None,
+        first_cycle=None,
         patience=None,
         capture_updates=False,
         seed=0,
@@ -102,6 +107,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.mixup_alpha = mixup_alpha
         self.warmup = warmup
         self.gradient_clip = gradient_clip
+        self.first_cycle = first_cycle
         self.patience = patience
         self.capture_updates = capture_updates
         self.seed = seed
@@ -176,9 +182,13 @@ class DualBranchNet(NeuralNetClassifier):
         drawing = [source.draw for source in (self._mixup, self._bank) if source is not None]
         loader = BatchLoader(X, self._sampler(X, order), drawing)
         watched = None if validation is None else _in_order(validation)
-        self._schedule = LambdaLR(self.optimizer_, WarmupCosine(epochs * len(loader), self.warmup))
-        self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         trained = trained_rows(self.module_, X.y)
+        first = self.first_cycle or 0
+        if trained.all() or first >= epochs:  # nothing tells which end is the better, or net_params ask for few epochs
+            first = 0
+        cycles = [n_epochs * len(loader) for n_epochs in (first, epochs - first) if n_epochs]
+        self._schedule = LambdaLR(self.optimizer_, Cycles(cycles, self.warmup))
+        self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
         self._trained = None if trained.all() else torch.from_numpy(trained).to(X.device)
         self._update = self._run_update
         if self.capture_updates:
@@ -201,9 +211,18 @@ class DualBranchNet(NeuralNetClassifier):
                     self._kept.keep(epoch)
                 self._n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
+            if epoch == first:
+                after_first = KeptWeights(self.module_)
+                after_first.keep(epoch)
+                loss_after_first = self._held_out_loss(X)
             if self.patience and epoch - self._kept.epoch >= self.patience:
                 break
+        if first and loss_after_first < self._held_out_loss(X):
+            self._kept = after_first
         return self
+
+    def _held_out_loss(self, rows):
+        return held_out_loss(self.module_, rows, self.criterion_.class_weight.cpu().numpy().astype(np.float64))
 
     def _warn_of_interrupt(self):
         if not self._n_finished:

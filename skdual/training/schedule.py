@@ -1,4 +1,4 @@
-"""Learning rate over a fit: linear warm-up, then half a cosine down to 0."""
+"""Learning rate over a fit: linear warm-up, then half a cosine down to 0; or this several times."""
 
 import math
 
@@ -26,3 +26,25 @@ class WarmupCosine:
             return (step + 1) / self.n_warmup
         progress = (step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
         return (1 + math.cos(math.pi * min(progress, 1))) / 2
+
+
+class Cycles:
+    """One :class:`WarmupCosine` after the other (warm restarts, Loshchilov & Hutter, 2017).
+
+    Parameters
+    ----------
+    n_steps : list of int
+        Optimiser steps of each.
+    warmup : float
+        Share of the steps of each to warm up over, in [0, 1).
+    """
+
+    def __init__(self, n_steps, warmup):
+        self._parts = [WarmupCosine(n, warmup) for n in n_steps]
+
+    def __call__(self, step):
+        for part in self._parts[:-1]:
+            if step < part.n_steps:
+                return part(step)
+            step -= part.n_steps
+        return self._parts[-1](step)

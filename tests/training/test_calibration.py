@@ -5,12 +5,14 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize, minimize_scalar
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import fit_view_weights, held_out_scores
+from skdual.training.calibration import fit_view_weights, held_out_loss, held_out_scores
 from skdual.training.folds import held_out_folds, trained_rows
 
 # scores of held-out rows
@@ -82,6 +84,16 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
     assert max(n_rows[-4:]) <= 10
     assert_array_equal(held_out, numbers)
     assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_held_out_loss_is_the_weighted_log_loss_of_the_best_view_weights(fitted, two_blocks):
+    codes, weight = np.unique(two_blocks[1], return_inverse=True)[1], np.array([0.5, 2.0, 1.0])
+    rows = rows_of(two_blocks[0], codes)
+    scores, held_out = held_out_scores(fitted.network_, rows, trained_rows(fitted.network_, codes))
+    codes, view_weights = codes[held_out], fit_view_weights(scores, codes[held_out], weight)
+    proba = softmax(np.einsum("v,vnc->nc", view_weights, scores), axis=1)
+    expected = log_loss(codes, proba, sample_weight=weight[codes]) * weight[codes].mean()
+    assert held_out_loss(fitted.network_, rows, weight) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("enough_rows", [False, True])

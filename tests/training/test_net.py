@@ -11,7 +11,7 @@ from skdual import DualBranchClassifier
 from skdual.losses.memory_bank import MemoryBank
 from skdual.training.folds import held_out_folds
 from skdual.training.mixup import Mixup
-from skdual.training.schedule import WarmupCosine
+from skdual.training.schedule import Cycles, WarmupCosine
 
 
 class Watch(Callback):
@@ -240,6 +240,48 @@ def test_the_learning_rate_rises_and_falls(two_blocks, quick):
     rates = [epoch["learning_rate"] for epoch in model.history_]
     # five steps an epoch, so the rate of an epoch is that of every fifth step
     assert_allclose(rates, [0.01 * WarmupCosine(50, 0.3)(5 * epoch) for epoch in range(10)], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"), [((1.0, 2.0), 18), ((2.0, 1.0), 72), ((1.0, 1.0), 72), (None, 72)], ids=str
+)
+def test_of_two_cycles_the_end_with_the_lower_held_out_loss_is_kept(two_blocks, quick, losses, best, monkeypatch):
+    """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle."""
+    monkeypatch.setattr("skdual.defaults.MIN_CYCLE_ROWS", 100)
+    monkeypatch.setattr("skdual.defaults.MIN_STEPS", 5 * 72)
+    given = list(losses or ())
+    monkeypatch.setattr("skdual.training.net.held_out_loss", lambda network, rows, weight: given.pop(0))
+    states = {}
+
+    def note(net, kwargs):
+        states[len(net.history)] = {name: tensor.clone() for name, tensor in net.module_.state_dict().items()}
+
+    params = {"max_epochs": "auto", "n_members": 2 if losses else 1, "warmup": 0.2, "learning_rate": 0.01}
+    model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])
+    assert not given
+    assert model.n_epochs_ == 72
+    assert model.net_.best_epoch_ == best
+    for name, parameter in model.network_.named_parameters():
+        assert torch.equal(parameter, states[best][name]), name
+    factor = Cycles([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
+    rates = [epoch["learning_rate"] for epoch in model.history_]
+    assert_allclose(rates, [0.01 * factor(5 * epoch) for epoch in range(72)], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("noisy", "best"), [(True, 10), (False, 40)])
+def test_noise_is_left_after_the_first_cycle_and_intricate_borders_after_the_second(noisy, best, monkeypatch):
+    monkeypatch.setattr("skdual.defaults.MIN_CYCLE_ROWS", 100)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 12)).astype(np.float32)
+    if noisy:
+        y = (X[:, 0] + X[:, 8] > 0) ^ (rng.random(400) < 0.3)
+    else:
+        X = X[:, [0, 1, 8, 9]]
+        y = (np.floor(1.5 * X[:, 0]) + np.floor(1.5 * X[:, 2])) % 2  # the fields of a chessboard
+    params = {"hidden_layer_sizes": ((64, 32), (64, 32)), "batch_size": 32, "projection_dim": 8, "n_members": 4}
+    model = DualBranchClassifier(8 if noisy else 2, learning_rate=3e-3, random_state=0, device="cpu", **params)
+    assert model.fit(X, y).net_.best_epoch_ == best
+    assert model.n_epochs_ == 40
 
 
 def test_callbacks_see_the_gradient_before_it_is_clipped(two_blocks, quick):
