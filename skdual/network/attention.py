@@ -9,7 +9,7 @@ _CHUNK_CELLS = 2**18
 """Attention weights that a thread holds at one time on the CPU, few enough to stay in its cache."""
 
 _MAX_KERNEL_SAMPLES = 65_535
-"""Samples that a fused kernel takes at one time; in torch before 2.8 those of CUDA refuse more."""
+"""Samples that a fused kernel takes at one time; older ones of CUDA refuse more (issue 146704 of torch, 2025)."""
 
 _LARGEST_EXPONENT = 86.0
 """Scores up to which, and down to minus which, powers of 2 are summed as they are in float32."""

@@ -45,6 +45,11 @@ def test_the_top_features_are_drawn_from_above_on_one_scale():
     assert rna.get_xlim()[1] > 2.5
 
 
+def test_every_block_of_a_frame_made_by_hand_is_drawn():
+    display = AttributionDisplay(frame([[1.0, 2.0, 3.0]], {"a": ["x"], "b": ["x"], "c": ["x"]})).plot()
+    assert [bars[0].get_width() for bars in display.bars_.values()] == [1.0, 2.0, 3.0]
+
+
 def test_features_of_the_same_name_stay_apart():
     attributions = frame([[1.0, 2.0, 3.0, 4.0]], {"a": ["x0", "x0"], "b": ["x0", "x1"]})
     display = AttributionDisplay(attributions).plot()
