@@ -25,8 +25,8 @@ MIN_STEPS = 350
 MIN_FULL_BATCH_STEPS = 175
 """Least steps where one batch holds all rows."""
 
-MIN_CYCLE_ROWS = 4096
-"""Training rows from which on the learning rate falls in two cycles."""
+MIN_CYCLE_ROWS = 100
+"""Training rows from which on the learning rate falls in two cycles; of fewer, too few are held out to choose by."""
 
 _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
@@ -113,8 +113,8 @@ def max_epochs(steps):
 def first_cycle(epochs, n_train):
     """Epochs of a first cycle of the learning rate, a quarter of all; None where rows are few and there is one cycle.
 
-    Noisy classes of many rows are best after a quarter of the epochs that intricate borders take. Which it is, the rows
-    that members hold out can tell, where they are enough.
+    Noisy classes are best after a quarter of the epochs that intricate borders take. Which it is, the rows that members
+    hold out can tell, where they are enough.
     """
     return epochs // 4 if n_train >= MIN_CYCLE_ROWS else None
 

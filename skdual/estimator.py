@@ -105,10 +105,10 @@ class DualBranchClassifier(FittedMethods):
         rows that makes.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
-        fewer than 350 steps (175 where one batch holds all rows). From 4,096 training rows on, some of which are held
-        out (see Notes), and without ``early_stopping``, "auto" lets the learning rate fall twice, over a quarter of the
-        epochs and over the others: where the held-out rows have the lower log loss after the first time, as in noisy
-        data, the weights of then are kept.
+        fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
+        (see Notes), and without ``early_stopping``, "auto" lets the learning rate fall twice, over a quarter of the
+        epochs and over the others: where the held-out rows have a log loss lower by 3 % after the first time, as in
+        noisy data, the weights of then are kept.
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
@@ -224,13 +224,13 @@ class DualBranchClassifier(FittedMethods):
     References
     ----------
     Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020. Chen et al., "A Simple Framework for Contrastive
-    Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS
-    2017 (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
-    Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "Decoupled Weight Decay
-    Regularization", ICLR 2019. Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised
-    columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout).
-    Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on Computing 2009 (random turn of the
-    rows' span).
+    Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS 2017
+    (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
+    Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "SGDR: Stochastic Gradient
+    Descent with Warm Restarts", ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019.
+    Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised columns). Neverova et al.,
+    "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast
+    Johnson-Lindenstrauss Transform", SIAM Journal on Computing 2009 (random turn of the rows' span).
 
     Examples
     --------

@@ -279,15 +279,15 @@ def test_what_does_not_contradict_is_accepted(changed):
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"n_train": 4095}, None),
-        ({"n_train": 4096}, 10),
+        ({"n_train": 99, "batch_size": 99}, None),
+        ({"n_train": 100, "batch_size": 100}, 43),
         ({"n_train": 10**6}, 10),
-        ({"n_train": 4096, "max_epochs": 40}, None),
-        ({"n_train": 4096, "early_stopping": True}, None),
+        ({"n_train": 10**6, "max_epochs": 40}, None),
+        ({"n_train": 10**6, "early_stopping": True}, None),
     ],
     ids=str,
 )
-def test_many_rows_are_trained_in_two_cycles(changed, expected):
+def test_a_quarter_of_the_epochs_is_a_first_cycle_where_neither_rows_nor_user_say_otherwise(changed, expected):
     assert settled(**changed)["net"]["first_cycle"] == expected
 
 

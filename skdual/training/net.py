@@ -29,6 +29,12 @@ _REMEDY = {
     "orthogonality_loss": "lower learning_rate or orthogonality_weight",
 }
 
+LEAST_GAIN = 0.03
+"""Share by which held-out loss has to be lower after the first cycle to keep its weights.
+
+The rows are scored by single members, which suffer from what they learn by heart more than the mean of several does.
+"""
+
 _HISTORY_NAMES = {
     "dur": "duration",
     "train_classification_loss": "classification_loss",
@@ -64,7 +70,8 @@ class DualBranchNet(NeuralNetClassifier):
     gradient_clip : float or None
     first_cycle : int or None
         Epochs after which the learning rate has fallen to 0 a first time, before it rises again. The weights of then
-        are kept where the rows that members hold out have a lower loss by them than by those of the end.
+        are kept where the rows that members hold out have a loss lower by them, by ``LEAST_GAIN``, than by those of
+        the end.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -217,7 +224,7 @@ class DualBranchNet(NeuralNetClassifier):
                 loss_after_first = self._held_out_loss(X)
             if self.patience and epoch - self._kept.epoch >= self.patience:
                 break
-        if first and loss_after_first < self._held_out_loss(X):
+        if first and loss_after_first < (1 - LEAST_GAIN) * self._held_out_loss(X):
             self._kept = after_first
         return self
 

@@ -132,18 +132,6 @@ def test_the_noise_is_drawn_from_random_state(model, planted):
     assert not np.allclose(first, other, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_rows_are_explained_on_the_device_of_the_estimator(planted, blocks, settings, method, accelerator):
-    X, y = planted[0][:40], planted[1][:40]
-    there, here = (
-        DualBranchClassifier(blocks, **(settings | {"device": device, "max_epochs": 2})).fit(X, y)
-        for device in (accelerator, "cpu")
-    )
-    found = attributions(there, X[:5], method=method, random_state=0)
-    expected = attributions(here, X[:5], method=method, random_state=0)
-    assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max(axis=None))
-
-
 @pytest.mark.parametrize("explain", [attributions, class_attributions])
 def test_wrong_arguments_are_named(model, planted, explain):
     X, y = planted
