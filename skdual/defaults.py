@@ -1,4 +1,4 @@
-"""What "auto" stands for: widths, dropout, members, batches, epochs, rates and mixing, by columns and training rows."""
+"""What "auto" stands for by columns and rows: widths, dropout, members, batches, epochs, rates, decay and mixing."""
 
 import math
 from itertools import pairwise
@@ -38,6 +38,8 @@ _LEARNING_RATE = 2e-3
 _MAX_LEARNING_RATE = 8e-3
 _RATE_ROWS = 100
 _MAX_RATE_ROWS = 4096
+_MAX_WEIGHT_DECAY = 1.0
+_MAX_SHRINKAGE = 4.0  # twice the exponent, for the mean of the learning rate is half its peak
 
 
 def hidden_layer_sizes(widths, directions):
@@ -123,3 +125,11 @@ def learning_rate(n_columns, n_train):
     """Higher for many rows of few columns, which bear borders that are less linear."""
     rate = _LEARNING_RATE * min(n_train, _MAX_RATE_ROWS) / (_RATE_ROWS * math.sqrt(n_columns))
     return min(max(rate, _LEARNING_RATE), _MAX_LEARNING_RATE)
+
+
+def weight_decay(learning_rate, n_steps):
+    """1, and less in long fits, so that weights are shrunk no more than to exp(-2) over all of a fit.
+
+    That is exp(-weight_decay x mean learning rate x steps), where the mean is half the peak (Wang & Aitchison, 2025).
+    """
+    return min(_MAX_WEIGHT_DECAY, _MAX_SHRINKAGE / (learning_rate * n_steps))

@@ -112,8 +112,10 @@ class DualBranchClassifier(FittedMethods):
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
-    weight_decay : float, default=0.01
-        Decoupled weight decay of the weight matrices.
+    weight_decay : "auto" or float, default="auto"
+        Decoupled weight decay of the weight matrices, times the learning rate of the step. "auto" is 1, and less in
+        long fits: 4 over the product of ``learning_rate`` and the number of steps. Where ``net_params`` has an
+        ``optimizer``, ``optimizer__param_groups`` or ``lr`` of its own, it is what the optimizer has by default.
     warmup : float, default=0.1
         Share of the steps over which the learning rate rises; it falls along half a cosine afterwards.
     gradient_clip : float or None, default=1.0
@@ -227,10 +229,11 @@ class DualBranchClassifier(FittedMethods):
     Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS 2017
     (attention fusion). Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On
     Calibration of Modern Neural Networks", ICML 2017 (temperature). Loshchilov & Hutter, "SGDR: Stochastic Gradient
-    Descent with Warm Restarts", ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019.
-    Holzmueller et al., "Better by Default", NeurIPS 2024 (smooth limit of standardised columns). Neverova et al.,
-    "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast
-    Johnson-Lindenstrauss Transform", SIAM Journal on Computing 2009 (random turn of the rows' span).
+    Descent with Warm Restarts", ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019. Wang &
+    Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", ICML 2025. Holzmueller et al.,
+    "Better by Default", NeurIPS 2024 (smooth limit of standardised columns). Neverova et al., "ModDrop: Adaptive
+    Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss
+    Transform", SIAM Journal on Computing 2009 (random turn of the rows' span).
 
     Examples
     --------
@@ -276,7 +279,7 @@ class DualBranchClassifier(FittedMethods):
         samples_per_class=None,
         max_epochs="auto",
         learning_rate="auto",
-        weight_decay=1e-2,
+        weight_decay="auto",
         warmup=0.1,
         gradient_clip=1.0,
         early_stopping=False,

@@ -52,7 +52,7 @@ CONSTRAINTS = {
     "samples_per_class": [_positive_int, None],
     "max_epochs": [_auto, _positive_int],
     "learning_rate": [_auto, _positive],
-    "weight_decay": [_not_negative],
+    "weight_decay": [_auto, _not_negative],
     "warmup": [_fraction],
     "gradient_clip": [_positive, None],
     "early_stopping": ["boolean"],
@@ -130,7 +130,9 @@ def resolve_settings(
         return otherwise(*arguments) if params[name] == "auto" else params[name]
 
     n_members = int(given("n_members", defaults.n_members, widths, hidden_layer_sizes, n_train))
-    max_epochs = int(given("max_epochs", defaults.max_epochs, _steps(n_train, batch)))
+    steps = _steps(n_train, batch)
+    max_epochs = int(given("max_epochs", defaults.max_epochs, steps))
+    learning_rate = float(given("learning_rate", defaults.learning_rate, sum(widths), n_train))
     may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
     column_weights = defaults.column_weights(directions, hidden_layer_sizes, n_members)
     return {
@@ -173,8 +175,8 @@ def resolve_settings(
             **batch,
             "max_epochs": max_epochs,
             "first_cycle": defaults.first_cycle(max_epochs, n_train) if may_cycle else None,
-            "lr": float(given("learning_rate", defaults.learning_rate, sum(widths), n_train)),
-            "optimizer__weight_decay": params["weight_decay"],
+            "lr": learning_rate,
+            **_weight_decay(params, learning_rate, max_epochs * steps),
             "patience": params["patience"] if params["early_stopping"] else None,
             "mixup_alpha": given("mixup_alpha", defaults.mixup_alpha, zero_share),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
@@ -323,6 +325,14 @@ def _batch_settings(params, n_train, n_classes):
     if k * m < 2:
         raise ValueError(f"classes_per_batch={k} x samples_per_class={m} makes batches of one row; 2 are the least.")
     return {"batch_size": k * m, "classes_per_batch": k, "samples_per_class": m}
+
+
+def _weight_decay(params, learning_rate, n_steps):
+    """As an argument of the optimizer; none where "auto", which may be 1, would meet another than it is meant for."""
+    decay = params["weight_decay"]
+    if decay == "auto" and not {"optimizer", "optimizer__param_groups", "lr"}.isdisjoint(params["net_params"] or ()):
+        return {}
+    return {"optimizer__weight_decay": defaults.weight_decay(learning_rate, n_steps) if decay == "auto" else decay}
 
 
 def _steps(n_train, batch):

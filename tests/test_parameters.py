@@ -15,6 +15,7 @@ from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
 from skdual.network import DualBranchNetwork
 from skdual.network.members import MemberDropout
 from skdual.parameters import resolve_settings
+from skdual.training.schedule import WarmupCosine
 
 CLASSES = np.array(["ant", "bee", "cat", "dog"])
 CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
@@ -426,6 +427,38 @@ def test_automatic_learning_rate_is_higher_for_many_rows_of_few_columns(n_train,
     found = settled(n_train=n_train, widths=widths, learning_rate="auto")["net"]["lr"]
     assert found == pytest.approx(rate, rel=1e-3)
     assert settled(n_train=n_train, widths=widths, learning_rate=0.5)["net"]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("n_train", "changed", "decay", "left"),
+    [
+        (200, {}, 1.0, None),
+        (200, {"max_epochs": 1}, 1.0, None),
+        (10**5, {}, None, np.exp(-2)),
+        (10**5, {"learning_rate": 1e-3}, None, np.exp(-2)),
+        (200, {"learning_rate": 0.1}, None, np.exp(-2)),
+        (10**5, {"weight_decay": 0.3}, 0.3, None),
+    ],
+    ids=str,
+)
+def test_automatic_weight_decay_leaves_a_share_of_the_weights(n_train, changed, decay, left):
+    net = settled(n_train=n_train, **changed)["net"]
+    if decay is not None:
+        assert net["optimizer__weight_decay"] == decay
+    if left is not None:  # by the steps of AdamW one by one
+        n_steps = net["max_epochs"] * -(-n_train // net["batch_size"])
+        schedule = WarmupCosine(n_steps, net["warmup"])
+        rates = net["lr"] * np.array([schedule(step) for step in range(n_steps)])
+        assert np.prod(1 - rates * net["optimizer__weight_decay"]) == pytest.approx(left, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "net_params", [{"optimizer": torch.optim.SGD}, {"optimizer__param_groups": [("head.*", {})]}, {"lr": 0.1}], ids=str
+)
+def test_automatic_weight_decay_is_for_our_own_optimizer(net_params):
+    assert "optimizer__weight_decay" not in settled(net_params=net_params)["net"]
+    assert settled(net_params=net_params, weight_decay=0.3)["net"]["optimizer__weight_decay"] == 0.3
+    assert settled(net_params={"optimizer__betas": (0.5, 0.9)})["net"]["optimizer__weight_decay"] == 1
 
 
 @pytest.mark.parametrize("max_epochs", [1, 7, 1000])

@@ -61,7 +61,7 @@ def test_gradient_x_input_is_the_slope_of_the_score(exact):
 def test_integrated_gradients_are_the_sum_of_slopes_along_the_path(exact):
     model, X = exact
     start, end = X[0], X[1]
-    path = start + (np.arange(200)[:, None] + 0.5) / 200 * (end - start)
+    path = start + (np.arange(3000)[:, None] + 0.5) / 3000 * (end - start)
     expected = (end - start) * slopes(model, path, code=0, nudge=1e-4 * X.std(axis=0)).mean(axis=0)
     found = attributions(model, end[None], target="one", baseline=start).to_numpy()[0]
     assert_allclose(found, expected[column_order(model)], atol=2e-3 * np.abs(expected).max())

@@ -7,7 +7,7 @@ from skdual import DualBranchClassifier
 from skdual.datasets import load_htad
 from skdual.plotting import learning_verdict
 
-UNREGULARISED = {"dropout": 0.0, "mixup_alpha": 0.0, "block_dropout": 0.0, "max_epochs": 60}
+UNREGULARISED = {"dropout": 0.0, "mixup_alpha": 0.0, "block_dropout": 0.0, "weight_decay": 0.0, "max_epochs": 60}
 
 
 def verdict_of_fit(n_rows, wrong_share=0.0, **params):
