@@ -329,10 +329,11 @@ def _batch_settings(params, n_train, n_classes):
 
 def _weight_decay(params, learning_rate, n_steps):
     """As an argument of the optimizer; none where "auto", which may be 1, would meet another than it is meant for."""
-    decay = params["weight_decay"]
-    if decay == "auto" and not {"optimizer", "optimizer__param_groups", "lr"}.isdisjoint(params["net_params"] or ()):
+    if params["weight_decay"] != "auto":
+        return {"optimizer__weight_decay": params["weight_decay"]}
+    if not {"optimizer", "optimizer__param_groups", "lr"}.isdisjoint(params["net_params"] or ()):
         return {}
-    return {"optimizer__weight_decay": defaults.weight_decay(learning_rate, n_steps) if decay == "auto" else decay}
+    return {"optimizer__weight_decay": defaults.weight_decay(learning_rate, n_steps)}
 
 
 def _steps(n_train, batch):

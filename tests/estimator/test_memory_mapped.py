@@ -166,7 +166,7 @@ def write_csr(folder, part):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited as Linux does it")
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA has to count all private memory, as on Linux")
 @pytest.mark.parametrize(("kind", "write"), [("dense", write_dense), ("csr", write_csr)], ids=["dense", "csr"])
 def test_x_is_not_copied_to_memory(kind, write, tmp_path):
     """1.5 GB of cells are fitted and predicted by a process that may have 0.4 GB beside its libraries."""
