@@ -211,6 +211,12 @@ class DualBranchClassifier(FittedMethods):
     ``mixup_alpha``, which helps with few or noisy rows but can hurt what is not linear and what only both blocks tell
     together; the first half of several is not. Scores are averaged within each half.
 
+    Relevance of the columns. Where there are several members, those of the second half multiply every scaled column by
+    the root of the share of its variance that lies between the classes, in the rows that they train on and as far as it
+    is more than chance, plus its mean over the columns of the block. So few columns that tell the classes are heard
+    among many. What columns tell only together is for the first half, which takes them all alike. The weights end as
+    those of columns as they are, and a warm start goes on with them.
+
     Held-out rows. Each of several members, and a single one of more than 50,000 rows, holds a sixth of the rows out of
     its training (2,000 at most, and less where there are more than 12 members), the same as one of the other half. On
     the scores of these rows, and of the validation rows where there are any, the weights of both halves, of both blocks
@@ -219,9 +225,9 @@ class DualBranchClassifier(FittedMethods):
     Batch normalisation lets the columns of held-out rows, not their labels, into its statistics.
 
     Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
-    span of these n rows: every unit then needs n weights in place of p for the same outputs. They are converted back to
-    weights of all columns at the end. Beyond 2**26 cells of training and validation rows, and in fits of fewer than
-    1100 / sqrt(n) and 100 steps, the columns are trained as they are.
+    span of these n rows, as each member takes them: every unit then needs n weights in place of p for the same outputs.
+    They are converted back to weights of all columns at the end. Beyond 2**26 cells of training and validation rows, or
+    of coordinates, and in fits of fewer than 1100 / sqrt(n) and 100 steps, the columns are trained as they are.
 
     References
     ----------
@@ -233,7 +239,8 @@ class DualBranchClassifier(FittedMethods):
     Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", ICML 2025. Holzmueller et al.,
     "Better by Default", NeurIPS 2024 (smooth limit of standardised columns). Neverova et al., "ModDrop: Adaptive
     Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss
-    Transform", SIAM Journal on Computing 2009 (random turn of the rows' span).
+    Transform", SIAM Journal on Computing 2009 (random turn of the rows' span). Kelley, "An Unbiased Correlation Ratio
+    Measure", PNAS 1935, and Morris, "Parametric Empirical Bayes Inference", JASA 1983 (relevance of columns).
 
     Examples
     --------

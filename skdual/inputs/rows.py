@@ -172,14 +172,14 @@ def column_statistics(rows, scaling="standard", columns=None):
     center, scale : ndarray of float64 of shape (n_columns,)
     """
     statistics, whole_columns, logarithm, _ = SCALINGS[scaling]
-    chunks = _chunks_of_columns(rows, columns) if whole_columns else _chunks_of_rows(rows, columns)
+    chunks = _chunks_of_columns(rows, columns) if whole_columns else dense_chunks(rows, columns)
     assert statistics is not None
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
         center, scale = statistics(map(np.log1p, chunks) if logarithm else chunks)
     return center, np.where(scale == 0, 1, scale)
 
 
-def _chunks_of_rows(rows, columns):
+def dense_chunks(rows, columns):
     """All rows of some columns, some rows at a time, dense and in float64."""
     for part in _parts(rows):
         dense = (part.toarray() if sp.issparse(part) else part).astype(np.float64, order="C")

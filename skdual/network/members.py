@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .wide_product import LARGE, StepMemory, WideProduct
+from .wide_product import LARGE, StepMemory, WideProduct, member_products
 
 
 def n_plain(n_members):
     """How many members, the first ones, train without what regularises the others: half of them, and none of one.
 
-    The others lose features (dropout) and blocks, and see rows mixed with each other.
+    The others lose features (dropout) and blocks, and see rows mixed with each other, and columns by their relevance.
     """
     return n_members // 2
 
@@ -33,22 +33,29 @@ class MemberLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_members, out_features).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x):
-        if len(self.weight) == 1:  # the gradient of a batched product comes transposed, and turning it takes time
-            return F.linear(x, self.weight[0], None if self.bias is None else self.bias[0])
-        rows = x.flatten(1, -2)
-        weight = self.weight.transpose(1, 2)
-        y = torch.bmm(rows, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], rows, weight)
-        return y.unflatten(1, x.shape[1:-1])
+        return member_products(x.flatten(1, -2), self.weight, self.bias).unflatten(1, x.shape[1:-1])
 
 
 class ColumnLinear(MemberLinear):
     """One linear layer per member on columns that all share: (batch, in_features) -> (n_members, batch, out_features).
 
     Given ``mixed``, of the same shape, the regularised members take it in place of ``x``.
+
+    Attributes
+    ----------
+    relevance : tensor of shape (n_members, 1, in_features), or None
+        What the regularised members multiply the columns by, until :meth:`fold_relevance`; 1 for the others.
+    has_own_coordinates : bool
+        Whether ``x`` has ``in_features`` columns for the plain members together, where there are any, and then as many
+        for each of the others.
     """
+
+    relevance: torch.Tensor | None
 
     def __init__(self, n_members, in_features, out_features, bias=True):
         super().__init__(n_members, in_features, out_features, bias)
+        self.register_buffer("relevance", None, persistent=False)
+        self.has_own_coordinates = False
         self._memory: StepMemory | None = None
 
     def __getstate__(self):
@@ -60,22 +67,41 @@ class ColumnLinear(MemberLinear):
             self._memory = None
         return super().train(mode)
 
+    def fold_relevance(self):
+        """Multiply the weights by the relevance of the columns, for columns as they are."""
+        if self.relevance is not None:
+            self.weight.detach().mul_(self.relevance)
+            self.relevance = None
+
     def forward(self, x, mixed=None):
-        n_members, n_first = len(self.weight), n_plain(len(self.weight))
-        inputs = [(x, slice(0, n_members))]
-        if mixed is not None:
-            inputs = [(x, slice(0, n_first)), (mixed, slice(n_first, n_members))][n_first == 0 :]
+        inputs = self._inputs(x, x if mixed is None else mixed)
         if self._reuses_memory(inputs):
             dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
             if self._memory is None or not self._memory.fits(self.weight, dtype):
                 self._memory = StepMemory(self.weight, dtype)
             if not self._memory.lent:
                 return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
+        # split, for gradients of slices are filled up with 0
         sizes = [members.stop - members.start for _, members in inputs]
         biases = [None] * len(inputs) if self.bias is None else self.bias.split(sizes)
         parts = zip(inputs, self.weight.split(sizes), biases, strict=True)
-        products = [_wide_linear(rows, weight, bias) for (rows, _), weight, bias in parts]
+        products = [member_products(rows, weight, bias) for (rows, _), weight, bias in parts]
         return torch.cat(products) if len(products) > 1 else products[0]
+
+    def _inputs(self, x, mixed):
+        """Rows, and the slice of the members that take them; see :func:`member_products` for their shapes."""
+        n_members, in_features = len(self.weight), self.weight.shape[2]
+        n_first = n_plain(n_members)
+        plain, regularized = slice(0, n_first), slice(n_first, n_members)
+        if self.has_own_coordinates:
+            shared = in_features * (n_first > 0)
+            x, mixed = x[:, :shared], mixed[:, shared:].unflatten(1, (-1, in_features)).transpose(0, 1)
+            mixed = mixed[: n_members - n_first]
+        elif self.relevance is not None:
+            mixed = mixed * self.relevance[n_first:]
+        elif mixed is x:
+            return [(x, slice(0, n_members))]
+        return [(rows, members) for rows, members in ((x, plain), (mixed, regularized)) if members.start < members.stop]
 
     def _reuses_memory(self, inputs):
         """Whether this is a training step that WideProduct can do: accelerators keep their memory by themselves."""
@@ -88,12 +114,6 @@ class ColumnLinear(MemberLinear):
             and not any(rows.requires_grad for rows, _ in inputs)
             and not torch.compiler.is_compiling()
         )
-
-
-def _wide_linear(x, weight, bias):
-    """What all members make of the same rows; one wide product is faster than one for each."""
-    y = F.linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
-    return y.unflatten(1, weight.shape[:2]).transpose(0, 1)
 
 
 class MemberDropout(nn.Module):

@@ -11,6 +11,26 @@ M_MMAP_THRESHOLD). Touching them for the first time takes longer than what is co
 """
 
 
+def member_products(rows, weight, bias):
+    """Rows times the weights of some members, (n_members, batch, out_features).
+
+    Parameters
+    ----------
+    rows : tensor of shape (batch, in_features) or (n_members, batch, in_features)
+        The same for all members, or for each its own.
+    weight : tensor of shape (n_members, out_features, in_features)
+    bias : tensor of shape (n_members, out_features), or None
+    """
+    if rows.ndim == 3 and len(rows) > 1:
+        # in this order the gradient of the weight comes as the weight lies in memory: to turn it takes time
+        rows = rows.transpose(1, 2)
+        y = torch.bmm(weight, rows) if bias is None else torch.baddbmm(bias.unsqueeze(-1), weight, rows)
+        return y.transpose(1, 2).contiguous()
+    # one wide product is faster than one for each member
+    y = F.linear(rows.flatten(0, -2), weight.flatten(0, 1), None if bias is None else bias.flatten())
+    return y.unflatten(1, weight.shape[:2]).transpose(0, 1)
+
+
 class StepMemory:
     """What every training step writes over: the gradient of a weight, and the weight in the dtype of its products.
 
@@ -44,16 +64,15 @@ class WideProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weight, bias, memory, inputs):
-        """``inputs`` are pairs of rows (batch, in_features) and the slice of the members that take them."""
+        """``inputs`` are pairs of rows and the slice of the members that take them, as for member_products."""
         rounded = weight if memory.rounded is None else memory.rounded.copy_(weight)
         ctx.inputs = [(x.to(memory.dtype), members) for x, members in inputs]
         ctx.weight, ctx.memory = weight, memory
         memory.lent = True
         products = []
         for x, members in ctx.inputs:
-            of_members = None if bias is None else bias[members].flatten().to(memory.dtype)
-            y = F.linear(x, rounded[members].flatten(0, 1), of_members)
-            products.append(y.unflatten(1, (-1, weight.shape[1])).transpose(0, 1))
+            of_members = None if bias is None else bias[members].to(memory.dtype)
+            products.append(member_products(x, rounded[members], of_members))
         return torch.cat(products) if len(products) > 1 else products[0]
 
     @staticmethod
@@ -64,8 +83,11 @@ class WideProduct(torch.autograd.Function):
         of_weight = memory.gradient if weight.grad is None else torch.empty_like(weight)
         rounded = of_weight if memory.rounded is None else memory.rounded
         for x, members in ctx.inputs:
-            units = gradient[members].transpose(0, 1).flatten(1)
-            torch.mm(units.T, x, out=rounded[members].flatten(0, 1))
+            if x.ndim == 3:
+                torch.bmm(gradient[members].transpose(1, 2), x, out=rounded[members])
+            else:
+                units = gradient[members].transpose(0, 1).flatten(1)
+                torch.mm(units.T, x, out=rounded[members].flatten(0, 1))
         if memory.rounded is not None:
             of_weight.copy_(rounded)
         memory.lent = False

@@ -13,6 +13,7 @@ from ..inputs.frames import column_label
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
 from ..inputs.validation import check_range, check_signs
+from ..network.column_scaler import ColumnScaler
 from ..network.dual_branch import BOTH
 from ..parameters import resolve_settings
 from .build import build_net
@@ -20,6 +21,7 @@ from .calibration import fit_view_weights, held_out_scores
 from .folds import trained_rows
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
+from .relevance import fold_relevance, set_relevance
 from .row_span import enter_row_span
 from .warm_start import check_continuation
 
@@ -87,13 +89,15 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.reset_view_weights()
         else:
             _shift_units(net.module_, training)
-            _set_statistics(net.module_, training, data.feature_names)
+            scalers = _set_statistics(net.module_, training, data.feature_names)
+            set_relevance(net.module_, training, scalers)
         seen, watched, leave_row_span = enter_row_span(
             net, training, validation, seed, fitted_before=before is not None
         )
         net.partial_fit(seen, validation=watched)
         with held_interrupts() as held:
             leave_row_span()
+            fold_relevance(net.module_)
             _set_view_weights(net, training, validation)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:
@@ -175,12 +179,17 @@ def _shift_units(network, rows):
 
 
 def _set_statistics(network, rows, feature_names):
-    """Scale the blocks by the rows; both at one reading where they are scaled the same way."""
-    blocks = list(zip(network.scalings, (network.scaler_a, network.scaler_b), rows.columns.indices, strict=True))
+    """Scale the blocks by the rows; both at one reading where they are scaled the same way.
+
+    Returns the scalers of both on the host, in float64.
+    """
+    on_host = [ColumnScaler(*of_block).double() for of_block in zip(rows.columns.widths, network.scalings, strict=True)]
+    twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
+    blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):
         if scaling == "none":
             continue
-        mine = [(scaler, index) for name, scaler, index in blocks if name == scaling]
+        mine = [(scalers, index) for name, scalers, index in blocks if name == scaling]
         columns = np.unique(np.concatenate([index for _, index in mine]))
         center, scale = column_statistics(rows, scaling, columns)
         wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
@@ -189,6 +198,8 @@ def _set_statistics(network, rows, feature_names):
                 f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), "
                 f"{column_label(wild[0], feature_names)} first; scale them down."
             )
-        for scaler, index in mine:
+        for scalers, index in mine:
             at = np.searchsorted(columns, index)
-            scaler.set_statistics(center[at], scale[at])
+            for scaler in scalers:
+                scaler.set_statistics(center[at], scale[at])
+    return on_host

@@ -18,11 +18,13 @@ from ..devices import can_factorize, free_memory, send
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
+from ..network.members import n_plain
 from .folds import trained_rows
 from .inference import run_in_chunks
 
 MAX_CELLS = 2**26
-"""Cells of training and validation rows, 256 MiB of float32, beyond which no dense copy of them is made."""
+"""Cells of training and validation rows, or of their coordinates where these are more, of which no dense copy is made
+beyond: 256 MiB of float32."""
 
 MIN_WAY = 1100
 """Steps times the root of the rows, with which the way of a random sum of n moves grows, below which a fit is short."""
@@ -138,15 +140,19 @@ def enter_row_span(net, training, validation, seed, fitted_before):
         Gives every member weights for all columns. They answer to no direction that it had no row in: there they are 0,
         or after a warm start what they were before it.
     """
-    n_rows, widths = len(training), training.columns.widths
-    n_cells = (n_rows + (0 if validation is None else len(validation))) * sum(widths)
+    network, n_rows, widths = net.module_, len(training), training.columns.widths
+    branches, scalers = (network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b)
+    n_coordinates = [
+        n_rows * len(_relevance_of_spans(branch)) if w > n_rows else 0
+        for w, branch in zip(widths, branches, strict=True)
+    ]
+    n_cells = (n_rows + (0 if validation is None else len(validation))) * sum(map(max, widths, n_coordinates))
     is_short = net.max_epochs * n_rows / net.batch_size < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
     if max(widths) <= n_rows or n_cells > MAX_CELLS or is_short:
         return training, validation, lambda: None
-    network, random_generator = net.module_, np.random.default_rng(seed)
+    random_generator = np.random.default_rng(seed)
     device = _device_for(training, n_cells, net.dtype)
     blocks = run_in_chunks(network, "scale", training)
-    branches, scalers = (network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b)
     for scaler, rows in zip(scalers, blocks, strict=True):
         if rows.shape[1] > n_rows and scaler.limited and not fitted_before:
             # what all rows have in common would be the largest of the coordinates
@@ -187,43 +193,60 @@ def _device_for(rows, n_cells, dtype):
     return rows.device if fits and can_factorize(rows.device) else torch.device("cpu")
 
 
+def _relevance_of_spans(branch):
+    """What the columns are multiplied by in each span that a branch has members for: None in that of the plain ones."""
+    relevance = branch.shortcut.relevance
+    return [None] if relevance is None else [None, *relevance[n_plain(len(relevance)) :]]
+
+
 class _NarrowedBranch:
-    """A branch whose first weights, of the hidden layers and of the shortcut, are coordinates in a span of rows."""
+    """A branch whose first weights, of the hidden layers and of the shortcut, are coordinates in spans of rows.
+
+    Members that multiply the columns by a relevance of their own have a span of their own.
+    """
 
     def __init__(self, branch, rows, random_generator, fitted_before):
-        self._span = RowSpan(rows, random_generator)
-        self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
         self._layers = branch.column_layers
+        self._relevance = [w if w is None else w.to(rows.device) for w in _relevance_of_spans(branch)]
+        self._spans = [RowSpan(rows if w is None else rows * w, random_generator) for w in self._relevance]
+        self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
         starts = [layer.weight.detach().to(rows.device) for layer in self._layers]
         for layer, members in zip(self._layers, starts, strict=True):
             if fitted_before:
-                members = torch.stack([self._span.project(weights) for weights in members])
+                members = torch.stack([self._spans[0].project(weights) for weights in members])
             else:
                 # new weights are distributed alike in all directions: any n of their numbers are as good as projections
                 members = members[:, :, : len(rows)]
             _replace(layer, members / self._scale)
+            layer.has_own_coordinates = len(self._spans) > 1
         self._fitted_before = starts if fitted_before else None
         self._device = rows.device
-        self.coordinates = self._on_host(self._span.coordinates)
+        self.coordinates = self._on_host([span.coordinates for span in self._spans])
 
     def _on_host(self, coordinates):
-        return (coordinates * self._scale).cpu().numpy()
+        return np.hstack([(of_span * self._scale).cpu().numpy() for of_span in coordinates])
 
     def locate(self, rows):
         """Coordinates of other rows, an array."""
-        return self._on_host(self._span.project(send(torch.from_numpy(rows), self._device)))
+        rows = send(torch.from_numpy(rows), self._device)
+        pairs = zip(self._spans, self._relevance, strict=True)
+        return self._on_host([span.project(rows if w is None else rows * w) for span, w in pairs])
 
     def widen(self, held_out):
         """Give the layers weights for all columns; ``held_out`` has the rows that each member has not trained on."""
+        n_first = len(held_out) - (len(self._spans) - 1)  # members that share the first span
+        spans = [self._spans[0]] * n_first + self._spans[1:]
         for at, layer in enumerate(self._layers):
             learnt = layer.weight.detach().to(self._device) * self._scale
             if self._fitted_before:
                 starts = self._fitted_before[at]
-                learnt = [end - self._span.project(start) for end, start in zip(learnt, starts, strict=True)]
-            widened = [self._span.expand(weights, without) for weights, without in zip(learnt, held_out, strict=True)]
+                learnt = [end - self._spans[0].project(start) for end, start in zip(learnt, starts, strict=True)]
+            members = zip(spans, learnt, held_out, strict=True)
+            widened = [span.expand(weights, without) for span, weights, without in members]
             if self._fitted_before:
                 widened = [start + change for start, change in zip(starts, widened, strict=True)]
             _replace(layer, torch.stack(widened))
+            layer.has_own_coordinates = False
 
 
 def _replace(layer, weights):

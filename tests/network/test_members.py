@@ -48,6 +48,40 @@ def test_the_second_half_of_the_members_takes_the_mixed_rows(n_members, n_plain,
     assert not torch.isclose(layer(x), layer(mixed)).any()
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("with_mixed", [True, False])
+@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
+def test_regularised_members_multiply_the_columns_by_their_relevance(n_members, n_plain, with_mixed, bias):
+    layer, x, mixed = randomize(ColumnLinear(n_members, 4, 5, bias=bias)), *torch.randn(2, 6, 4).double()
+    told = torch.rand(n_members, 4).double() + 0.5
+    told[:n_plain] = 1
+    taken = [x if member < n_plain or not with_mixed else mixed for member in range(n_members)]
+    expected = torch.stack([layer(rows * told[member])[member] for member, rows in enumerate(taken)])
+    layer.relevance = told[:, None]
+    torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
+    layer.fold_relevance()
+    torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
+    assert layer.relevance is None
+
+
+@pytest.mark.parametrize("with_mixed", [True, False])
+@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
+def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_plain, with_mixed):
+    layer = randomize(ColumnLinear(n_members, 4, 5))
+    n_inputs = n_members - n_plain + bool(n_plain)
+    x, mixed = torch.randn(2, n_inputs, 6, 4).double()
+    of_member = [0] * n_plain + list(range(bool(n_plain), n_inputs))
+    expected = torch.stack(
+        [
+            layer((mixed if with_mixed and member >= n_plain else x)[place])[member]
+            for member, place in enumerate(of_member)
+        ]
+    )
+    layer.has_own_coordinates = True
+    x, mixed = (torch.cat(list(of), dim=1) for of in (x, mixed))
+    torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_dropout_in_the_second_half_of_the_members(n_members, n_plain, dtype):

@@ -28,11 +28,30 @@ def make_rows(dtype=torch.float32, seed=0):
     return torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+def with_relevance(layer):
+    n_members, dtype = len(layer.weight), layer.weight.dtype
+    relevance = torch.rand(n_members, 1, COLUMNS, generator=torch.Generator().manual_seed(2), dtype=dtype) + 0.5
+    relevance[: n_members // 2] = 1
+    layer.relevance = relevance
+    return layer
+
+
+def with_own_coordinates(layer):
+    layer.has_own_coordinates = True
+    return layer
+
+
 def train_step(layer, mixed, bfloat16=False):
     """Output and gradients of a loss in which every output has another weight."""
-    x = make_rows(layer.weight.dtype)
+    n_members, n_inputs = len(layer.weight), 1
+    if layer.has_own_coordinates:  # for the plain members together, where there are any, and for each of the others
+        n_inputs = n_members - n_members // 2 + (n_members > 1)
+    x, other = (
+        torch.cat([make_rows(layer.weight.dtype, seed) for seed in range(start, start + n_inputs)], dim=1)
+        for start in (0, 10)
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        y = layer(x, make_rows(layer.weight.dtype, seed=1) if mixed else None)
+        y = layer(x, other if mixed else None)
     (y.to(layer.weight.dtype) * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
     return [y.detach(), *(parameter.grad.clone() for parameter in layer.parameters())]
 
@@ -41,13 +60,16 @@ def train_step(layer, mixed, bfloat16=False):
 @pytest.mark.parametrize("mixed", [True, False])
 @pytest.mark.parametrize("n_members", [1, 2, 5])
 @pytest.mark.parametrize(
+    "prepared", [lambda layer: layer, with_relevance, with_own_coordinates], ids=["alike", "relevance", "coordinates"]
+)
+@pytest.mark.parametrize(
     ("dtype", "bfloat16", "rtol"),
     [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 0.02)],
 )
-def test_equals_autograd(monkeypatch, dtype, bfloat16, rtol, n_members, mixed, bias):
-    expected = train_step(make_layer(n_members, bias, dtype), mixed, bfloat16)
+def test_equals_autograd(monkeypatch, dtype, bfloat16, rtol, n_members, mixed, bias, prepared):
+    expected = train_step(prepared(make_layer(n_members, bias, dtype)), mixed, bfloat16)
     monkeypatch.setattr(members, "LARGE", 1)
-    layer = make_layer(n_members, bias, dtype)
+    layer = prepared(make_layer(n_members, bias, dtype))
     for _ in range(2):  # in new memory, and in that of the first step
         layer.zero_grad(set_to_none=True)
         for value, of_autograd in zip(train_step(layer, mixed, bfloat16), expected, strict=True):

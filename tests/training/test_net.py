@@ -1,5 +1,7 @@
 """One fit of the net, watched through its callbacks and against the same arithmetic by hand."""
 
+import copy
+
 import naive
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from skdual import DualBranchClassifier
 from skdual.losses.memory_bank import MemoryBank
 from skdual.training.folds import held_out_folds
 from skdual.training.mixup import Mixup
+from skdual.training.relevance import fold_relevance
 from skdual.training.schedule import Cycles, WarmupCosine
 
 
@@ -29,6 +32,12 @@ def fit(two_blocks, quick, *, val=None, **params):
     X, y = two_blocks
     validation = {"X_val": X[:30], "y_val": y[:30]} if val else {}
     return DualBranchClassifier(**(quick | params)).fit(X, y, **validation)
+
+
+def relevance_of(network):
+    """What each member multiplies the columns of either block by while training, (n_members, n_columns)."""
+    of_blocks = (branch.shortcut.relevance for branch in (network.branch_a, network.branch_b))
+    return [None if of is None else of[:, 0].numpy() for of in of_blocks]
 
 
 def test_each_epoch_visits_every_row_once(two_blocks, quick):
@@ -53,7 +62,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     codes = np.unique(y, return_inverse=True)[1]
     folds = held_out_folds(codes, 2 if n_members > 1 else int(enough_rows))
-    states, orders, mixed = [], [], []
+    states, orders, mixed, relevance = [], [], [], []
     plain = {"dropout": 0.0, "contrastive": None, "batch_size": 150, "warmup": 0.0, "gradient_clip": 0.05}
     params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1, "n_members": n_members}
     params |= {"mixup_alpha": mixup_alpha, "block_dropout": 0}
@@ -66,6 +75,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     def note(net, kwargs):
         states.append({name: tensor.clone() for name, tensor in net.module_.state_dict().items()})
         orders.append(kwargs["batch"].index)
+        relevance.append(relevance_of(net.module_))
 
     monkeypatch.setattr(Mixup, "draw", draw)
     model = DualBranchClassifier(**params, callbacks=[Watch("on_batch_begin", note)]).fit(X, y)
@@ -79,6 +89,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     assert len(mixed) == (2 if mixup_alpha else 0)
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
     scaled /= np.sqrt(1 + (scaled / 3) ** 2)
+    told = np.hstack(relevance[0]) if n_members > 1 else np.ones((1, 12))
     for step, rate in enumerate((0.01, 0.005)):  # the cosine at 0 and at 1/2
         rows = other = orders[step]
         share = np.ones((150, 1))
@@ -92,7 +103,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
             optimizer.zero_grad()
             # the first half of the members, rounded down, sees the rows as they are
             w, own, second = (1, rows, rows) if member < n_members // 2 else (share, rows, other)
-            x = torch.from_numpy(w * scaled[own] + (1 - w) * scaled[second])
+            x = torch.from_numpy(told[member] * (w * scaled[own] + (1 - w) * scaled[second]))
             target = np.broadcast_to(w * np.eye(3)[codes[own]] + (1 - w) * np.eye(3)[codes[second]], (150, 3)).copy()
             fold = max(0, member - n_members // 2)  # the same in both halves
             seen = np.flatnonzero((folds[own] != fold) & (folds[second] != fold))
@@ -114,6 +125,10 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     assert_allclose(model.history_[-1]["train_loss"], np.mean(losses), rtol=1e-6)
     monkeypatch.setattr(Mixup, "draw", original)
     again = DualBranchClassifier(**params).fit(X, y).network_
+    with torch.no_grad():  # the weights end as those of columns as they are
+        for branch, columns in ((network.branch_a, slice(0, 7)), (network.branch_b, slice(7, 12))):
+            for layer in branch.column_layers:
+                layer.weight *= torch.from_numpy(told[:, None, columns])
     expected = dict(network.named_parameters())
     for name, parameter in again.named_parameters():
         assert_allclose(parameter.detach().numpy(), expected[name].detach().numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
@@ -154,10 +169,11 @@ def test_members_pull_and_push_the_rows_of_their_own_training_only(two_blocks, q
     X, y = two_blocks
     codes = np.unique(y, return_inverse=True)[1]
     folds = held_out_folds(codes, 1)
-    states = []
+    states, relevance = [], []
 
     def note(net, kwargs):
         states.append({name: tensor.clone() for name, tensor in net.module_.state_dict().items()})
+        relevance.append(relevance_of(net.module_))
 
     model = fit(
         two_blocks,
@@ -172,11 +188,13 @@ def test_members_pull_and_push_the_rows_of_their_own_training_only(two_blocks, q
     )
     network = model.network_
     network.load_state_dict(states[0])
-    x = torch.from_numpy(X)
-    with torch.no_grad():
-        views = [projection.double().numpy() for projection in network(x[:, :7], x[:, 7:]).projections]
+    scaled = [x.numpy() for x in network.scale(*torch.from_numpy(X).split([7, 5], dim=1))]
+    network.scaler_a, network.scaler_b = torch.nn.Identity(), torch.nn.Identity()
     means = []
     for member in range(2):
+        with torch.no_grad():
+            blocks = [torch.from_numpy(x * told[member]) for x, told in zip(scaled, relevance[0], strict=True)]
+            views = [projection.double().numpy() for projection in network(*blocks).projections]
         seen = np.flatnonzero(folds != 0)
         ids = np.tile(codes[seen] if contrastive == "supervised" else seen, 2)
         projections = np.concatenate([view[member, seen] for view in views])
@@ -255,7 +273,8 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     states = {}
 
     def note(net, kwargs):
-        states[len(net.history)] = {name: tensor.clone() for name, tensor in net.module_.state_dict().items()}
+        states[len(net.history)] = state = copy.deepcopy(net.module_)
+        fold_relevance(state)
 
     params = {"max_epochs": "auto", "n_members": 2 if losses else 1, "warmup": 0.2, "learning_rate": 0.01}
     model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])
@@ -263,7 +282,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     assert model.n_epochs_ == 72
     assert model.net_.best_epoch_ == best
     for name, parameter in model.network_.named_parameters():
-        assert torch.equal(parameter, states[best][name]), name
+        assert torch.equal(parameter, states[best].get_parameter(name)), name
     factor = Cycles([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
     rates = [epoch["learning_rate"] for epoch in model.history_]
     assert_allclose(rates, [0.01 * factor(5 * epoch) for epoch in range(72)], rtol=1e-12)

@@ -8,6 +8,7 @@ from skorch.callbacks import Callback
 from skdual import DualBranchClassifier
 from skdual.training import row_span
 from skdual.training.folds import held_out_folds
+from skdual.training.relevance import fold_relevance
 from skdual.training.row_span import RowSpan
 
 N_ROWS, WIDTHS = 24, (60, 40)
@@ -173,19 +174,27 @@ def test_rounding_does_not_spoil_rows_that_are_much_alike():
     assert_allclose(coordinates @ coordinates.T, rows[::500] @ rows[::500].T, rtol=1e-3, atol=1)
 
 
-def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide):
+def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide, monkeypatch):
     X, y = wide
+    relevance = []
+
+    def note(network):
+        relevance.extend(branch.shortcut.relevance.numpy() for branch in (network.branch_a, network.branch_b))
+        fold_relevance(network)
+
+    monkeypatch.setattr("skdual.training.fitting.fold_relevance", note)
     model = DualBranchClassifier(**PLAIN, n_members=3, standardize=False).fit(X, y)
     trained = held_out_folds(y, 2) != np.array([0, 0, 1])[:, None]
     split = WIDTHS[0]
-    for branch, block in zip(
-        (model.network_.branch_a, model.network_.branch_b), (X[:, :split], X[:, split:]), strict=True
+    for branch, block, told in zip(
+        (model.network_.branch_a, model.network_.branch_b), (X[:, :split], X[:, split:]), relevance, strict=True
     ):
         assert branch.shortcut.weight.shape[2] == block.shape[1]
         for layer in branch.column_layers:
             for member in range(3):
-                weights = layer.weight[member].detach().numpy()
-                seen = block[trained[member]]
+                # in the columns as the member takes them
+                weights = layer.weight[member].detach().numpy() / told[member]
+                seen = block[trained[member]] * told[member]
                 assert_allclose(weights @ np.linalg.pinv(seen) @ seen, weights, atol=1e-5)
                 assert np.abs(weights).max() > 0.01
 
@@ -201,7 +210,8 @@ def test_a_warm_start_keeps_what_it_learnt_from_other_rows(wide):
 
 @pytest.mark.parametrize("standardize", ["standard", "none", "maxabs", "robust", ("standard", "none")])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
-def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalization):
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalization, n_members, monkeypatch):
     X, y = wide
     others = X + np.random.default_rng(2).normal(size=X.shape)
     losses = []
@@ -210,9 +220,11 @@ def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalizati
         def on_epoch_end(self, net, dataset_valid, **kwargs):
             losses.append(net.predict_proba(dataset_valid))
 
-    params = {"standardize": standardize, "normalization": normalization, "n_members": 1, "callbacks": [Watch()]}
-    model = DualBranchClassifier(**PLAIN, **params).fit(X, y, X_val=others, y_val=y)
-    scores = member_scores(model, others)[0, 0]
+    params = {"standardize": standardize, "normalization": normalization, "n_members": n_members}
+    # with no rows held out, for of what only these tell nothing is kept
+    monkeypatch.setattr(row_span, "trained_rows", lambda network, codes: np.ones((n_members, N_ROWS), bool))
+    model = DualBranchClassifier(**PLAIN, **params, callbacks=[Watch()]).fit(X, y, X_val=others, y_val=y)
+    scores = member_scores(model, others)[:, 0].mean(axis=0)
     expected = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
     assert_allclose(losses[-1], expected, atol=1e-5)
 
@@ -270,6 +282,20 @@ def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, 
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(*wide)
     assert widths == [(18 if early_stopping else N_ROWS) if in_span else WIDTHS[0]]
+
+
+@pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
+def test_coordinates_count_as_cells_where_they_are_more(wide, monkeypatch, n_members, in_span):
+    # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
+    monkeypatch.setattr(row_span, "MAX_CELLS", N_ROWS * (60 + 48))
+    widths = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            widths.append(net.module_.branch_a.shortcut.weight.shape[2])
+
+    DualBranchClassifier(**PLAIN | {"max_epochs": 1}, n_members=n_members, callbacks=[Watch()]).fit(*wide)
+    assert widths == [N_ROWS if in_span else WIDTHS[0]]
 
 
 def test_no_fit_of_many_steps_is_short(wide, monkeypatch):

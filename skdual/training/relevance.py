@@ -1,0 +1,170 @@
+"""How much each column tells of the classes by itself, which the regularised members multiply the columns by.
+
+Adam moves the weights of all columns alike: where few of many columns tell the classes, the others drown them. A column
+that is multiplied by its relevance moves the outputs by as much. What columns tell only together is for the plain
+members, which take all of them as they are.
+"""
+
+import math
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.special import ndtr
+
+from ..devices import send
+from ..inputs.rows import dense_chunks
+from ..network.members import n_plain
+from .folds import trained_rows
+
+FLOOR = 1.0
+"""Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
+
+_MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 128 MiB
+_ROUNDING = 1e-9  # share of its squares below which a variance is rounding
+
+
+def set_relevance(network, rows, scalers):
+    """Let every regularised member multiply the columns by their relevance in the rows that it trains on.
+
+    Rows that it holds out have no part in it, so that to its scores they are new. A network without plain members takes
+    all columns as they are.
+
+    Parameters
+    ----------
+    network : DualBranchNetwork
+        New.
+    rows : Rows
+        To train on.
+    scalers : pair of ColumnScaler
+        That scale the columns of either block on the host, in float64, so that all devices train on the same numbers.
+    """
+    n_first = n_plain(network.n_members)
+    if not n_first:
+        return
+    held_out = ~trained_rows(network, rows.y)[n_first:]
+    # no two of these members hold out the same row
+    part = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
+    branches = network.branch_a, network.branch_b
+    for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
+        relevance = np.ones((network.n_members, 1, len(index)))
+        with np.errstate(over="ignore", invalid="ignore"):  # cells too large to compute with, as training will say
+            for member, statistics in enumerate(_without_each_part(scaler, rows, index, part, len(held_out)), n_first):
+                relevance[member] = column_relevance(*statistics)
+        for layer in branch.column_layers:
+            layer.relevance = send(torch.from_numpy(relevance), rows.device, layer.weight.dtype)
+
+
+def fold_relevance(network):
+    """Put the relevance of the columns into the weights, for columns as they are."""
+    for branch in (network.branch_a, network.branch_b):
+        for layer in branch.column_layers:
+            layer.fold_relevance()
+
+
+def column_relevance(counts, explained, variance):
+    """What to multiply columns by: the root of the power to tell the classes that each is thought to have.
+
+    A column's power is the share of its variance that lies between classes, less what this is by chance (epsilon
+    squared, Kelley, 1935). What it is thought to be is its posterior mean where powers are normal over the columns, and
+    seen through the noise of chance (empirical Bayes, Morris, 1983); as no power is negative, that of its positive
+    part. To it comes ``FLOOR`` times the mean over the columns. So where no column tells anything all are alike.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_classes,)
+        Rows of each class.
+    explained : ndarray of shape (n_columns,)
+        Share of the variance that lies between classes.
+    variance : ndarray of shape (n_columns,)
+
+    Returns
+    -------
+    relevance : ndarray of shape (n_columns,)
+        Such that the mean variance of the columns stays as it is.
+    """
+    n_rows, n_classes = counts.sum(), np.count_nonzero(counts)
+    varies = variance > 0
+    if n_rows <= n_classes or not varies.any():
+        return np.ones(len(variance))
+    by_chance = (n_classes - 1) / (n_rows - 1)
+    power = (explained - by_chance) / (1 - by_chance)
+    # of normal columns that tell nothing the share has a beta distribution, whose mean is by_chance
+    chance = 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
+    mean = max(0.0, power[varies].mean())
+    scatter = max(0.0, np.mean(np.square(power[varies] - mean)) - chance)
+    power = mean + scatter / (scatter + chance) * (power - mean)
+    doubt = math.sqrt(scatter * chance / (scatter + chance))  # the posterior deviation
+    power = np.where(varies, _positive_part(power, doubt), 0)
+    power += FLOOR * power.mean()
+    total = power @ variance
+    # 0 where no column tells anything, not finite where cells are too large
+    return np.sqrt(power * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
+
+
+def _positive_part(mean, deviation):
+    """The expectation of max(0, x) for normal x."""
+    if not deviation:
+        return np.maximum(0, mean)
+    z = mean / deviation
+    return mean * ndtr(z) + deviation * np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
+
+
+def _without_each_part(scaler, rows, index, part, n_parts):
+    """The arguments of :func:`column_relevance` by all rows but those of each part in turn.
+
+    Parameters
+    ----------
+    scaler : ColumnScaler
+    rows : Rows
+    index : ndarray of int64 of shape (n_columns,)
+        Positions of the scaler's columns in X.
+    part : ndarray of int64 of shape (n,)
+        Part of every row; ``n_parts`` for those that are in none.
+    n_parts : int
+    """
+    n_classes = int(rows.y.max()) + 1
+    group = part * n_classes + rows.y
+    counts = np.bincount(group, minlength=(n_parts + 1) * n_classes).reshape(n_parts + 1, n_classes)
+    others = counts.sum(axis=0) - counts[:n_parts]
+    explained, variance = np.empty((2, n_parts, len(index)))
+    at_once = max(1, _MAX_SUMS // counts.size)
+    for start in range(0, len(index), at_once):
+        columns = slice(start, start + at_once)
+        sums, squares = _sums(scaler, rows, index, columns, group, counts.shape)
+        for i in range(n_parts):
+            of_classes, n_rows = sums.sum(axis=0) - sums[i], others[i].sum()
+            of_mean = np.square(of_classes.sum(axis=0)) / n_rows
+            of_squares = squares.sum(axis=0) - squares[i]
+            about_mean = of_squares - of_mean
+            about_mean[about_mean < _ROUNDING * of_squares] = 0
+            between = (1 / np.maximum(others[i], 1)) @ np.square(of_classes) - of_mean
+            explained[i, columns] = between / np.where(about_mean > 0, about_mean, 1)
+            variance[i, columns] = about_mean / n_rows
+    return zip(others, explained, variance, strict=True)
+
+
+def _sums(scaler, rows, index, columns, group, shape):
+    """Sums of some scaled columns by part and class, (n_parts, n_classes, n_columns), and of their squares by part.
+
+    The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
+    """
+    n_parts, n_classes = shape
+    n_columns, start = len(index[columns]), 0
+    sums, squares = np.zeros((n_parts * n_classes, n_columns)), np.zeros((n_parts, n_columns))
+    for chunk in dense_chunks(rows, index):
+        x = scaler(torch.from_numpy(chunk)).numpy()[:, columns]
+        if not start:
+            shift = x.mean(axis=0)
+        x = x - shift
+        groups = group[start : start + len(x)]
+        sums += _indicator(groups, n_parts * n_classes) @ x
+        squares += _indicator(groups // n_classes, n_parts) @ np.square(x)
+        start += len(x)
+    return sums.reshape(n_parts, n_classes, -1), squares
+
+
+def _indicator(group, n_groups):
+    """Sparse matrix (n_groups, n) that sums rows by group."""
+    n_rows = len(group)
+    return sp.csc_matrix((np.ones(n_rows), group, np.arange(n_rows + 1)), (n_groups, n_rows))
