@@ -58,9 +58,10 @@ class DualBranchNetwork(nn.Module):
     2017, deep ensembles; Laurent et al., 2023, packed). The second half of them is regularised: in training it loses
     features (``dropout``) and blocks (``block_dropout``, by which it also learns to score a row by either block alone),
     and sees mixed rows, and columns by their relevance. What serves a block that is noise, or few noisy rows, can spoil
-    what both blocks tell together and what is not linear, so the first half is trained plainly. Hence the views: the mean scores of the first half by
-    both blocks, and of the second half by both, by block A and by block B. Scores are the sum over views times
-    ``view_weights``. Embeddings, whose axes differ from member to member, are those of the first.
+    what both blocks tell together and what is not linear, so the first half is trained plainly. Hence the views: the
+    mean scores of the first half by both blocks, and of the second half by both, by block A and by block B. Scores are
+    the sum over views times ``view_weights``. Embeddings, whose axes differ from member to member, are those of the
+    first.
 
     Parameters
     ----------
