@@ -46,6 +46,8 @@ class RowSpan:
     ----------
     rows : tensor of shape (n, p), float32 or float64
     random_generator : numpy.random.Generator
+    relevance : tensor of shape (1, p), optional
+        What the columns of the rows are multiplied by first. No copy is made of the rows.
 
     Attributes
     ----------
@@ -53,16 +55,24 @@ class RowSpan:
         Of the rows themselves.
     """
 
-    def __init__(self, rows, random_generator):
-        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        self._rows = rows / torch.where(length == 0, 1, length)
+    def __init__(self, rows, random_generator, relevance=None):
+        self._rows, self._relevance = rows, relevance
+        lengths = [torch.linalg.vector_norm(columns, dim=1, keepdim=True) for columns in self._columns()]
+        length = torch.linalg.vector_norm(torch.stack(lengths), dim=0)
+        self._length = torch.where(length == 0, 1, length)
         self._factor = self._factorize().to(rows.dtype)
         signs = random_generator.choice(np.array([-1.0, 1.0]), len(rows))
         self._signs = send(torch.from_numpy(signs), rows.device, rows.dtype)
         self.coordinates = self._turn(length * self._factor)
 
+    def _columns(self):
+        """The rows with their columns multiplied, some columns at a time."""
+        for start in range(0, self._rows.shape[1], _N_COLUMNS):
+            some = slice(start, start + _N_COLUMNS)
+            yield self._rows[:, some] if self._relevance is None else self._rows[:, some] * self._relevance[:, some]
+
     def _factorize(self):
-        """Cholesky factor of the rows' inner products."""
+        """Cholesky factor of the inner products of the rows at unit length."""
         # rows may be dependent, as they are where columns are centred; 1e-5 in float32
         ridge = torch.finfo(self._rows.dtype).eps ** 0.7
         factor, failed = torch.linalg.cholesky_ex(self._products(self._rows.dtype, ridge))
@@ -72,10 +82,11 @@ class RowSpan:
         return torch.linalg.cholesky(self._products(torch.float64, ridge))
 
     def _products(self, dtype, ridge):
-        """The lower half of the rows' inner products, summed in float64 over parts which are computed in ``dtype``."""
+        """The lower half of these inner products, summed in float64 over parts which are computed in ``dtype``."""
         n_rows = len(self._rows)
         products = ridge * torch.eye(n_rows, dtype=torch.float64, device=self._rows.device)
-        for columns in self._rows.to(dtype).split(_N_COLUMNS, dim=1):
+        for columns in self._columns():
+            columns = (columns / self._length).to(dtype)
             for start in range(0, n_rows, _N_ROWS):
                 some = slice(start, start + _N_ROWS)
                 products[start:, some] += columns[start:] @ columns[some].T
@@ -89,7 +100,11 @@ class RowSpan:
 
     def project(self, vectors):
         """Coordinates of the part of vectors that lies in the span, (m, p) -> (m, n)."""
-        return self._turn(torch.linalg.solve_triangular(self._factor, self._rows @ vectors.T, upper=False).T)
+        products = self._rows @ self._multiplied(vectors).T / self._length
+        return self._turn(torch.linalg.solve_triangular(self._factor, products, upper=False).T)
+
+    def _multiplied(self, vectors):
+        return vectors if self._relevance is None else vectors * self._relevance
 
     def expand(self, coordinates, without=()):
         """The vectors of given coordinates, (m, n) -> (m, p), less what is orthogonal to all rows but some.
@@ -107,7 +122,8 @@ class RowSpan:
             unit[without, np.arange(len(without))] = 1
             alone, _ = torch.linalg.qr(torch.linalg.solve_triangular(self._factor, unit, upper=False))
             coordinates = coordinates - coordinates @ alone @ alone.T
-        return torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False) @ self._rows
+        weights = torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False)
+        return self._multiplied(weights / self._length.T @ self._rows)
 
 
 def _hartley(x):
@@ -208,7 +224,7 @@ class _NarrowedBranch:
     def __init__(self, branch, rows, random_generator, fitted_before):
         self._layers = branch.column_layers
         self._relevance = [w if w is None else w.to(rows.device) for w in _relevance_of_spans(branch)]
-        self._spans = [RowSpan(rows if w is None else rows * w, random_generator) for w in self._relevance]
+        self._spans = [RowSpan(rows, random_generator, w) for w in self._relevance]
         self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
         starts = [layer.weight.detach().to(rows.device) for layer in self._layers]
         for layer, members in zip(self._layers, starts, strict=True):

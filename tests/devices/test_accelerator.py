@@ -83,9 +83,9 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
     X, y = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32), np.arange(30) % 3
     where, original = [], RowSpan.__init__
 
-    def note(span, rows, random_generator):
+    def note(span, rows, *arguments):
         where.append(rows.device.type)
-        original(span, rows, random_generator)
+        original(span, rows, *arguments)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
     monkeypatch.setattr("skdual.training.row_span.MIN_WAY", 0)  # the fits are short

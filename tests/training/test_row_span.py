@@ -51,8 +51,9 @@ def in_columns(monkeypatch):
     return lambda: monkeypatch.setattr(row_span, "MAX_CELLS", 0)
 
 
-def span_of(rows):
-    return RowSpan(torch.from_numpy(rows), np.random.default_rng(0))
+def span_of(rows, relevance=None):
+    relevance = None if relevance is None else torch.from_numpy(relevance[None])
+    return RowSpan(torch.from_numpy(rows), np.random.default_rng(0), relevance)
 
 
 def vectors_beside(rows):
@@ -89,6 +90,17 @@ def test_what_only_some_rows_span_can_be_left_out(rows):
     vectors, others = vectors_beside(rows), rows[[0, 2, 3, 5]]
     got = and_back(span_of(rows), vectors, without=np.array([1, 4]))
     assert_allclose(got, vectors @ np.linalg.pinv(others) @ others, atol=1e-8)
+
+
+def test_columns_are_multiplied_by_their_relevance_first(rows, monkeypatch):
+    relevance = np.random.default_rng(3).uniform(0.1, 3, 15)
+    with_relevance, of_multiplied, vectors = span_of(rows, relevance), span_of(rows * relevance), vectors_beside(rows)
+    assert_allclose(with_relevance.coordinates, of_multiplied.coordinates, atol=1e-10)
+    for without in ({}, {"without": np.array([1, 4])}):
+        expected = and_back(of_multiplied, vectors, **without)
+        assert_allclose(and_back(with_relevance, vectors, **without), expected, atol=1e-8)
+    monkeypatch.setattr(row_span, "_N_COLUMNS", 4)
+    assert_allclose(span_of(rows, relevance).coordinates, of_multiplied.coordinates, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
