@@ -211,11 +211,11 @@ class DualBranchClassifier(FittedMethods):
     ``mixup_alpha``, which helps with few or noisy rows but can hurt what is not linear and what only both blocks tell
     together; the first half of several is not. Scores are averaged within each half.
 
-    Relevance of the columns. Where there are several members, those of the second half multiply every scaled column by
-    the root of the share of its variance that lies between the classes, in the rows that they train on and as far as it
-    is more than chance, plus its mean over the columns of the block. So few columns that tell the classes are heard
-    among many. What columns tell only together is for the first half, which takes them all alike. The weights end as
-    those of columns as they are, and a warm start goes on with them.
+    Relevance of the columns. The members of the second half, and a single one, multiply every scaled column by the root
+    of the share of its variance that lies between the classes, in the rows that they train on and as far as it is more
+    than chance, plus its mean over the columns of the block. So few columns that tell the classes are heard among many.
+    What columns tell only together is for the first half, which takes them all alike. The weights end as those of
+    columns as they are, and a warm start goes on with them.
 
     Held-out rows. Each of several members, and a single one of more than 50,000 rows, holds a sixth of the rows out of
     its training (2,000 at most, and less where there are more than 12 members), the same as one of the other half. On

@@ -51,7 +51,7 @@ class TrainingCurveDisplay:
     >>> from skdual.datasets import load_htad
     >>> from skdual.plotting import TrainingCurveDisplay
     >>> htad = load_htad()
-    >>> model = DualBranchClassifier(36, n_members=1, max_epochs=3, early_stopping=True, random_state=0)
+    >>> model = DualBranchClassifier(36, n_members=1, max_epochs=5, early_stopping=True, random_state=0)
     >>> display = TrainingCurveDisplay.from_estimator(model.fit(htad.data, htad.target))
     >>> display.verdict.label
     'converged'

@@ -90,7 +90,7 @@ def fit_network(params, data, device, seed, before=None):
         else:
             _shift_units(net.module_, training)
             scalers = _set_statistics(net.module_, training, data.feature_names)
-            set_relevance(net.module_, training, scalers)
+            set_relevance(net.module_, training, scalers, settings["criterion"]["class_weight"])
         seen, watched, leave_row_span = enter_row_span(
             net, training, validation, seed, fitted_before=before is not None
         )

@@ -2,7 +2,7 @@
 
 Adam moves the weights of all columns alike: where few of many columns tell the classes, the others drown them. A column
 that is multiplied by its relevance moves the outputs by as much. What columns tell only together is for the plain
-members, which take all of them as they are.
+members, which take all of them as they are, where there are such.
 """
 
 import math
@@ -24,11 +24,10 @@ _MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 12
 _ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 
 
-def set_relevance(network, rows, scalers):
+def set_relevance(network, rows, scalers, class_weight):
     """Let every regularised member multiply the columns by their relevance in the rows that it trains on.
 
-    Rows that it holds out have no part in it, so that to its scores they are new. A network without plain members takes
-    all columns as they are.
+    Rows that it holds out have no part in it, so that to its scores they are new.
 
     Parameters
     ----------
@@ -38,18 +37,20 @@ def set_relevance(network, rows, scalers):
         To train on.
     scalers : pair of ColumnScaler
         That scale the columns of either block on the host, in float64, so that all devices train on the same numbers.
+    class_weight : array-like of shape (n_classes,)
+        How much rows of each class count, as in the loss.
     """
     n_first = n_plain(network.n_members)
-    if not n_first:
-        return
     held_out = ~trained_rows(network, rows.y)[n_first:]
     # no two of these members hold out the same row
     part = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
+    row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
         relevance = np.ones((network.n_members, 1, len(index)))
-        with np.errstate(over="ignore", invalid="ignore"):  # cells too large to compute with, as training will say
-            for member, statistics in enumerate(_without_each_part(scaler, rows, index, part, len(held_out)), n_first):
+        with np.errstate(all="ignore"):  # of cells too large to compute with, as training will say
+            by_member = _without_each_part(scaler, rows, index, row_weight, part, len(held_out))
+            for member, statistics in enumerate(by_member, n_first):
                 relevance[member] = column_relevance(*statistics)
         for layer in branch.column_layers:
             layer.relevance = send(torch.from_numpy(relevance), rows.device, layer.weight.dtype)
@@ -62,7 +63,7 @@ def fold_relevance(network):
             layer.fold_relevance()
 
 
-def column_relevance(counts, explained, variance):
+def column_relevance(n_rows, n_classes, explained, variance):
     """What to multiply columns by: the root of the power to tell the classes that each is thought to have.
 
     A column's power is the share of its variance that lies between classes, less what this is by chance (epsilon
@@ -72,8 +73,7 @@ def column_relevance(counts, explained, variance):
 
     Parameters
     ----------
-    counts : ndarray of shape (n_classes,)
-        Rows of each class.
+    n_rows, n_classes : int
     explained : ndarray of shape (n_columns,)
         Share of the variance that lies between classes.
     variance : ndarray of shape (n_columns,)
@@ -83,7 +83,6 @@ def column_relevance(counts, explained, variance):
     relevance : ndarray of shape (n_columns,)
         Such that the mean variance of the columns stays as it is.
     """
-    n_rows, n_classes = counts.sum(), np.count_nonzero(counts)
     varies = variance > 0
     if n_rows <= n_classes or not varies.any():
         return np.ones(len(variance))
@@ -110,7 +109,7 @@ def _positive_part(mean, deviation):
     return mean * ndtr(z) + deviation * np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
 
 
-def _without_each_part(scaler, rows, index, part, n_parts):
+def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
     """The arguments of :func:`column_relevance` by all rows but those of each part in turn.
 
     Parameters
@@ -119,32 +118,36 @@ def _without_each_part(scaler, rows, index, part, n_parts):
     rows : Rows
     index : ndarray of int64 of shape (n_columns,)
         Positions of the scaler's columns in X.
+    row_weight : ndarray of shape (n,)
     part : ndarray of int64 of shape (n,)
         Part of every row; ``n_parts`` for those that are in none.
     n_parts : int
     """
     n_classes = int(rows.y.max()) + 1
-    group = part * n_classes + rows.y
-    counts = np.bincount(group, minlength=(n_parts + 1) * n_classes).reshape(n_parts + 1, n_classes)
-    others = counts.sum(axis=0) - counts[:n_parts]
+    group, shape = part * n_classes + rows.y, (n_parts + 1, n_classes)
+    counts, weights = (
+        np.bincount(group, weights=of, minlength=math.prod(shape)).reshape(shape) for of in (None, row_weight)
+    )
+    others = weights.sum(axis=0) - weights[:n_parts]
     explained, variance = np.empty((2, n_parts, len(index)))
-    at_once = max(1, _MAX_SUMS // counts.size)
+    at_once = max(1, _MAX_SUMS // math.prod(shape))
     for start in range(0, len(index), at_once):
         columns = slice(start, start + at_once)
-        sums, squares = _sums(scaler, rows, index, columns, group, counts.shape)
+        sums, squares = _sums(scaler, rows, index, columns, row_weight, group, shape)
         for i in range(n_parts):
-            of_classes, n_rows = sums.sum(axis=0) - sums[i], others[i].sum()
-            of_mean = np.square(of_classes.sum(axis=0)) / n_rows
+            of_classes, total = sums.sum(axis=0) - sums[i], others[i].sum()
+            of_mean = np.square(of_classes.sum(axis=0)) / total
             of_squares = squares.sum(axis=0) - squares[i]
             about_mean = of_squares - of_mean
             about_mean[about_mean < _ROUNDING * of_squares] = 0
-            between = (1 / np.maximum(others[i], 1)) @ np.square(of_classes) - of_mean
-            explained[i, columns] = between / np.where(about_mean > 0, about_mean, 1)
-            variance[i, columns] = about_mean / n_rows
-    return zip(others, explained, variance, strict=True)
+            by_class = np.square(of_classes) / np.where(others[i] > 0, others[i], 1)[:, None]
+            explained[i, columns] = (by_class.sum(axis=0) - of_mean) / np.where(about_mean > 0, about_mean, 1)
+            variance[i, columns] = about_mean / total
+    n_rows = len(rows) - counts[:n_parts].sum(axis=1)
+    return zip(n_rows, [n_classes] * n_parts, explained, variance, strict=True)
 
 
-def _sums(scaler, rows, index, columns, group, shape):
+def _sums(scaler, rows, index, columns, row_weight, group, shape):
     """Sums of some scaled columns by part and class, (n_parts, n_classes, n_columns), and of their squares by part.
 
     The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
@@ -157,14 +160,14 @@ def _sums(scaler, rows, index, columns, group, shape):
         if not start:
             shift = x.mean(axis=0)
         x = x - shift
-        groups = group[start : start + len(x)]
-        sums += _indicator(groups, n_parts * n_classes) @ x
-        squares += _indicator(groups // n_classes, n_parts) @ np.square(x)
+        some = slice(start, start + len(x))
+        sums += _indicator(group[some], n_parts * n_classes, row_weight[some]) @ x
+        squares += _indicator(group[some] // n_classes, n_parts, row_weight[some]) @ np.square(x)
         start += len(x)
     return sums.reshape(n_parts, n_classes, -1), squares
 
 
-def _indicator(group, n_groups):
-    """Sparse matrix (n_groups, n) that sums rows by group."""
+def _indicator(group, n_groups, row_weight):
+    """Sparse matrix (n_groups, n) that sums weighted rows by group."""
     n_rows = len(group)
-    return sp.csc_matrix((np.ones(n_rows), group, np.arange(n_rows + 1)), (n_groups, n_rows))
+    return sp.csc_matrix((row_weight, group, np.arange(n_rows + 1)), (n_groups, n_rows))

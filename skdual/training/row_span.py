@@ -210,9 +210,12 @@ def _device_for(rows, n_cells, dtype):
 
 
 def _relevance_of_spans(branch):
-    """What the columns are multiplied by in each span that a branch has members for: None in that of the plain ones."""
+    """What the columns are multiplied by in each span that a branch has members for; None in that of several."""
     relevance = branch.shortcut.relevance
-    return [None] if relevance is None else [None, *relevance[n_plain(len(relevance)) :]]
+    if relevance is None:
+        return [None]
+    n_first = n_plain(len(relevance))
+    return [None] * bool(n_first) + list(relevance[n_first:])
 
 
 class _NarrowedBranch:
@@ -234,7 +237,7 @@ class _NarrowedBranch:
                 # new weights are distributed alike in all directions: any n of their numbers are as good as projections
                 members = members[:, :, : len(rows)]
             _replace(layer, members / self._scale)
-            layer.has_own_coordinates = len(self._spans) > 1
+            layer.has_own_coordinates = layer.relevance is not None
         self._fitted_before = starts if fitted_before else None
         self._device = rows.device
         self.coordinates = self._on_host([span.coordinates for span in self._spans])
@@ -250,8 +253,8 @@ class _NarrowedBranch:
 
     def widen(self, held_out):
         """Give the layers weights for all columns; ``held_out`` has the rows that each member has not trained on."""
-        n_first = len(held_out) - (len(self._spans) - 1)  # members that share the first span
-        spans = [self._spans[0]] * n_first + self._spans[1:]
+        shared = len(held_out) + 1 - len(self._spans)  # so many members have the first span
+        spans = [self._spans[0]] * shared + self._spans[1:]
         for at, layer in enumerate(self._layers):
             learnt = layer.weight.detach().to(self._device) * self._scale
             if self._fitted_before:

@@ -36,8 +36,7 @@ def fit(two_blocks, quick, *, val=None, **params):
 
 def relevance_of(network):
     """What each member multiplies the columns of either block by while training, (n_members, n_columns)."""
-    of_blocks = (branch.shortcut.relevance for branch in (network.branch_a, network.branch_b))
-    return [None if of is None else of[:, 0].numpy() for of in of_blocks]
+    return [branch.shortcut.relevance[:, 0].numpy() for branch in (network.branch_a, network.branch_b)]
 
 
 def test_each_epoch_visits_every_row_once(two_blocks, quick):
@@ -89,7 +88,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     assert len(mixed) == (2 if mixup_alpha else 0)
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
     scaled /= np.sqrt(1 + (scaled / 3) ** 2)
-    told = np.hstack(relevance[0]) if n_members > 1 else np.ones((1, 12))
+    told = np.hstack(relevance[0])
     for step, rate in enumerate((0.01, 0.005)):  # the cosine at 0 and at 1/2
         rows = other = orders[step]
         share = np.ones((150, 1))

@@ -33,8 +33,8 @@ def networks(monkeypatch):
     """The networks of fits, as they are when the columns' relevance has been set."""
     seen = []
 
-    def note(network, rows, scalers):
-        set_relevance(network, rows, scalers)
+    def note(network, *arguments):
+        set_relevance(network, *arguments)
         seen.append([branch.shortcut.relevance for branch in (network.branch_a, network.branch_b)])
 
     monkeypatch.setattr(fitting, "set_relevance", note)
@@ -129,7 +129,7 @@ def test_columns_that_tell_nothing_are_much_alike(networks):
     X, y = rng.normal(size=(200, 2000)), np.arange(200) % 4
     fit(X, y)
     assert networks[0][1].std() < 0.15
-    chance = column_relevance(np.array([50, 50]), np.full(9, 1 / 99), np.ones(9))
+    chance = column_relevance(100, 2, np.full(9, 1 / 99), np.ones(9))
     assert_allclose(chance, 1)
 
 
@@ -152,14 +152,31 @@ def test_cells_too_large_to_square_are_no_matter(told, networks):
     assert_array_equal(networks[0][0], 1)
 
 
-@pytest.mark.parametrize("counts", [(1, 1, 0), (1, 1, 1)])
-def test_as_many_rows_as_classes_tell_nothing(counts):
-    assert_array_equal(column_relevance(np.array(counts), np.array([1.0, 0.5]), np.array([1.0, 2.0])), 1)
+def test_as_many_rows_as_classes_tell_nothing():
+    assert_array_equal(column_relevance(3, 3, np.array([1.0, 0.5]), np.array([1.0, 2.0])), 1)
 
 
-def test_a_single_member_takes_the_columns_as_they_are(told, networks):
-    fit(*told, n_members=1)
-    assert networks == [[None, None]]
+def test_rows_count_as_much_as_their_class_in_the_loss(networks):
+    """Weight 9 is each row nine times, but for the number of rows, by which chance is told; here they are many."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [900, 900, 90])
+    X = rng.normal(size=(len(y), sum(WIDTHS))) + rng.normal(size=(3, sum(WIDTHS)))[y]
+    repeated = np.concatenate([np.arange(len(y)), np.tile(np.flatnonzero(y == 2), 8)])
+    settings = {"n_members": 1, "standardize": False}
+    weighted = relevance_of(networks, X, y, class_weight={2: 9}, **settings)
+    expected = relevance_of(networks, X[repeated], y[repeated], **settings)
+    unweighted = relevance_of(networks, X, y, **settings)
+    for got, wanted, before in zip(weighted, expected, unweighted, strict=True):
+        assert_allclose(got, wanted, rtol=1e-3)
+        assert np.abs(before / wanted - 1).max() > 0.1
+
+
+def test_a_single_member_has_that_of_all_rows(told, networks):
+    X, y = told
+    of_a, of_b = relevance_of(networks, X, y, n_members=1)
+    z = scaled(X)
+    assert_allclose(of_a, by_f_test(z[:, : WIDTHS[0]], y)[None], rtol=1e-7)
+    assert_allclose(of_b, by_f_test(z[:, WIDTHS[0] :], y)[None], rtol=1e-7)
 
 
 def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(told, networks, monkeypatch):
