@@ -116,10 +116,14 @@ class Rows(torch.utils.data.Dataset):
 
 def _place(index, device):
     """Columns as a slice, which costs no copy, where they lie side by side, or else as a tensor on the device."""
+    place = _slice_of(index)
+    return send(torch.from_numpy(index), device) if place is None else place
+
+
+def _slice_of(index):
+    """Columns that lie side by side as a slice; None for others."""
     start, stop = int(index[0]), int(index[0]) + len(index)
-    if np.array_equal(index, np.arange(start, stop)):
-        return slice(start, stop)
-    return send(torch.from_numpy(index), device)
+    return slice(start, stop) if np.array_equal(index, np.arange(start, stop)) else None
 
 
 def _is_memory_mapped(array):
@@ -179,11 +183,12 @@ def column_statistics(rows, scaling="standard", columns=None):
     return center, np.where(scale == 0, 1, scale)
 
 
-def dense_chunks(rows, columns):
-    """All rows of some columns, some rows at a time, dense and in float64."""
+def dense_chunks(rows, columns, dtype=np.float64):
+    """All rows of some columns, some rows at a time, dense and of the dtype."""
+    place = slice(None) if columns is None else _slice_of(columns)
     for part in _parts(rows):
-        dense = (part.toarray() if sp.issparse(part) else part).astype(np.float64, order="C")
-        yield dense if columns is None or len(columns) == dense.shape[1] else dense.take(columns, axis=1)
+        dense = part.toarray() if sp.issparse(part) else part
+        yield dense[:, columns if place is None else place].astype(dtype, order="C")
 
 
 def _chunks_of_columns(rows, columns):

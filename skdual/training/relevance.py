@@ -21,7 +21,6 @@ FLOOR = 1.0
 """Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
 
 _MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 128 MiB
-_ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 
 
 def set_relevance(network, rows, scalers, class_weight):
@@ -36,7 +35,7 @@ def set_relevance(network, rows, scalers, class_weight):
     rows : Rows
         To train on.
     scalers : pair of ColumnScaler
-        That scale the columns of either block on the host, in float64, so that all devices train on the same numbers.
+        That scale the columns of either block on the host, so that all devices train on the same numbers.
     class_weight : array-like of shape (n_classes,)
         How much rows of each class count, as in the loss.
     """
@@ -44,9 +43,11 @@ def set_relevance(network, rows, scalers, class_weight):
     held_out = ~trained_rows(network, rows.y)[n_first:]
     # no two of these members hold out the same row
     part = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
-    row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]
+    # float32 in their sums is enough for float32 columns
+    row_weight = np.asarray(class_weight, dtype=rows.X.dtype)[rows.y]
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
+        scaler = scaler.to(torch.from_numpy(row_weight[:0]).dtype)
         relevance = np.ones((network.n_members, 1, len(index)))
         with np.errstate(all="ignore"):  # of cells too large to compute with, as training will say
             by_member = _without_each_part(scaler, rows, index, row_weight, part, len(held_out))
@@ -130,6 +131,7 @@ def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
     )
     others = weights.sum(axis=0) - weights[:n_parts]
     explained, variance = np.empty((2, n_parts, len(index)))
+    rounding = math.sqrt(np.finfo(row_weight.dtype).eps)
     at_once = max(1, _MAX_SUMS // math.prod(shape))
     for start in range(0, len(index), at_once):
         columns = slice(start, start + at_once)
@@ -139,7 +141,7 @@ def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
             of_mean = np.square(of_classes.sum(axis=0)) / total
             of_squares = squares.sum(axis=0) - squares[i]
             about_mean = of_squares - of_mean
-            about_mean[about_mean < _ROUNDING * of_squares] = 0
+            about_mean[about_mean < rounding * of_squares] = 0
             by_class = np.square(of_classes) / np.where(others[i] > 0, others[i], 1)[:, None]
             explained[i, columns] = (by_class.sum(axis=0) - of_mean) / np.where(about_mean > 0, about_mean, 1)
             variance[i, columns] = about_mean / total
@@ -155,7 +157,7 @@ def _sums(scaler, rows, index, columns, row_weight, group, shape):
     n_parts, n_classes = shape
     n_columns, start = len(index[columns]), 0
     sums, squares = np.zeros((n_parts * n_classes, n_columns)), np.zeros((n_parts, n_columns))
-    for chunk in dense_chunks(rows, index):
+    for chunk in dense_chunks(rows, index, row_weight.dtype):
         x = scaler(torch.from_numpy(chunk)).numpy()[:, columns]
         if not start:
             shift = x.mean(axis=0)
