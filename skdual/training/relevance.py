@@ -21,6 +21,7 @@ FLOOR = 1.0
 """Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
 
 _MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 128 MiB
+_ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 
 
 def set_relevance(network, rows, scalers, class_weight):
@@ -43,11 +44,9 @@ def set_relevance(network, rows, scalers, class_weight):
     held_out = ~trained_rows(network, rows.y)[n_first:]
     # no two of these members hold out the same row
     part = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
-    # float32 in their sums is enough for float32 columns
-    row_weight = np.asarray(class_weight, dtype=rows.X.dtype)[rows.y]
+    row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
-        scaler = scaler.to(torch.from_numpy(row_weight[:0]).dtype)
         relevance = np.ones((network.n_members, 1, len(index)))
         with np.errstate(all="ignore"):  # of cells too large to compute with, as training will say
             by_member = _without_each_part(scaler, rows, index, row_weight, part, len(held_out))
@@ -131,7 +130,6 @@ def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
     )
     others = weights.sum(axis=0) - weights[:n_parts]
     explained, variance = np.empty((2, n_parts, len(index)))
-    rounding = math.sqrt(np.finfo(row_weight.dtype).eps)
     at_once = max(1, _MAX_SUMS // math.prod(shape))
     for start in range(0, len(index), at_once):
         columns = slice(start, start + at_once)
@@ -141,7 +139,7 @@ def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
             of_mean = np.square(of_classes.sum(axis=0)) / total
             of_squares = squares.sum(axis=0) - squares[i]
             about_mean = of_squares - of_mean
-            about_mean[about_mean < rounding * of_squares] = 0
+            about_mean[about_mean < _ROUNDING * of_squares] = 0
             by_class = np.square(of_classes) / np.where(others[i] > 0, others[i], 1)[:, None]
             explained[i, columns] = (by_class.sum(axis=0) - of_mean) / np.where(about_mean > 0, about_mean, 1)
             variance[i, columns] = about_mean / total
@@ -157,8 +155,10 @@ def _sums(scaler, rows, index, columns, row_weight, group, shape):
     n_parts, n_classes = shape
     n_columns, start = len(index[columns]), 0
     sums, squares = np.zeros((n_parts * n_classes, n_columns)), np.zeros((n_parts, n_columns))
-    for chunk in dense_chunks(rows, index, row_weight.dtype):
-        x = scaler(torch.from_numpy(chunk)).numpy()[:, columns]
+    for chunk in dense_chunks(rows, index, rows.X.dtype):
+        x = torch.from_numpy(chunk)
+        # sums in float64: rounding by rows that a member holds out would reach it
+        x = scaler.to(x.dtype)(x).numpy()[:, columns].astype(np.float64)
         if not start:
             shift = x.mean(axis=0)
         x = x - shift
