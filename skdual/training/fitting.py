@@ -181,9 +181,12 @@ def _shift_units(network, rows):
 def _set_statistics(network, rows, feature_names):
     """Scale the blocks by the rows; both at one reading where they are scaled the same way.
 
-    Returns the scalers of both on the host, in float64.
+    Returns the scalers of both on the host, in the dtype of X.
     """
-    on_host = [ColumnScaler(*of_block).double() for of_block in zip(rows.columns.widths, network.scalings, strict=True)]
+    dtype = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
+    on_host = [
+        ColumnScaler(p, scaling).to(dtype) for p, scaling in zip(rows.columns.widths, network.scalings, strict=True)
+    ]
     twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
     blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):

@@ -36,7 +36,8 @@ def set_relevance(network, rows, scalers, class_weight):
     rows : Rows
         To train on.
     scalers : pair of ColumnScaler
-        That scale the columns of either block on the host, so that all devices train on the same numbers.
+        That scale the columns of either block on the host, in the dtype of X, so that all devices train on the same
+        numbers.
     class_weight : array-like of shape (n_classes,)
         How much rows of each class count, as in the loss.
     """
@@ -156,9 +157,8 @@ def _sums(scaler, rows, index, columns, row_weight, group, shape):
     n_columns, start = len(index[columns]), 0
     sums, squares = np.zeros((n_parts * n_classes, n_columns)), np.zeros((n_parts, n_columns))
     for chunk in dense_chunks(rows, index, rows.X.dtype):
-        x = torch.from_numpy(chunk)
         # sums in float64: rounding by rows that a member holds out would reach it
-        x = scaler.to(x.dtype)(x).numpy()[:, columns].astype(np.float64)
+        x = scaler(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
         if not start:
             shift = x.mean(axis=0)
         x = x - shift
