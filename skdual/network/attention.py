@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-_CHUNK_CELLS = 2**18
+_CHUNK_CELLS = 2**19
 """Attention weights that a thread holds at one time on the CPU, few enough to stay in its cache."""
 
 _MAX_KERNEL_SAMPLES = 65_535

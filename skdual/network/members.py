@@ -81,12 +81,13 @@ class ColumnLinear(MemberLinear):
                 self._memory = StepMemory(self.weight, dtype)
             if not self._memory.lent:
                 return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
+        if len(inputs) == 1:  # the gradient of a split would be copied
+            return member_products(inputs[0][0], self.weight, self.bias)
         # split, for gradients of slices are filled up with 0
         sizes = [members.stop - members.start for _, members in inputs]
         biases = [None] * len(inputs) if self.bias is None else self.bias.split(sizes)
         parts = zip(inputs, self.weight.split(sizes), biases, strict=True)
-        products = [member_products(rows, weight, bias) for (rows, _), weight, bias in parts]
-        return torch.cat(products) if len(products) > 1 else products[0]
+        return torch.cat([member_products(rows, weight, bias) for (rows, _), weight, bias in parts])
 
     def _inputs(self, x, mixed):
         """Rows, and the slice of the members that take them; see :func:`member_products` for their shapes."""

@@ -11,6 +11,29 @@ M_MMAP_THRESHOLD). Touching them for the first time takes longer than what is co
 """
 
 
+_WORTH = 128, 2**19
+"""Rows and weights from which on a product takes longer than it takes oneDNN to lay both out."""
+
+
+def linear(x, weight, bias=None):
+    """``F.linear``, for rows of shape (batch, in_features).
+
+    Large ones in float32 on the CPU oneDNN computes, where no gradient leads back. Left to itself torch asks MKL, which
+    takes twice as long on AMD's processors, half of whose vectors it leaves unused.
+    """
+    n_rows, n_weights = _WORTH
+    by_onednn = (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and len(x) >= n_rows
+        and weight.numel() >= n_weights
+        and torch.backends.mkldnn.is_available()
+        and not torch.compiler.is_compiling()
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+    )
+    return F.linear(x.to_mkldnn(), weight, bias).to_dense() if by_onednn else F.linear(x, weight, bias)
+
+
 def member_products(rows, weight, bias):
     """Rows times the weights of some members, (n_members, batch, out_features).
 
@@ -27,7 +50,7 @@ def member_products(rows, weight, bias):
         y = torch.bmm(weight, rows) if bias is None else torch.baddbmm(bias.unsqueeze(-1), weight, rows)
         return y.transpose(1, 2).contiguous()
     # one wide product is faster than one for each member
-    y = F.linear(rows.flatten(0, -2), weight.flatten(0, 1), None if bias is None else bias.flatten())
+    y = linear(rows.flatten(0, -2), weight.flatten(0, 1), None if bias is None else bias.flatten())
     return y.unflatten(1, weight.shape[:2]).transpose(0, 1)
 
 

@@ -19,6 +19,7 @@ from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
 from ..network.members import n_plain
+from ..network.wide_product import linear
 from .folds import trained_rows
 from .inference import run_in_chunks
 
@@ -32,7 +33,7 @@ MIN_WAY = 1100
 MAX_SHORT_STEPS = 100
 """Steps from which on no fit is short, however few its rows."""
 
-_N_ROWS, _N_COLUMNS = 512, 4096  # whose inner products are added to the sum at one time
+_N_ROWS, _N_COLUMNS = 512, 2048  # of products that are computed at one time
 _COPIES = 10  # of the rows' cells, for which a device needs room to compute the span
 
 
@@ -69,7 +70,7 @@ class RowSpan:
         """The rows with their columns multiplied, some columns at a time."""
         for start in range(0, self._rows.shape[1], _N_COLUMNS):
             some = slice(start, start + _N_COLUMNS)
-            yield self._rows[:, some] if self._relevance is None else self._rows[:, some] * self._relevance[:, some]
+            yield self._multiplied(self._rows[:, some], some)
 
     def _factorize(self):
         """Cholesky factor of the inner products of the rows at unit length."""
@@ -89,7 +90,7 @@ class RowSpan:
             columns = (columns / self._length).to(dtype)
             for start in range(0, n_rows, _N_ROWS):
                 some = slice(start, start + _N_ROWS)
-                products[start:, some] += columns[start:] @ columns[some].T
+                products[start:, some] += linear(columns[start:], columns[some])
         return products
 
     def _turn(self, coordinates):
@@ -100,11 +101,11 @@ class RowSpan:
 
     def project(self, vectors):
         """Coordinates of the part of vectors that lies in the span, (m, p) -> (m, n)."""
-        products = self._rows @ self._multiplied(vectors).T / self._length
+        products = linear(self._rows, self._multiplied(vectors)) / self._length
         return self._turn(torch.linalg.solve_triangular(self._factor, products, upper=False).T)
 
-    def _multiplied(self, vectors):
-        return vectors if self._relevance is None else vectors * self._relevance
+    def _multiplied(self, vectors, columns=slice(None)):
+        return vectors if self._relevance is None else vectors * self._relevance[:, columns]
 
     def expand(self, coordinates, without=()):
         """The vectors of given coordinates, (m, n) -> (m, p), less what is orthogonal to all rows but some.
@@ -123,7 +124,8 @@ class RowSpan:
             alone, _ = torch.linalg.qr(torch.linalg.solve_triangular(self._factor, unit, upper=False))
             coordinates = coordinates - coordinates @ alone @ alone.T
         weights = torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False)
-        return self._multiplied(weights / self._length.T @ self._rows)
+        weights = weights / self._length.T
+        return torch.cat([linear(weights, columns.T) for columns in self._columns()], dim=1)
 
 
 def _hartley(x):
@@ -229,21 +231,31 @@ class _NarrowedBranch:
         self._relevance = [w if w is None else w.to(rows.device) for w in _relevance_of_spans(branch)]
         self._spans = [RowSpan(rows, random_generator, w) for w in self._relevance]
         self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
-        starts = [layer.weight.detach().to(rows.device) for layer in self._layers]
-        for layer, members in zip(self._layers, starts, strict=True):
-            if fitted_before:
-                members = torch.stack([self._spans[0].project(weights) for weights in members])
-            else:
-                # new weights are distributed alike in all directions: any n of their numbers are as good as projections
-                members = members[:, :, : len(rows)]
-            _replace(layer, members / self._scale)
-            layer.has_own_coordinates = layer.relevance is not None
-        self._fitted_before = starts if fitted_before else None
         self._device = rows.device
+        self._starts: torch.Tensor | None = self._weights() if fitted_before else None
+        if self._starts is not None:
+            members = torch.stack([self._spans[0].project(weights) for weights in self._starts])
+        else:
+            # new weights are distributed alike in all directions: any n of their numbers are as good as projections
+            members = self._weights(slice(len(rows)))
+        self._replace(members / self._scale)
+        for layer in self._layers:
+            layer.has_own_coordinates = layer.relevance is not None
         self.coordinates = self._on_host([span.coordinates for span in self._spans])
 
+    def _weights(self, columns=slice(None)):
+        """Those of both layers, (n_members, units of both, columns)."""
+        return torch.cat([layer.weight.detach()[:, :, columns].to(self._device) for layer in self._layers], dim=1)
+
+    def _replace(self, weights):
+        """Give the layers other weights, of another width."""
+        sizes = [layer.weight.shape[1] for layer in self._layers]
+        for layer, of_layer in zip(self._layers, weights.split(sizes, dim=1), strict=True):
+            own = of_layer.clone(memory_format=torch.contiguous_format)
+            layer.weight = nn.Parameter(own.to(layer.weight.device))
+
     def _on_host(self, coordinates):
-        return np.hstack([(of_span * self._scale).cpu().numpy() for of_span in coordinates])
+        return torch.cat(coordinates, dim=1).mul_(self._scale).cpu().numpy()
 
     def locate(self, rows):
         """Coordinates of other rows, an array."""
@@ -255,22 +267,15 @@ class _NarrowedBranch:
         """Give the layers weights for all columns; ``held_out`` has the rows that each member has not trained on."""
         shared = len(held_out) + 1 - len(self._spans)  # so many members have the first span
         spans = [self._spans[0]] * shared + self._spans[1:]
-        for at, layer in enumerate(self._layers):
-            learnt = layer.weight.detach().to(self._device) * self._scale
-            if self._fitted_before:
-                starts = self._fitted_before[at]
-                learnt = [end - self._spans[0].project(start) for end, start in zip(learnt, starts, strict=True)]
-            members = zip(spans, learnt, held_out, strict=True)
-            widened = [span.expand(weights, without) for span, weights, without in members]
-            if self._fitted_before:
-                widened = [start + change for start, change in zip(starts, widened, strict=True)]
-            _replace(layer, torch.stack(widened))
+        learnt = self._weights() * self._scale
+        if self._starts is not None:
+            learnt -= torch.stack([self._spans[0].project(start) for start in self._starts])
+        widened = torch.stack(
+            [span.expand(weights, without) for span, weights, without in zip(spans, learnt, held_out, strict=True)]
+        )
+        self._replace(widened if self._starts is None else self._starts + widened)
+        for layer in self._layers:
             layer.has_own_coordinates = False
-
-
-def _replace(layer, weights):
-    """Give a layer other weights, of another width."""
-    layer.weight = nn.Parameter(weights.to(layer.weight.device, memory_format=torch.contiguous_format))
 
 
 def _joined(rows, blocks):

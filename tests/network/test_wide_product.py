@@ -9,7 +9,7 @@ from torch import nn
 from skdual import DualBranchClassifier
 from skdual.network import members
 from skdual.network.members import ColumnLinear
-from skdual.network.wide_product import LARGE, StepMemory
+from skdual.network.wide_product import LARGE, StepMemory, linear
 
 COLUMNS, UNITS, ROWS = 30, 20, 16
 
@@ -157,3 +157,21 @@ def test_narrow_layers_leave_it_to_autograd():
     layer = make_layer()
     train_step(layer, False)
     assert layer._memory is None
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_rows", [1, 127, 300])
+def test_linear_is_exact_to_rounding(n_rows, bias):
+    torch.manual_seed(0)
+    # neither side lies row by row in memory
+    x, weight, b = torch.randn(4_000, n_rows).T, torch.randn(4_000, 500).T, torch.randn(500) if bias else None
+    y = linear(x, weight, b)
+    expected = x.double() @ weight.double().T + (0 if b is None else b.double())
+    assert (y.layout, y.dtype) == (torch.strided, torch.float32)
+    torch.testing.assert_close(y.double(), expected, rtol=0, atol=1e-3)  # 64 is the deviation of the sums
+
+
+def test_linear_leads_gradients_back():
+    x, weight = torch.randn(200, 1_000), torch.randn(600, 1_000, requires_grad=True)
+    linear(x, weight).sum().backward()
+    torch.testing.assert_close(weight.grad, x.sum(dim=0).expand(600, -1))
