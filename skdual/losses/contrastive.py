@@ -2,6 +2,8 @@
 
 import torch
 
+from ..network.products import products_of_pairs
+
 
 def contrastive_loss(projections, ids, temperature, bank=None, candidate_mask=None):
     """Contrastive loss of every anchor.
@@ -48,7 +50,7 @@ class _SupervisedContrast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, projections, candidates, positive, temperature, candidate_mask):
-        logits = (projections @ candidates.mT).div_(temperature)
+        logits = products_of_pairs(projections, candidates).div_(temperature)
         # what is no candidate; finite, so that 0 times its logarithm is 0, and where nothing is left there is a sum
         lowest = torch.finfo(logits.dtype).min
         if candidate_mask is not None:
@@ -72,5 +74,5 @@ class _SupervisedContrast(torch.autograd.Function):
         scale = (grad_losses * has_positives / ctx.temperature)[..., None]
         # scaling rows of the small matrices spares a pass over the large one; nothing leads back to the bank
         among_views = gradient[..., : projections.shape[-2]]
-        as_candidates = among_views.mT @ (scale * projections)
-        return (scale * (gradient @ candidates)).add_(as_candidates), None, None, None, None
+        as_candidates = products_of_pairs(among_views.mT, (scale * projections).mT)
+        return (scale * products_of_pairs(gradient, candidates.mT)).add_(as_candidates), None, None, None, None

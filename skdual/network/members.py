@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .wide_product import LARGE, StepMemory, WideProduct, member_products
+from .products import StepMemory, StepProduct, member_products
 
 
 def n_plain(n_members):
@@ -80,7 +80,7 @@ class ColumnLinear(MemberLinear):
             if self._memory is None or not self._memory.fits(self.weight, dtype):
                 self._memory = StepMemory(self.weight, dtype)
             if not self._memory.lent:
-                return WideProduct.apply(self.weight, self.bias, self._memory, inputs)
+                return StepProduct.apply(self.weight, self.bias, self._memory, inputs)
         if len(inputs) == 1:  # the gradient of a split would be copied
             return member_products(inputs[0][0], self.weight, self.bias)
         # split, for gradients of slices are filled up with 0
@@ -105,10 +105,9 @@ class ColumnLinear(MemberLinear):
         return [(rows, members) for rows, members in ((x, plain), (mixed, regularized)) if members.start < members.stop]
 
     def _reuses_memory(self, inputs):
-        """Whether this is a training step that WideProduct can do: accelerators keep their memory by themselves."""
+        """Whether this is a training step that StepProduct can do: accelerators keep their memory by themselves."""
         return (
             self.training
-            and self.weight.numel() >= LARGE
             and self.weight.device.type == "cpu"
             and self.weight.requires_grad
             and torch.is_grad_enabled()

@@ -19,7 +19,7 @@ from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
 from ..network.members import n_plain
-from ..network.wide_product import linear
+from ..network.products import linear
 from .folds import trained_rows
 from .inference import run_in_chunks
 

@@ -1,18 +1,10 @@
-"""Products of rows with weights so large that memory for their like comes from the system every time."""
+"""Products of rows with weights."""
 
 import torch
 from torch.nn import functional as F
 
-LARGE = 2**23
-"""Weights from which on memory is kept from step to step: those of 32 MiB in float32.
-
-Blocks of this size the C library maps anew whenever they are asked for, and gives back when they are freed (mallopt(3),
-M_MMAP_THRESHOLD). Touching them for the first time takes longer than what is computed in them.
-"""
-
-
-_WORTH = 128, 2**19
-"""Rows and weights from which on a product takes longer than it takes oneDNN to lay both out."""
+_MIN_ROWS, _MIN_PRODUCTS = 128, 2**26
+"""Rows, and products of two numbers, from which on a matrix product takes longer than it takes oneDNN to lay it out."""
 
 
 def linear(x, weight, bias=None):
@@ -21,17 +13,23 @@ def linear(x, weight, bias=None):
     Large ones in float32 on the CPU oneDNN computes, where no gradient leads back. Left to itself torch asks MKL, which
     takes twice as long on AMD's processors, half of whose vectors it leaves unused.
     """
-    n_rows, n_weights = _WORTH
     by_onednn = (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and len(x) >= n_rows
-        and weight.numel() >= n_weights
+        and len(x) >= _MIN_ROWS
+        and len(x) * weight.numel() >= _MIN_PRODUCTS
         and torch.backends.mkldnn.is_available()
         and not torch.compiler.is_compiling()
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
     )
     return F.linear(x.to_mkldnn(), weight, bias).to_dense() if by_onednn else F.linear(x, weight, bias)
+
+
+def products_of_pairs(x, y):
+    """``x @ y.mT`` of tensors (..., m, k) and (..., n, k); by :func:`linear` where they are one pair of matrices."""
+    if x.shape[:-2].numel() > 1:
+        return x @ y.mT
+    return linear(x.flatten(0, -2), y.flatten(0, -2)).unflatten(0, x.shape[:-1])
 
 
 def member_products(rows, weight, bias):
@@ -57,6 +55,9 @@ def member_products(rows, weight, bias):
 class StepMemory:
     """What every training step writes over: the gradient of a weight, and the weight in the dtype of its products.
 
+    Large blocks the C library gives back when they are freed (mallopt(3), M_MMAP_THRESHOLD). Touching new ones for the
+    first time takes longer than what is computed in them.
+
     Parameters
     ----------
     weight : tensor
@@ -78,11 +79,12 @@ class StepMemory:
         return (self.gradient.shape, self.gradient.dtype, self.dtype) == (weight.shape, weight.dtype, dtype)
 
 
-class WideProduct(torch.autograd.Function):
+class StepProduct(torch.autograd.Function):
     """Rows times the weights of all members, (n_members, batch, out_features), in the memory of earlier steps.
 
-    Nothing leads back to the rows. In bfloat16 the memory holds the rounded weight until the product is there, and then
-    its gradient, which is wanted in the weight's own dtype.
+    Nothing leads back to the rows. The gradients of all members are written where they belong; autograd would copy them
+    there. In bfloat16 the memory holds the rounded weight until the product is there, and then its gradient, which is
+    wanted in the weight's own dtype.
     """
 
     @staticmethod

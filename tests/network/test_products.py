@@ -9,14 +9,9 @@ from torch import nn
 from skdual import DualBranchClassifier
 from skdual.network import members
 from skdual.network.members import ColumnLinear
-from skdual.network.wide_product import LARGE, StepMemory, linear
+from skdual.network.products import StepMemory, linear, products_of_pairs
 
 COLUMNS, UNITS, ROWS = 30, 20, 16
-
-
-@pytest.fixture
-def all_are_large(monkeypatch):
-    monkeypatch.setattr(members, "LARGE", 1)
 
 
 def make_layer(n_members=3, bias=True, dtype=torch.float32):
@@ -66,9 +61,8 @@ def train_step(layer, mixed, bfloat16=False):
     ("dtype", "bfloat16", "rtol"),
     [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 0.02)],
 )
-def test_equals_autograd(monkeypatch, dtype, bfloat16, rtol, n_members, mixed, bias, prepared):
-    expected = train_step(prepared(make_layer(n_members, bias, dtype)), mixed, bfloat16)
-    monkeypatch.setattr(members, "LARGE", 1)
+def test_equals_autograd(dtype, bfloat16, rtol, n_members, mixed, bias, prepared):
+    expected = train_step(prepared(make_layer(n_members, bias, dtype)).eval(), mixed, bfloat16)
     layer = prepared(make_layer(n_members, bias, dtype))
     for _ in range(2):  # in new memory, and in that of the first step
         layer.zero_grad(set_to_none=True)
@@ -78,7 +72,7 @@ def test_equals_autograd(monkeypatch, dtype, bfloat16, rtol, n_members, mixed, b
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-def test_gradients_of_all_steps_lie_in_one_place(all_are_large, bfloat16):
+def test_gradients_of_all_steps_lie_in_one_place(bfloat16):
     layer, places = make_layer(), set()
     for _ in range(3):
         layer.zero_grad(set_to_none=True)
@@ -88,7 +82,7 @@ def test_gradients_of_all_steps_lie_in_one_place(all_are_large, bfloat16):
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-def test_gradients_that_are_not_cleared_add_up(all_are_large, bfloat16):
+def test_gradients_that_are_not_cleared_add_up(bfloat16):
     layer = make_layer()
     _, of_weight, of_bias = train_step(layer, False, bfloat16)
     for times in (2, 3):
@@ -98,11 +92,10 @@ def test_gradients_that_are_not_cleared_add_up(all_are_large, bfloat16):
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
-def test_two_products_in_one_graph(monkeypatch, bfloat16):
+def test_two_products_in_one_graph(bfloat16):
     gradients = []
-    for large in (LARGE, 1):
-        monkeypatch.setattr(members, "LARGE", large)
-        layer = make_layer()
+    for training in (False, True):
+        layer = make_layer().train(training)
         for _ in range(2):
             layer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
@@ -112,13 +105,13 @@ def test_two_products_in_one_graph(monkeypatch, bfloat16):
     torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-2)
 
 
-def test_gradient_leads_back_to_rows_that_want_one(all_are_large):
+def test_gradient_leads_back_to_rows_that_want_one():
     layer, x = make_layer(), make_rows().requires_grad_()
     layer(x).sum().backward()
     torch.testing.assert_close(x.grad, layer.weight.sum(dim=(0, 1)).expand(ROWS, -1).detach())
 
 
-def test_memory_goes_with_training(all_are_large):
+def test_memory_goes_with_training():
     layer = make_layer()
     n_bytes = len(pickle.dumps(layer))
     train_step(layer, False)
@@ -128,7 +121,7 @@ def test_memory_goes_with_training(all_are_large):
     assert layer.eval()._memory is None
 
 
-def test_memory_is_made_anew_for_another_weight(all_are_large):
+def test_memory_is_made_anew_for_another_weight():
     layer = make_layer()
     for other in (make_layer(n_members=2), make_layer(dtype=torch.float64)):
         expected = train_step(other, False)
@@ -138,25 +131,20 @@ def test_memory_is_made_anew_for_another_weight(all_are_large):
             assert torch.equal(value, of_other)
 
 
-def test_a_fit_is_the_same(monkeypatch):
+def test_a_fit_is_that_of_autograd(monkeypatch):
     X, y = make_classification(120, 40, n_informative=10, random_state=0)
     made, probabilities = [], []
     monkeypatch.setattr(members, "StepMemory", lambda *args: made.append(StepMemory(*args)) or made[-1])
-    for large in (LARGE, 1):
-        monkeypatch.setattr(members, "LARGE", large)
+    for reuses in (True, False):
+        if not reuses:
+            made.clear()
+            monkeypatch.setattr(ColumnLinear, "_reuses_memory", lambda layer, inputs: False)
         model = DualBranchClassifier(25, max_epochs=4, random_state=0).fit(X, y)
         branches = model.network_.branch_a, model.network_.branch_b
         assert all(layer._memory is None for branch in branches for layer in branch.column_layers)
         probabilities.append(model.predict_proba(X))
-        assert bool(made) == (large == 1)
+        assert bool(made) == reuses
     np.testing.assert_allclose(*probabilities, atol=1e-5)
-
-
-def test_narrow_layers_leave_it_to_autograd():
-    assert LARGE * torch.float32.itemsize == 32 * 2**20  # above the largest threshold of malloc
-    layer = make_layer()
-    train_step(layer, False)
-    assert layer._memory is None
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -175,3 +163,10 @@ def test_linear_leads_gradients_back():
     x, weight = torch.randn(200, 1_000), torch.randn(600, 1_000, requires_grad=True)
     linear(x, weight).sum().backward()
     torch.testing.assert_close(weight.grad, x.sum(dim=0).expand(600, -1))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_products_of_pairs(shape):
+    x, y = torch.randn(*shape, 600, 700).mT, torch.randn(*shape, 500, 600)
+    expected = torch.einsum("...ik,...jk->...ij", x.double(), y.double())
+    torch.testing.assert_close(products_of_pairs(x, y).double(), expected, rtol=0, atol=1e-3)
