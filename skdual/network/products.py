@@ -11,7 +11,7 @@ def linear(x, weight, bias=None):
     """``F.linear``, for rows of shape (batch, in_features).
 
     Large ones in float32 on the CPU oneDNN computes, where no gradient leads back. Left to itself torch asks MKL, which
-    takes twice as long on an AMD EPYC of 2024.
+    takes twice as long on an AMD EPYC with AVX512.
     """
     by_onednn = (
         x.device.type == "cpu"
