@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .attention import attend
+from .attention import attend_both_ways
 from .members import MemberLayerNorm, MemberLinear
 
 # Tokens are kept as (n_members, token_dim, batch, d), the features of a token before the tokens: what is done to
@@ -37,34 +37,35 @@ def normalize_tokens(x, eps=1e-5):
     return centred * (centred.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
-class CrossAttention(nn.Module):
-    """One pre-norm transformer block whose queries come from one side and keys and values from the other.
+class TokenSide(nn.Module):
+    """What one side has to itself: a transformer block around the attention that joins it to the other side.
 
     Vaswani et al., 2017, with layer normalisation first (Xiong et al., 2020). There is no dropout on the
     attention weights: it would turn the fused kernels off.
     """
 
-    def __init__(self, n_members, token_dim, attention_heads):
+    def __init__(self, n_members, n_features, token_dim, attention_heads):
         super().__init__()
         self.attention_heads = attention_heads
-        self.query = TokenLinear(n_members, token_dim, token_dim)
-        self.key_value = TokenLinear(n_members, token_dim, 2 * token_dim)
+        self.tokens = Tokenizer(n_members, n_features, token_dim)
+        self.query_value = TokenLinear(n_members, token_dim, 2 * token_dim)
         self.output = TokenLinear(n_members, token_dim, token_dim)
         self.hidden = TokenLinear(n_members, token_dim, 2 * token_dim)
         self.update = TokenLinear(n_members, 2 * token_dim, token_dim)
+        self.readout = TokenLinear(n_members, token_dim, 1)
 
-    def _heads(self, x):
-        """(n_members, token_dim, batch, d) -> (n_members * batch * heads, token_dim / heads, d)"""
-        return x.unflatten(1, (self.attention_heads, -1)).permute(0, 3, 1, 2, 4).flatten(0, 2)
+    def query_and_value(self, tokens):
+        """Of every token and head, (n_members * batch * heads, token_dim / heads, d) each."""
+        pair = self.query_value(normalize_tokens(tokens)).chunk(2, dim=1)
+        return (x.unflatten(1, (self.attention_heads, -1)).permute(0, 3, 1, 2, 4).flatten(0, 2) for x in pair)
 
-    def forward(self, tokens, normalized, others):
-        """The tokens of one side; ``normalized`` are the same and ``others`` those of the other side, normalised."""
-        query = self._heads(self.query(normalized))
-        key, value = (self._heads(x) for x in self.key_value(others).chunk(2, dim=1))
+    def read(self, tokens, attended):
+        """One number of every token, (n_members, batch, d), given the values that it attended to."""
         n_members, _, batch, _ = tokens.shape
-        attended = attend(query, key, value).unflatten(0, (n_members, batch, self.attention_heads))
+        attended = attended.unflatten(0, (n_members, batch, self.attention_heads))
         tokens = tokens + self.output(attended.permute(0, 2, 3, 1, 4).reshape(tokens.shape))
-        return tokens + self.update(F.gelu(self.hidden(normalize_tokens(tokens))))
+        tokens = tokens + self.update(F.gelu(self.hidden(normalize_tokens(tokens))))
+        return self.readout(tokens).squeeze(1)
 
 
 class AttentionFusion(nn.Module):
@@ -83,19 +84,16 @@ class AttentionFusion(nn.Module):
 
     def __init__(self, n_members, n_features_a, n_features_b, token_dim, attention_heads):
         super().__init__()
-        self.tokens_a = Tokenizer(n_members, n_features_a, token_dim)
-        self.tokens_b = Tokenizer(n_members, n_features_b, token_dim)
-        self.a_to_b = CrossAttention(n_members, token_dim, attention_heads)
-        self.b_to_a = CrossAttention(n_members, token_dim, attention_heads)
-        self.readout_a = TokenLinear(n_members, token_dim, 1)
-        self.readout_b = TokenLinear(n_members, token_dim, 1)
+        self.side_a = TokenSide(n_members, n_features_a, token_dim, attention_heads)
+        self.side_b = TokenSide(n_members, n_features_b, token_dim, attention_heads)
         self.norm = MemberLayerNorm(n_members, n_features_a + n_features_b)
 
     def forward(self, h_a, h_b):
-        tokens_a, tokens_b = self.tokens_a(h_a), self.tokens_b(h_b)
-        normalized_a, normalized_b = normalize_tokens(tokens_a), normalize_tokens(tokens_b)
-        from_a = self.readout_a(self.a_to_b(tokens_a, normalized_a, normalized_b)).squeeze(1)
-        from_b = self.readout_b(self.b_to_a(tokens_b, normalized_b, normalized_a)).squeeze(1)
+        tokens_a, tokens_b = self.side_a.tokens(h_a), self.side_b.tokens(h_b)
+        query_a, value_a = self.side_a.query_and_value(tokens_a)
+        query_b, value_b = self.side_b.query_and_value(tokens_b)
+        attended_a, attended_b = attend_both_ways(query_a, query_b, value_a, value_b)
+        from_a, from_b = self.side_a.read(tokens_a, attended_a), self.side_b.read(tokens_b, attended_b)
         return self.norm(torch.cat([h_a + from_a, h_b + from_b], dim=-1))
 
 

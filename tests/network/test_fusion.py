@@ -4,7 +4,8 @@ import torch
 from naive import gelu, layer_norm, softmax
 from torch import nn
 
-from skdual.network.fusion import AttentionFusion, ConcatFusion, normalize_tokens
+from skdual.network.attention import attend_both_ways
+from skdual.network.fusion import AttentionFusion, ConcatFusion
 
 SIZES = [(5, 3, 4, 1), (5, 3, 4, 2), (2, 6, 6, 2), (4, 4, 1, 1)]  # d_a, d_b, token_dim, heads
 
@@ -31,28 +32,28 @@ def naive_fusion(fusion, member, token_dim, heads, h_a, h_b):
         return layer_norm(x, 1.0, 0.0)
 
     def tokens(side, h):
-        numbers = linear(f"tokens_{side}.linear", h)
+        numbers = linear(f"side_{side}.tokens.linear", h)
         return [numbers[j :: len(h)] for j in range(len(h))]
 
-    def attend(block, own, others):
+    def read(side, own, other_side, others):
         size = token_dim // heads
-        updated = []
+        numbers = []
         for token in own:
-            query = linear(f"{block}.query", norm(token))
-            pairs = [linear(f"{block}.key_value", norm(other)) for other in others]
+            query = linear(f"side_{side}.query_value", norm(token))[:token_dim]
+            pairs = [linear(f"side_{other_side}.query_value", norm(other)) for other in others]
             attended = np.zeros(token_dim)
             for head in range(heads):
                 at = slice(head * size, (head + 1) * size)
                 scores = np.array([query[at] @ pair[:token_dim][at] / np.sqrt(size) for pair in pairs])
                 for share, pair in zip(softmax(scores), pairs, strict=True):
                     attended[at] += share * pair[token_dim:][at]
-            token = token + linear(f"{block}.output", attended)
-            updated.append(token + linear(f"{block}.update", gelu(linear(f"{block}.hidden", norm(token)))))
-        return updated
+            token = token + linear(f"side_{side}.output", attended)
+            token = token + linear(f"side_{side}.update", gelu(linear(f"side_{side}.hidden", norm(token))))
+            numbers.append(linear(f"side_{side}.readout", token)[0])
+        return numbers
 
     tokens_a, tokens_b = tokens("a", h_a), tokens("b", h_b)
-    from_a = [linear("readout_a", token)[0] for token in attend("a_to_b", tokens_a, tokens_b)]
-    from_b = [linear("readout_b", token)[0] for token in attend("b_to_a", tokens_b, tokens_a)]
+    from_a, from_b = read("a", tokens_a, "b", tokens_b), read("b", tokens_b, "a", tokens_a)
     return layer_norm(np.concatenate([h_a + from_a, h_b + from_b]), weights["norm.weight"], weights["norm.bias"])
 
 
@@ -70,24 +71,35 @@ def test_attention_equals_naive_loops(d_a, d_b, token_dim, heads, n_members):
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_cross_attention_agrees_with_multihead_attention(heads, n_members):
-    block = make_fusion(token_dim=8, heads=heads, n_members=n_members).a_to_b
-    tokens, others = torch.randn(n_members, 8, 3, 5).double(), torch.randn(n_members, 8, 3, 9).double()
-    fused = block(tokens, normalize_tokens(tokens), normalize_tokens(others))
-    for m in range(n_members):
-        own, norm = tokens[m].permute(1, 2, 0), nn.LayerNorm(8, elementwise_affine=False)
-        queries, keys = norm(own), norm(others[m].permute(1, 2, 0))
-        peer = nn.MultiheadAttention(8, heads, batch_first=True, dtype=torch.float64)
-        forward = nn.Sequential(norm, nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)).double()
-        with torch.no_grad():
-            peer.in_proj_weight.copy_(torch.cat([block.query.weight[m], block.key_value.weight[m]]))
-            peer.in_proj_bias.copy_(torch.cat([block.query.bias[m], block.key_value.bias[m]]))
-            for theirs, ours in ((peer.out_proj, block.output), (forward[1], block.hidden), (forward[3], block.update)):
-                theirs.weight.copy_(ours.weight[m])
-                theirs.bias.copy_(ours.bias[m])
-        attended = own + peer(queries, keys, keys)[0]
-        expected = (attended + forward(attended)).permute(2, 0, 1)
-        torch.testing.assert_close(fused[m], expected, rtol=0, atol=1e-10)
+def test_either_side_agrees_with_multihead_attention(heads, n_members):
+    fusion = make_fusion(token_dim=8, heads=heads, n_members=n_members)
+    sides = fusion.side_a, fusion.side_b
+    tokens = torch.randn(n_members, 8, 3, 5).double(), torch.randn(n_members, 8, 3, 9).double()
+    queries, values = zip(*(side.query_and_value(x) for side, x in zip(sides, tokens, strict=True)), strict=True)
+    attended = attend_both_ways(*queries, *values)
+    for place, other in ((0, 1), (1, 0)):
+        ours = sides[place].read(tokens[place], attended[place])
+        for m in range(n_members):
+            expected = by_multihead_attention(sides[place], sides[other], m, heads, tokens[place], tokens[other])
+            torch.testing.assert_close(ours[m], expected, rtol=0, atol=1e-10)
+
+
+def by_multihead_attention(side, other, m, heads, tokens, others):
+    """What member m of a side reads from its tokens, by a transformer block of torch."""
+    own, norm = tokens[m].permute(1, 2, 0), nn.LayerNorm(8, elementwise_affine=False)
+    queries, keys = norm(own), norm(others[m].permute(1, 2, 0))
+    peer = nn.MultiheadAttention(8, heads, batch_first=True, dtype=torch.float64)
+    forward = nn.Sequential(norm, nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)).double()
+    pairs = (peer.out_proj, side.output), (forward[1], side.hidden), (forward[3], side.update)
+    with torch.no_grad():
+        for numbers in ("weight", "bias"):
+            own_query, _ = getattr(side.query_value, numbers)[m].chunk(2)
+            getattr(peer, f"in_proj_{numbers}").copy_(torch.cat([own_query, getattr(other.query_value, numbers)[m]]))
+            for theirs, ours in pairs:
+                getattr(theirs, numbers).copy_(getattr(ours, numbers)[m])
+        updated = own + peer(queries, keys, keys)[0]
+        updated = updated + forward(updated)
+        return updated @ side.readout.weight[m, 0] + side.readout.bias[m]
 
 
 def test_both_directions_exchange_information():
