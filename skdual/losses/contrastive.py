@@ -50,22 +50,23 @@ class _SupervisedContrast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, projections, candidates, positive, temperature, candidate_mask):
-        logits = products_of_pairs(projections, candidates).div_(temperature)
-        # what is no candidate; finite, so that 0 times its logarithm is 0, and where nothing is left there is a sum
+        logits = products_of_pairs(projections / temperature, candidates)
+        # what is no candidate; finite, so that 0 times it is 0, and where nothing is left there is a sum
         lowest = torch.finfo(logits.dtype).min
         if candidate_mask is not None:
             logits.masked_fill_(~candidate_mask[..., None, :], lowest)
             positive = positive * candidate_mask[..., None, :].to(positive.dtype)
         logits.diagonal(dim1=-2, dim2=-1).fill_(lowest)  # nor is an anchor a candidate for itself
         n_positives = positive.sum(dim=-1, keepdim=True)
-        share = positive.div_(n_positives.clamp_min(1))
-        log_proba = torch.log_softmax(logits, dim=-1)
-        # not as the exponential of log_proba, which takes long where the result is 0
-        gradient = torch.softmax(logits, dim=-1).sub_(share)
-        losses = -log_proba.mul_(share).sum(dim=-1)
-        ctx.save_for_backward(projections, candidates, gradient, n_positives.squeeze(-1) > 0)
+        has_positives, n_positives = n_positives.squeeze(-1) > 0, n_positives.clamp_min_(1)
+        gradient = torch.softmax(logits, dim=-1)
+        # logsumexp, of which softmax has taken the exponentials already: log(e^s / softmax) for the largest s
+        log_total = logits.amax(dim=-1) - gradient.amax(dim=-1).log()
+        mean = (logits.mul_(positive).sum(dim=-1, keepdim=True) / n_positives).squeeze(-1)
+        gradient.addcmul_(positive, n_positives.reciprocal(), value=-1)
+        ctx.save_for_backward(projections, candidates, gradient, has_positives)
         ctx.temperature = temperature
-        return losses
+        return (log_total - mean) * has_positives
 
     @staticmethod
     @torch.autograd.function.once_differentiable

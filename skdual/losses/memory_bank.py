@@ -83,7 +83,8 @@ class MemoryBank:
         """The :class:`BankCandidates` in the slots, a tensor of int64 on the device; None where there are no slots."""
         if not len(slots):
             return None
-        return BankCandidates(self._projections[:, slots], self._ids[slots], self._trained[:, slots])
+        projections, trained = self._projections.index_select(1, slots), self._trained.index_select(1, slots)
+        return BankCandidates(projections, self._ids[slots], trained)
 
     def store(self, device_index, last, projections, trained=None):
         """Keep the projections of a batch.

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .members import ColumnLinear, MemberBatchNorm, MemberDropout, MemberLayerNorm, MemberLinear
+from .members import ColumnLinear, MemberBatchNorm, MemberColumns, MemberDropout, MemberLayerNorm, MemberLinear
 
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
 NORMALIZATIONS = {"batch": MemberBatchNorm, "layer": MemberLayerNorm}
@@ -53,6 +53,7 @@ class BranchEncoder(nn.Module):
 
     def __init__(self, n_members, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
         super().__init__()
+        self.columns = MemberColumns(n_members)
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([in_features, *hidden_layer_sizes]):
             # batch normalisation takes out any constant: a bias before it would only gather rounding noise
@@ -85,10 +86,14 @@ class BranchEncoder(nn.Module):
         """The two layers whose weights multiply the columns."""
         return self.layers[0], self.shortcut
 
+    def fold_relevance(self):
+        """Multiply the weights by the relevance of the columns, for columns as they are."""
+        if self.columns.relevance is not None:
+            for layer in self.column_layers:
+                layer.weight.detach().mul_(self.columns.relevance)
+            self.columns.relevance = None
+
     def forward(self, x, mixed=None):
         """Features of ``x``; those of ``mixed`` in the regularised members, where it is given."""
-        first, *others = self.layers
-        h = first(x, mixed)
-        for layer in others:
-            h = layer(h)
-        return h + self.shortcut(x, mixed)
+        inputs = self.columns(x, mixed)
+        return self.layers(inputs) + self.shortcut(inputs)

@@ -65,4 +65,6 @@ class ColumnScaler(nn.Module):
             return z
         z = z.clamp_(-_HUGE, _HUGE)
         one = torch.ones((), dtype=z.dtype, device=z.device)
-        return (z * torch.addcmul(one, z, z, value=1 / LIMIT**2).rsqrt_()).sub_(self.limited_mean)
+        factor = torch.addcmul(one, z, z, value=1 / LIMIT**2).rsqrt_()
+        limited = z * factor if z.requires_grad else factor.mul_(z)
+        return limited.sub_(self.limited_mean)

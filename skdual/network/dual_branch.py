@@ -201,6 +201,11 @@ class DualBranchNetwork(nn.Module):
         """The first member's fused embedding z, (batch, d_a + d_b)."""
         return _first(self.fusion)(*self._encode_first(x_a, x_b))[0]
 
+    def fold_relevance(self):
+        """Put the relevance of the columns into the weights, for columns as they are."""
+        for branch in (self.branch_a, self.branch_b):
+            branch.fold_relevance()
+
     def view_scores(self, x_a, x_b):
         """The mean scores in every view, (batch, n_views, n_classes)."""
         return self._in_views(self.head(self._embed_views(x_a, x_b))).transpose(0, 1)

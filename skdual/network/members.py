@@ -36,26 +36,53 @@ class MemberLinear(nn.Module):
         return member_products(x.flatten(1, -2), self.weight, self.bias).unflatten(1, x.shape[1:-1])
 
 
-class ColumnLinear(MemberLinear):
-    """One linear layer per member on columns that all share: (batch, in_features) -> (n_members, batch, out_features).
+class MemberColumns(nn.Module):
+    """The columns of a block as the members take them: rows, and the slice of the members that take these.
 
-    Given ``mixed``, of the same shape, the regularised members take it in place of ``x``.
+    Rows have the shape (batch, in_features) or, for each member its own, (n_members, batch, in_features). They come in
+    the dtype of products.
 
     Attributes
     ----------
     relevance : tensor of shape (n_members, 1, in_features), or None
-        What the regularised members multiply the columns by, until :meth:`fold_relevance`; 1 for the others.
-    has_own_coordinates : bool
-        Whether ``x`` has ``in_features`` columns for the plain members together, where there are any, and then as many
-        for each of the others.
+        What the regularised members multiply the columns by; 1 for the others.
+    n_coordinates : int or None
+        Where ``x`` has so many columns for the plain members together, if there are any, and then as many for each of
+        the others.
     """
 
     relevance: torch.Tensor | None
 
+    def __init__(self, n_members):
+        super().__init__()
+        self.n_members = n_members
+        self.register_buffer("relevance", None, persistent=False)
+        self.n_coordinates = None
+
+    def forward(self, x, mixed=None):
+        """Pairs of both; given ``mixed``, of the same shape, the regularised members take it in place of ``x``."""
+        mixed = x if mixed is None else mixed
+        n_first = n_plain(self.n_members)
+        plain, regularized = slice(0, n_first), slice(n_first, self.n_members)
+        if self.n_coordinates is not None:
+            shared = self.n_coordinates * (n_first > 0)
+            x, mixed = x[:, :shared], mixed[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
+            mixed = mixed[: self.n_members - n_first]
+        elif self.relevance is not None:
+            mixed = mixed * self.relevance[n_first:]
+        elif mixed is x:
+            plain, regularized = slice(0, self.n_members), slice(0, 0)
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        inputs = (x, plain), (mixed, regularized)
+        return [(rows.to(dtype), members) for rows, members in inputs if members.start < members.stop]
+
+
+class ColumnLinear(MemberLinear):
+    """One linear layer per member on what :class:`MemberColumns` gives, to (n_members, batch, out_features)."""
+
     def __init__(self, n_members, in_features, out_features, bias=True):
         super().__init__(n_members, in_features, out_features, bias)
-        self.register_buffer("relevance", None, persistent=False)
-        self.has_own_coordinates = False
         self._memory: StepMemory | None = None
 
     def __getstate__(self):
@@ -67,16 +94,9 @@ class ColumnLinear(MemberLinear):
             self._memory = None
         return super().train(mode)
 
-    def fold_relevance(self):
-        """Multiply the weights by the relevance of the columns, for columns as they are."""
-        if self.relevance is not None:
-            self.weight.detach().mul_(self.relevance)
-            self.relevance = None
-
-    def forward(self, x, mixed=None):
-        inputs = self._inputs(x, x if mixed is None else mixed)
+    def forward(self, inputs):
         if self._reuses_memory(inputs):
-            dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
+            dtype = inputs[0][0].dtype
             if self._memory is None or not self._memory.fits(self.weight, dtype):
                 self._memory = StepMemory(self.weight, dtype)
             if not self._memory.lent:
@@ -88,21 +108,6 @@ class ColumnLinear(MemberLinear):
         biases = [None] * len(inputs) if self.bias is None else self.bias.split(sizes)
         parts = zip(inputs, self.weight.split(sizes), biases, strict=True)
         return torch.cat([member_products(rows, weight, bias) for (rows, _), weight, bias in parts])
-
-    def _inputs(self, x, mixed):
-        """Rows, and the slice of the members that take them; see :func:`member_products` for their shapes."""
-        n_members, in_features = len(self.weight), self.weight.shape[2]
-        n_first = n_plain(n_members)
-        plain, regularized = slice(0, n_first), slice(n_first, n_members)
-        if self.has_own_coordinates:
-            shared = in_features * (n_first > 0)
-            x, mixed = x[:, :shared], mixed[:, shared:].unflatten(1, (-1, in_features)).transpose(0, 1)
-            mixed = mixed[: n_members - n_first]
-        elif self.relevance is not None:
-            mixed = mixed * self.relevance[n_first:]
-        elif mixed is x:
-            return [(x, slice(0, n_members))]
-        return [(rows, members) for rows, members in ((x, plain), (mixed, regularized)) if members.start < members.stop]
 
     def _reuses_memory(self, inputs):
         """Whether this is a training step that StepProduct can do: accelerators keep their memory by themselves."""

@@ -89,13 +89,12 @@ class StepProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weight, bias, memory, inputs):
-        """``inputs`` are pairs of rows and the slice of the members that take them, as for member_products."""
+        """``inputs`` are pairs of rows, in the dtype of ``memory``, and the slice of the members that take them."""
         rounded = weight if memory.rounded is None else memory.rounded.copy_(weight)
-        ctx.inputs = [(x.to(memory.dtype), members) for x, members in inputs]
-        ctx.weight, ctx.memory = weight, memory
+        ctx.weight, ctx.memory, ctx.inputs = weight, memory, inputs
         memory.lent = True
         products = []
-        for x, members in ctx.inputs:
+        for x, members in inputs:
             of_members = None if bias is None else bias[members].to(memory.dtype)
             products.append(member_products(x, rounded[members], of_members))
         return torch.cat(products) if len(products) > 1 else products[0]

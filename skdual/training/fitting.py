@@ -21,7 +21,7 @@ from .calibration import fit_view_weights, held_out_scores
 from .folds import trained_rows
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
-from .relevance import fold_relevance, set_relevance
+from .relevance import set_relevance
 from .row_span import enter_row_span
 from .warm_start import check_continuation
 
@@ -97,7 +97,7 @@ def fit_network(params, data, device, seed, before=None):
         net.partial_fit(seen, validation=watched)
         with held_interrupts() as held:
             leave_row_span()
-            fold_relevance(net.module_)
+            net.module_.fold_relevance()
             _set_view_weights(net, training, validation)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:

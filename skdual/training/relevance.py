@@ -53,15 +53,7 @@ def set_relevance(network, rows, scalers, class_weight):
             by_member = _without_each_part(scaler, rows, index, row_weight, part, len(held_out))
             for member, statistics in enumerate(by_member, n_first):
                 relevance[member] = column_relevance(*statistics)
-        for layer in branch.column_layers:
-            layer.relevance = send(torch.from_numpy(relevance), rows.device, layer.weight.dtype)
-
-
-def fold_relevance(network):
-    """Put the relevance of the columns into the weights, for columns as they are."""
-    for branch in (network.branch_a, network.branch_b):
-        for layer in branch.column_layers:
-            layer.fold_relevance()
+        branch.columns.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
 
 
 def column_relevance(n_rows, n_classes, explained, variance):

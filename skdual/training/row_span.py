@@ -213,7 +213,7 @@ def _device_for(rows, n_cells, dtype):
 
 def _relevance_of_spans(branch):
     """What the columns are multiplied by in each span that a branch has members for; None in that of several."""
-    relevance = branch.shortcut.relevance
+    relevance = branch.columns.relevance
     if relevance is None:
         return [None]
     n_first = n_plain(len(relevance))
@@ -227,7 +227,7 @@ class _NarrowedBranch:
     """
 
     def __init__(self, branch, rows, random_generator, fitted_before):
-        self._layers = branch.column_layers
+        self._layers, self._columns = branch.column_layers, branch.columns
         self._relevance = [w if w is None else w.to(rows.device) for w in _relevance_of_spans(branch)]
         self._spans = [RowSpan(rows, random_generator, w) for w in self._relevance]
         self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
@@ -239,8 +239,8 @@ class _NarrowedBranch:
             # new weights are distributed alike in all directions: any n of their numbers are as good as projections
             members = self._weights(slice(len(rows)))
         self._replace(members / self._scale)
-        for layer in self._layers:
-            layer.has_own_coordinates = layer.relevance is not None
+        if self._columns.relevance is not None:
+            self._columns.n_coordinates = len(rows)
         self.coordinates = self._on_host([span.coordinates for span in self._spans])
 
     def _weights(self, columns=slice(None)):
@@ -274,8 +274,7 @@ class _NarrowedBranch:
             [span.expand(weights, without) for span, weights, without in zip(spans, learnt, held_out, strict=True)]
         )
         self._replace(widened if self._starts is None else self._starts + widened)
-        for layer in self._layers:
-            layer.has_own_coordinates = False
+        self._columns.n_coordinates = None
 
 
 def _joined(rows, blocks):

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from skdual.network.members import ColumnLinear, MemberBatchNorm, MemberDropout, MemberLayerNorm, MemberLinear
+from skdual.network.members import (
+    ColumnLinear,
+    MemberBatchNorm,
+    MemberColumns,
+    MemberDropout,
+    MemberLayerNorm,
+    MemberLinear,
+)
 
 LAYERS = [lambda: MemberLinear(3, 4, 5), lambda: MemberLayerNorm(3, 4), lambda: MemberBatchNorm(3, 4)]
 
@@ -13,6 +20,18 @@ def randomize(layer):
     for name, value in layer.double().state_dict().items():
         nn.init.uniform_(value, 0.5 if name == "running_var" else -2, 2)
     return layer
+
+
+class OnColumns(nn.Module):
+    """A column layer on rows, as a branch applies it."""
+
+    def __init__(self, n_members, in_features, out_features, bias=True):
+        super().__init__()
+        self.columns = MemberColumns(n_members)
+        self.layer = randomize(ColumnLinear(n_members, in_features, out_features, bias=bias))
+
+    def forward(self, x, mixed=None):
+        return self.layer(self.columns(x, mixed))
 
 
 def peer_of(layer, member, peer):
@@ -31,17 +50,26 @@ def assert_equal_peers(layer, peers, x):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("n_members", [1, 3])
-@pytest.mark.parametrize(("own", "shape"), [(False, (6,)), (False, (1,)), (True, (6,)), (True, (1,)), (True, (6, 7))])
-def test_linear_equals_torch_member_by_member(n_members, bias, own, shape):
-    layer = randomize((MemberLinear if own else ColumnLinear)(n_members, 4, 5, bias=bias))
+@pytest.mark.parametrize("shape", [(6,), (1,), (6, 7)])
+def test_linear_equals_torch_member_by_member(n_members, bias, shape):
+    layer = randomize(MemberLinear(n_members, 4, 5, bias=bias))
     peers = [peer_of(layer, m, nn.Linear(4, 5, bias=bias)) for m in range(n_members)]
-    assert_equal_peers(layer, peers, torch.randn((n_members, *shape, 4) if own else (*shape, 4)).double())
+    assert_equal_peers(layer, peers, torch.randn(n_members, *shape, 4).double())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("n_rows", [6, 1])
+def test_members_share_columns(n_members, bias, n_rows):
+    layer = OnColumns(n_members, 4, 5, bias=bias)
+    peers = [peer_of(layer.layer, m, nn.Linear(4, 5, bias=bias)) for m in range(n_members)]
+    assert_equal_peers(layer, peers, torch.randn(n_rows, 4).double())
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
 def test_the_second_half_of_the_members_takes_the_mixed_rows(n_members, n_plain, bias):
-    layer = randomize(ColumnLinear(n_members, 4, 5, bias=bias))
+    layer = OnColumns(n_members, 4, 5, bias=bias)
     x, mixed = torch.randn(6, 4).double(), torch.randn(6, 4).double()
     expected = torch.cat([layer(x)[:n_plain], layer(mixed)[n_plain:]])
     torch.testing.assert_close(layer(x, mixed), expected, rtol=1e-12, atol=1e-12)
@@ -52,22 +80,19 @@ def test_the_second_half_of_the_members_takes_the_mixed_rows(n_members, n_plain,
 @pytest.mark.parametrize("with_mixed", [True, False])
 @pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
 def test_regularised_members_multiply_the_columns_by_their_relevance(n_members, n_plain, with_mixed, bias):
-    layer, x, mixed = randomize(ColumnLinear(n_members, 4, 5, bias=bias)), *torch.randn(2, 6, 4).double()
+    layer, x, mixed = OnColumns(n_members, 4, 5, bias=bias), *torch.randn(2, 6, 4).double()
     told = torch.rand(n_members, 4).double() + 0.5
     told[:n_plain] = 1
     taken = [x if member < n_plain or not with_mixed else mixed for member in range(n_members)]
     expected = torch.stack([layer(rows * told[member])[member] for member, rows in enumerate(taken)])
-    layer.relevance = told[:, None]
+    layer.columns.relevance = told[:, None]
     torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
-    layer.fold_relevance()
-    torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
-    assert layer.relevance is None
 
 
 @pytest.mark.parametrize("with_mixed", [True, False])
 @pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
 def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_plain, with_mixed):
-    layer = randomize(ColumnLinear(n_members, 4, 5))
+    layer = OnColumns(n_members, 4, 5)
     n_inputs = n_members - n_plain + bool(n_plain)
     x, mixed = torch.randn(2, n_inputs, 6, 4).double()
     of_member = [0] * n_plain + list(range(bool(n_plain), n_inputs))
@@ -77,9 +102,19 @@ def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_pl
             for member, place in enumerate(of_member)
         ]
     )
-    layer.has_own_coordinates = True
+    layer.columns.n_coordinates = 4
     x, mixed = (torch.cat(list(of), dim=1) for of in (x, mixed))
     torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_columns_come_in_the_dtype_of_products():
+    columns, x, mixed = MemberColumns(2), *torch.randn(2, 6, 4)
+    columns.relevance = torch.rand(2, 1, 4)
+    for bfloat16 in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            inputs = columns(x, mixed)
+        assert [rows.dtype for rows, _ in inputs] == 2 * [torch.bfloat16 if bfloat16 else torch.float32]
+        torch.testing.assert_close(inputs[1][0][0].float(), mixed * columns.relevance[1], rtol=2**-8, atol=0)
 
 
 @pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
@@ -153,7 +188,7 @@ def test_gradient_stays_with_the_member(make_layer):
 
 
 def test_gradient_of_what_all_share_stays_with_the_member():
-    layer, x = randomize(ColumnLinear(3, 4, 5)), torch.randn(6, 4).double()
+    layer, x = OnColumns(3, 4, 5), torch.randn(6, 4).double()
     for gradient in torch.autograd.grad(layer(x)[1].sum(), list(layer.parameters())):
         assert gradient.flatten(1).any(dim=1).tolist() == [False, True, False]
 

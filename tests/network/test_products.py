@@ -23,50 +23,45 @@ def make_rows(dtype=torch.float32, seed=0):
     return torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def with_relevance(layer):
-    n_members, dtype = len(layer.weight), layer.weight.dtype
-    relevance = torch.rand(n_members, 1, COLUMNS, generator=torch.Generator().manual_seed(2), dtype=dtype) + 0.5
-    relevance[: n_members // 2] = 1
-    layer.relevance = relevance
-    return layer
+def shared(n_members, dtype=torch.float32, seed=0):
+    """One product of all members."""
+    return [(make_rows(dtype, seed), slice(0, n_members))]
 
 
-def with_own_coordinates(layer):
-    layer.has_own_coordinates = True
-    return layer
+def of_either_half(n_members, dtype=torch.float32, seed=0):
+    n_plain = n_members // 2
+    inputs = (make_rows(dtype, seed), slice(0, n_plain)), (make_rows(dtype, seed + 1), slice(n_plain, n_members))
+    return list(inputs if n_plain else inputs[1:])
 
 
-def train_step(layer, mixed, bfloat16=False):
+def of_each_regularised_member(n_members, dtype=torch.float32, seed=0):
+    *plain, (_, regularized) = of_either_half(n_members, dtype, seed)
+    own = [make_rows(dtype, seed + member) for member in range(regularized.start, regularized.stop)]
+    return [*plain, (torch.stack(own), regularized)]
+
+
+def train_step(layer, bfloat16=False, inputs=shared):
     """Output and gradients of a loss in which every output has another weight."""
-    n_members, n_inputs = len(layer.weight), 1
-    if layer.has_own_coordinates:  # for the plain members together, where there are any, and for each of the others
-        n_inputs = n_members - n_members // 2 + (n_members > 1)
-    x, other = (
-        torch.cat([make_rows(layer.weight.dtype, seed) for seed in range(start, start + n_inputs)], dim=1)
-        for start in (0, 10)
-    )
+    dtype = torch.bfloat16 if bfloat16 else layer.weight.dtype
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        y = layer(x, other if mixed else None)
+        y = layer([(rows.to(dtype), members) for rows, members in inputs(len(layer.weight), layer.weight.dtype)])
     (y.to(layer.weight.dtype) * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
     return [y.detach(), *(parameter.grad.clone() for parameter in layer.parameters())]
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("mixed", [True, False])
 @pytest.mark.parametrize("n_members", [1, 2, 5])
-@pytest.mark.parametrize(
-    "prepared", [lambda layer: layer, with_relevance, with_own_coordinates], ids=["alike", "relevance", "coordinates"]
-)
+@pytest.mark.parametrize("inputs", [shared, of_either_half, of_each_regularised_member])
 @pytest.mark.parametrize(
     ("dtype", "bfloat16", "rtol"),
     [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 0.02)],
 )
-def test_equals_autograd(dtype, bfloat16, rtol, n_members, mixed, bias, prepared):
-    expected = train_step(prepared(make_layer(n_members, bias, dtype)).eval(), mixed, bfloat16)
-    layer = prepared(make_layer(n_members, bias, dtype))
+def test_equals_autograd(dtype, bfloat16, rtol, n_members, inputs, bias):
+    expected = train_step(make_layer(n_members, bias, dtype).eval(), bfloat16, inputs)
+    layer = make_layer(n_members, bias, dtype)
     for _ in range(2):  # in new memory, and in that of the first step
         layer.zero_grad(set_to_none=True)
-        for value, of_autograd in zip(train_step(layer, mixed, bfloat16), expected, strict=True):
+        for value, of_autograd in zip(train_step(layer, bfloat16, inputs), expected, strict=True):
             assert value.dtype == of_autograd.dtype
             torch.testing.assert_close(value, of_autograd, rtol=rtol, atol=rtol)
 
@@ -76,7 +71,7 @@ def test_gradients_of_all_steps_lie_in_one_place(bfloat16):
     layer, places = make_layer(), set()
     for _ in range(3):
         layer.zero_grad(set_to_none=True)
-        train_step(layer, False, bfloat16)
+        train_step(layer, bfloat16)
         places.add(layer.weight.grad.data_ptr())
     assert len(places) == 1
 
@@ -84,9 +79,9 @@ def test_gradients_of_all_steps_lie_in_one_place(bfloat16):
 @pytest.mark.parametrize("bfloat16", [True, False])
 def test_gradients_that_are_not_cleared_add_up(bfloat16):
     layer = make_layer()
-    _, of_weight, of_bias = train_step(layer, False, bfloat16)
+    _, of_weight, of_bias = train_step(layer, bfloat16)
     for times in (2, 3):
-        train_step(layer, False, bfloat16)
+        train_step(layer, bfloat16)
         torch.testing.assert_close(layer.weight.grad, times * of_weight)
         torch.testing.assert_close(layer.bias.grad, times * of_bias)
 
@@ -99,7 +94,8 @@ def test_two_products_in_one_graph(bfloat16):
         for _ in range(2):
             layer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-                first, second = layer(make_rows()), layer(make_rows(seed=1))
+                dtype = torch.bfloat16 if bfloat16 else torch.float32
+                first, second = (layer([(make_rows(seed=seed).to(dtype), slice(0, 3))]) for seed in (0, 1))
             (first.square().sum() + second.sum()).backward()
         gradients.append(layer.weight.grad)
     torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-2)
@@ -107,14 +103,14 @@ def test_two_products_in_one_graph(bfloat16):
 
 def test_gradient_leads_back_to_rows_that_want_one():
     layer, x = make_layer(), make_rows().requires_grad_()
-    layer(x).sum().backward()
+    layer([(x, slice(0, 3))]).sum().backward()
     torch.testing.assert_close(x.grad, layer.weight.sum(dim=(0, 1)).expand(ROWS, -1).detach())
 
 
 def test_memory_goes_with_training():
     layer = make_layer()
     n_bytes = len(pickle.dumps(layer))
-    train_step(layer, False)
+    train_step(layer)
     assert layer._memory is not None
     layer.zero_grad(set_to_none=True)
     assert len(pickle.dumps(layer)) == n_bytes
@@ -124,10 +120,10 @@ def test_memory_goes_with_training():
 def test_memory_is_made_anew_for_another_weight():
     layer = make_layer()
     for other in (make_layer(n_members=2), make_layer(dtype=torch.float64)):
-        expected = train_step(other, False)
-        train_step(layer, False)
+        expected = train_step(other)
+        train_step(layer)
         layer.weight, layer.bias = nn.Parameter(other.weight.detach()), nn.Parameter(other.bias.detach())
-        for value, of_other in zip(train_step(layer, False), expected, strict=True):
+        for value, of_other in zip(train_step(layer), expected, strict=True):
             assert torch.equal(value, of_other)
 
 

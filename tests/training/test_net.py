@@ -13,7 +13,6 @@ from skdual import DualBranchClassifier
 from skdual.losses.memory_bank import MemoryBank
 from skdual.training.folds import held_out_folds
 from skdual.training.mixup import Mixup
-from skdual.training.relevance import fold_relevance
 from skdual.training.schedule import Cycles, WarmupCosine
 
 
@@ -36,7 +35,7 @@ def fit(two_blocks, quick, *, val=None, **params):
 
 def relevance_of(network):
     """What each member multiplies the columns of either block by while training, (n_members, n_columns)."""
-    return [branch.shortcut.relevance[:, 0].numpy() for branch in (network.branch_a, network.branch_b)]
+    return [branch.columns.relevance[:, 0].numpy() for branch in (network.branch_a, network.branch_b)]
 
 
 def test_each_epoch_visits_every_row_once(two_blocks, quick):
@@ -273,7 +272,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
 
     def note(net, kwargs):
         states[len(net.history)] = state = copy.deepcopy(net.module_)
-        fold_relevance(state)
+        state.fold_relevance()
 
     params = {"max_epochs": "auto", "n_members": 2 if losses else 1, "warmup": 0.2, "learning_rate": 0.01}
     model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])

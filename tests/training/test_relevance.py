@@ -10,9 +10,10 @@ from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
 
 from skdual import DualBranchClassifier
+from skdual.network.dual_branch import DualBranchNetwork
 from skdual.training import fitting, relevance
 from skdual.training.folds import held_out_folds
-from skdual.training.relevance import FLOOR, column_relevance, fold_relevance, set_relevance
+from skdual.training.relevance import FLOOR, column_relevance, set_relevance
 
 WIDTHS = (30, 12)
 
@@ -35,7 +36,7 @@ def networks(monkeypatch):
 
     def note(network, *arguments):
         set_relevance(network, *arguments)
-        seen.append([branch.shortcut.relevance for branch in (network.branch_a, network.branch_b)])
+        seen.append([branch.columns.relevance for branch in (network.branch_a, network.branch_b)])
 
     monkeypatch.setattr(fitting, "set_relevance", note)
     return seen
@@ -200,10 +201,11 @@ def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(told, networks,
             fold_relevance(network)
             scores.append(network.member_scores(*blocks).numpy())
 
-    monkeypatch.setattr(fitting, "fold_relevance", note)
+    fold_relevance = DualBranchNetwork.fold_relevance
+    monkeypatch.setattr(DualBranchNetwork, "fold_relevance", note)
     model = fit(X, y, max_epochs=3)
     assert_allclose(scores[1], scores[0], rtol=1e-9, atol=1e-12)
-    assert model.network_.branch_a.shortcut.relevance is None
+    assert model.network_.branch_a.columns.relevance is None
 
 
 def test_a_warm_start_goes_on_with_the_weights_of_columns_as_they_are(told, networks):

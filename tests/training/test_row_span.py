@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
+from skdual.network.dual_branch import DualBranchNetwork
 from skdual.training import row_span
 from skdual.training.folds import held_out_folds
-from skdual.training.relevance import fold_relevance
 from skdual.training.row_span import RowSpan
 
 N_ROWS, WIDTHS = 24, (60, 40)
@@ -191,10 +191,11 @@ def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide, monkeyp
     relevance = []
 
     def note(network):
-        relevance.extend(branch.shortcut.relevance.numpy() for branch in (network.branch_a, network.branch_b))
+        relevance.extend(branch.columns.relevance.numpy() for branch in (network.branch_a, network.branch_b))
         fold_relevance(network)
 
-    monkeypatch.setattr("skdual.training.fitting.fold_relevance", note)
+    fold_relevance = DualBranchNetwork.fold_relevance
+    monkeypatch.setattr(DualBranchNetwork, "fold_relevance", note)
     model = DualBranchClassifier(**PLAIN, n_members=3, standardize=False).fit(X, y)
     trained = held_out_folds(y, 2) != np.array([0, 0, 1])[:, None]
     split = WIDTHS[0]
