@@ -235,13 +235,13 @@ class DualBranchClassifier(FittedMethods):
     Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS 2017,
     and Li et al., "Grounded Language-Image Pre-training", CVPR 2022 (attention fusion, both ways by the same scores).
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On Calibration of Modern Neural
-    Networks", ICML 2017 (temperature). Loshchilov & Hutter, "SGDR: Stochastic Gradient
-    Descent with Warm Restarts", ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019. Wang &
-    Aitchison, "How to set AdamW's weight decay as you scale model and dataset size", ICML 2025. Holzmueller et al.,
-    "Better by Default", NeurIPS 2024 (smooth limit of standardised columns). Neverova et al., "ModDrop: Adaptive
-    Multi-Modal Gesture Recognition", IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss
-    Transform", SIAM Journal on Computing 2009 (random turn of the rows' span). Kelley, "An Unbiased Correlation Ratio
-    Measure", PNAS 1935, and Morris, "Parametric Empirical Bayes Inference", JASA 1983 (relevance of columns).
+    Networks", ICML 2017 (temperature). Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019. Wang & Aitchison, "How to set AdamW's
+    weight decay as you scale model and dataset size", ICML 2025. Holzmueller et al., "Better by Default", NeurIPS 2024
+    (smooth limit of standardised columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE
+    TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on Computing
+    2009 (random turn of the rows' span). Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935, and Morris,
+    "Parametric Empirical Bayes Inference", JASA 1983 (relevance of columns).
 
     Examples
     --------
