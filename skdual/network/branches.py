@@ -53,7 +53,7 @@ class BranchEncoder(nn.Module):
 
     def __init__(self, n_members, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
         super().__init__()
-        self.columns = MemberColumns(n_members)
+        self.columns = MemberColumns()
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([in_features, *hidden_layer_sizes]):
             # batch normalisation takes out any constant: a bias before it would only gather rounding noise
@@ -95,5 +95,5 @@ class BranchEncoder(nn.Module):
 
     def forward(self, x, mixed=None):
         """Features of ``x``; those of ``mixed`` in the regularised members, where it is given."""
-        inputs = self.columns(x, mixed)
+        inputs = self.columns(len(self.shortcut.weight), x, mixed)
         return self.layers(inputs) + self.shortcut(inputs)

@@ -53,25 +53,24 @@ class MemberColumns(nn.Module):
 
     relevance: torch.Tensor | None
 
-    def __init__(self, n_members):
+    def __init__(self):
         super().__init__()
-        self.n_members = n_members
         self.register_buffer("relevance", None, persistent=False)
         self.n_coordinates = None
 
-    def forward(self, x, mixed=None):
+    def forward(self, n_members, x, mixed=None):
         """Pairs of both; given ``mixed``, of the same shape, the regularised members take it in place of ``x``."""
         mixed = x if mixed is None else mixed
-        n_first = n_plain(self.n_members)
-        plain, regularized = slice(0, n_first), slice(n_first, self.n_members)
+        n_first = n_plain(n_members)
+        plain, regularized = slice(0, n_first), slice(n_first, n_members)
         if self.n_coordinates is not None:
             shared = self.n_coordinates * (n_first > 0)
             x, mixed = x[:, :shared], mixed[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
-            mixed = mixed[: self.n_members - n_first]
+            mixed = mixed[: n_members - n_first]
         elif self.relevance is not None:
             mixed = mixed * self.relevance[n_first:]
         elif mixed is x:
-            plain, regularized = slice(0, self.n_members), slice(0, 0)
+            plain, regularized = slice(0, n_members), slice(0, 0)
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         inputs = (x, plain), (mixed, regularized)

@@ -15,7 +15,7 @@ from skdual.network import DualBranchNetwork
 
 VARIANTS = [
     {},
-    # with 0 a place on a path is so sharp that one column is .6 % off while the sums fit already
+    # with 0 a place on a path is so sharp that columns are up to .6 % off while the sums fit already
     {"fusion": "attention", "random_state": 1},
     {"head": "linear", "normalization": "batch"},
     {"block_dropout": 0},

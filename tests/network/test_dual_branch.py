@@ -107,6 +107,17 @@ def test_each_member_is_a_network_of_its_own(fusion, head, normalization, traini
     torch.testing.assert_close(network.member_scores(*inputs), in_views, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("n_members", [1, 2, 5])
+def test_embeds_by_the_first_member_while_columns_have_their_relevance(n_members):
+    network, inputs = make_network(n_members=n_members, block_dropout=0).eval(), make_inputs()
+    for branch, n_columns in ((network.branch_a, 9), (network.branch_b, 7)):
+        branch.columns.relevance = torch.rand(n_members, 1, n_columns) + 0.5
+        branch.columns.relevance[: n_members // 2] = 1
+    before = network.embed(*inputs)
+    network.fold_relevance()
+    torch.testing.assert_close(before, network.embed(*inputs))
+
+
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 def test_gradient_stays_with_the_member(normalization):
     network = make_network(n_members=3, normalization=normalization)

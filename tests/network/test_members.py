@@ -27,11 +27,11 @@ class OnColumns(nn.Module):
 
     def __init__(self, n_members, in_features, out_features, bias=True):
         super().__init__()
-        self.columns = MemberColumns(n_members)
+        self.columns = MemberColumns()
         self.layer = randomize(ColumnLinear(n_members, in_features, out_features, bias=bias))
 
     def forward(self, x, mixed=None):
-        return self.layer(self.columns(x, mixed))
+        return self.layer(self.columns(len(self.layer.weight), x, mixed))
 
 
 def peer_of(layer, member, peer):
@@ -108,11 +108,11 @@ def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_pl
 
 
 def test_columns_come_in_the_dtype_of_products():
-    columns, x, mixed = MemberColumns(2), *torch.randn(2, 6, 4)
+    columns, x, mixed = MemberColumns(), *torch.randn(2, 6, 4)
     columns.relevance = torch.rand(2, 1, 4)
     for bfloat16 in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-            inputs = columns(x, mixed)
+            inputs = columns(2, x, mixed)
         assert [rows.dtype for rows, _ in inputs] == 2 * [torch.bfloat16 if bfloat16 else torch.float32]
         torch.testing.assert_close(inputs[1][0][0].float(), mixed * columns.relevance[1], rtol=2**-8, atol=0)
 
