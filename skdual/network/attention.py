@@ -22,7 +22,7 @@ def attend_both_ways(query_a, query_b, value_a, value_b):
     of A, times theirs (Li et al., 2022, GLIP). Accelerators run torch's fused kernel twice, and so do compiled graphs,
     which would unroll a loop. On the CPU it is slow for tokens of 4 to 16 features, whose products have hardly any
     columns; with features first the same products are wide ones, and one matrix of weights serves both ways, unless
-    scores are too large for that. There bfloat16 is computed in float32: the products are too small to gain by it.
+    scores are too large for that.
 
     Parameters
     ----------
@@ -36,21 +36,18 @@ def attend_both_ways(query_a, query_b, value_a, value_b):
     attended_b : tensor of shape (n, e, n_b)
         Values of A.
     """
-    inputs = query_a, query_b, value_a, value_b
     if query_a.device.type != "cpu" or torch.compiler.is_compiling():
         return _fused(query_a, query_b, value_b), _fused(query_b, query_a, value_a)
-    dtype = torch.promote_types(query_a.dtype, torch.float32)
-    query_a, query_b, value_a, value_b = (x.to(dtype).contiguous() for x in inputs)
-    # powers of 2, which take torch a quarter of the time of exponentials
-    scaled_a = query_a * (math.log2(math.e) / math.sqrt(query_a.shape[1]))
     # |q'k| <= |q| |k|
-    largest = math.prod(float(x.detach().square().sum(dim=1).max()) for x in (scaled_a, query_b))
-    with torch.autocast("cpu", enabled=False):
-        if largest < _MAX_EXPONENT**2:
-            attended = _ChunkedAttention.apply(scaled_a, query_b, value_a, value_b)
-        else:
-            attended = _fused(query_a, query_b, value_b), _fused(query_b, query_a, value_a)
-    return tuple(x.to(inputs[0].dtype) for x in attended)
+    largest = math.prod(float(x.detach().square().sum(dim=1).max()) for x in (query_a, query_b))
+    if largest * _exponent_scale(query_a) ** 2 < _MAX_EXPONENT**2:
+        return _ChunkedAttention.apply(query_a, query_b, value_a, value_b)
+    return _fused(query_a, query_b, value_b), _fused(query_b, query_a, value_a)
+
+
+def _exponent_scale(query):
+    """What q'k is multiplied by as an exponent of 2: powers of 2 take torch a quarter of the time of exponentials."""
+    return math.log2(math.e) / math.sqrt(query.shape[1])
 
 
 def _fused(query, key, value):
@@ -69,51 +66,64 @@ class _ChunkedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query_a, query_b, value_a, value_b):
-        values_a, values_b = (_with_row(x, x.new_ones(1, 1, 1)) for x in (value_a, value_b))
-        sums_a, sums_b = torch.empty_like(values_a), torch.empty_like(values_b)
-        for part, (room,) in _chunks(query_a, query_b, 1):
-            weights = torch.bmm(query_a[part].mT, query_b[part], out=room).exp2_()
-            torch.bmm(values_b[part], weights.mT, out=sums_a[part])
-            torch.bmm(values_a[part], weights, out=sums_b[part])
-        attended_a, attended_b = (sums[:, :-1] / sums[:, -1:] for sums in (sums_a, sums_b))
-        ctx.save_for_backward(query_a, query_b, values_a, values_b, attended_a, attended_b, sums_a, sums_b)
-        return attended_a, attended_b
+        n_samples, n_features, n_a = query_a.shape
+        made = [query_a.new_empty(n_samples, n_rows, m) for n_rows in (n_features, 1) for m in (n_a, query_b.shape[2])]
+        tensors = query_a, query_b, value_a, value_b, *made
+        for part, (room,) in _chunks(1, *tensors):
+            query_a, query_b, value_a, value_b, attended_a, attended_b, total_a, total_b = part
+            weights = _powers(query_a, query_b, room)
+            sums_a = torch.bmm(torch.cat([value_b, _ones(value_b)], dim=1), weights.mT)
+            sums_b = torch.bmm(torch.cat([value_a, _ones(value_a)], dim=1), weights)
+            for sums, attended, total in ((sums_a, attended_a, total_a), (sums_b, attended_b, total_b)):
+                total.copy_(sums[:, -1:])
+                torch.div(sums[:, :-1], total, out=attended)
+        ctx.save_for_backward(*tensors)
+        return made[0], made[1]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient_a, gradient_b):
-        query_a, query_b, values_a, values_b, attended_a, attended_b, sums_a, sums_b = ctx.saved_tensors
-        of_query_a, of_query_b, of_value_a, of_value_b = map(torch.empty_like, (query_a, query_b, query_a, query_b))
-        gradient_a, gradient_b = gradient_a / sums_a[:, -1:], gradient_b / sums_b[:, -1:]
-        # what softmax takes off each row of gradients: its mean by the weights
-        of_sums_a = _with_row(gradient_a, -(gradient_a * attended_a).sum(dim=1, keepdim=True))
-        of_sums_b = _with_row(gradient_b, -(gradient_b * attended_b).sum(dim=1, keepdim=True))
-        # both ways in one product; the derivative of 2^s is log(2) 2^s
-        left = torch.cat([of_sums_a, values_a], dim=1).mul_(math.log(2))
-        right = torch.cat([values_b, of_sums_b], dim=1)
-        for part, (room, further) in _chunks(query_a, query_b, 2):
-            weights = torch.bmm(query_a[part].mT, query_b[part], out=room).exp2_()
-            torch.bmm(gradient_b[part], weights.mT, out=of_value_a[part])
-            torch.bmm(gradient_a[part], weights, out=of_value_b[part])
-            of_scores = torch.bmm(left[part].mT, right[part], out=further).mul_(weights)
-            torch.bmm(query_b[part], of_scores.mT, out=of_query_a[part])
-            torch.bmm(query_a[part], of_scores, out=of_query_b[part])
-        return of_query_a, of_query_b, of_value_a, of_value_b
+        made = [x.new_empty(x.shape) for x in ctx.saved_tensors[:4]]
+        for part, (room, further) in _chunks(2, *ctx.saved_tensors, gradient_a, gradient_b, *made):
+            query_a, query_b, value_a, value_b, attended_a, attended_b, total_a, total_b = part[:8]
+            gradient_a, gradient_b, of_query_a, of_query_b, of_value_a, of_value_b = part[8:]
+            gradient_a, gradient_b = gradient_a / total_a, gradient_b / total_b
+            # what softmax takes off each row of gradients: its mean by the weights
+            taken_a, taken_b = (
+                (gradient * attended).sum(dim=1, keepdim=True).neg_()
+                for gradient, attended in ((gradient_a, attended_a), (gradient_b, attended_b))
+            )
+            weights = _powers(query_a, query_b, room)
+            torch.bmm(gradient_b, weights.mT, out=of_value_a)
+            torch.bmm(gradient_a, weights, out=of_value_b)
+            # both ways in one product
+            left = torch.cat([gradient_a, taken_a, value_a, _ones(value_a)], dim=1)
+            right = torch.cat([value_b, _ones(value_b), gradient_b, taken_b], dim=1)
+            of_scores = torch.bmm(left.mT, right, out=further).mul_(weights)
+            torch.bmm(query_b, of_scores.mT, out=of_query_a)
+            torch.bmm(query_a, of_scores, out=of_query_b)
+        scale = 1 / math.sqrt(made[0].shape[1])
+        return made[0].mul_(scale), made[1].mul_(scale), made[2], made[3]
 
 
-def _with_row(x, row):
-    """Tensors of shape (n, e, m) with a further row, (n or 1, 1, m or 1), below: (n, e + 1, m)."""
-    return torch.cat([x, row.expand(len(x), 1, x.shape[2])], dim=1)
+def _powers(query_a, query_b, out):
+    """e^s of every pair of tokens, (n, n_a, n_b)."""
+    return torch.baddbmm(out, query_a.mT, query_b, beta=0, alpha=_exponent_scale(query_a), out=out).exp2_()
 
 
-def _chunks(query_a, query_b, n_matrices):
-    """Slices of the first axis, and room for so many matrices of their weights, which is used again and again.
+def _ones(x):
+    """One row for each of the tensors of shape (n, e, m): (n, 1, m)."""
+    return x.new_ones(1, 1, 1).expand(len(x), 1, x.shape[2])
 
-    New memory of this size comes from the system every time, and takes longer than the products.
+
+def _chunks(n_matrices, *tensors):
+    """A few samples at a time of queries of A, of B and other tensors; and room for so many matrices of their weights.
+
+    The room is used again and again: new memory of this size comes from the system every time, and takes longer than
+    the products.
     """
-    n_samples, n_a, n_b = len(query_a), query_a.shape[2], query_b.shape[2]
+    n_samples, n_a, n_b = len(tensors[0]), tensors[0].shape[2], tensors[1].shape[2]
     size = max(1, torch.get_num_threads() * _CHUNK_CELLS // max(1, n_a * n_b))
-    room = query_a.new_empty(n_matrices, min(size, n_samples), n_a, n_b)
-    for start in range(0, n_samples, size):
-        part = slice(start, min(start + size, n_samples))
-        yield part, room[:, : part.stop - start]
+    rooms = tensors[0].new_empty(n_matrices, min(size, n_samples), n_a, n_b)
+    for part in zip(*(x.split(size) for x in tensors), strict=True):
+        yield part, rooms[:, : len(part[0])]

@@ -7,20 +7,29 @@ from torch.nn import functional as F
 from .attention import attend_both_ways
 from .members import MemberLayerNorm, MemberLinear
 
-# Tokens are kept as (n_members, token_dim, batch, d), the features of a token before the tokens: what is done to
-# every token is then a few wide products and sums along memory, where token_dim columns would be far too narrow.
+# Tokens are kept as (n_members, batch, token_dim, d), the features of a token before the tokens: what is done to every
+# token is then wide products and sums along memory, where token_dim columns would be far too narrow.
 
 
 class TokenLinear(MemberLinear):
-    """A linear layer on every token: (n_members, in_features, batch, d) -> (n_members, out_features, batch, d)."""
+    """A linear layer on every token: (n_members, batch, in_features, d) -> (n_members, batch, out_features, d)."""
 
-    def forward(self, x):
+    def forward(self, x, residual=None):
+        """Given ``residual``, of the shape of the result, that is added to it."""
         assert self.bias is not None
-        return torch.baddbmm(self.bias.unsqueeze(-1), self.weight, x.flatten(2)).unflatten(-1, x.shape[2:])
+        weight, bias = (
+            w.unsqueeze(1).expand(*x.shape[:2], *w.shape[1:]).flatten(0, 1)
+            for w in (self.weight, self.bias.unsqueeze(-1))
+        )
+        if residual is None:
+            y = torch.baddbmm(bias, weight, x.flatten(0, 1))
+        else:
+            y = torch.baddbmm(residual.flatten(0, 1), weight, x.flatten(0, 1)).add_(bias)
+        return y.unflatten(0, x.shape[:2])
 
 
 class Tokenizer(nn.Module):
-    """A vector as d tokens: Linear(d, token_dim * d), (n_members, batch, d) -> (n_members, token_dim, batch, d)."""
+    """A vector as d tokens: Linear(d, token_dim * d), (n_members, batch, d) -> (n_members, batch, token_dim, d)."""
 
     def __init__(self, n_members, n_features, token_dim):
         super().__init__()
@@ -28,13 +37,33 @@ class Tokenizer(nn.Module):
         self.linear = MemberLinear(n_members, n_features, token_dim * n_features)
 
     def forward(self, h):
-        return self.linear(h).unflatten(-1, self.shape).transpose(1, 2).contiguous()
+        tokens = self.linear(h).unflatten(-1, self.shape)
+        return tokens.to(self.linear.weight.dtype) if h.device.type == "cpu" else tokens
 
 
-def normalize_tokens(x, eps=1e-5):
-    """Layer normalisation of every token, without scale and shift, which the linear layer behind it has already."""
-    centred = x - x.mean(dim=1, keepdim=True)
-    return centred * (centred.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+class TokenNorm(torch.autograd.Function):
+    """Layer normalisation of every token, without scale and shift, which the linear layer behind it has already.
+
+    (n_members, batch, token_dim, d) -> the same shape, never below float32. Autograd would make new tensors for every
+    operation, which takes longer on the CPU than what is computed.
+    """
+
+    @staticmethod
+    def forward(ctx, x, eps=1e-5):
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        normalized = x - x.mean(dim=2, keepdim=True)
+        factor = normalized.square().mean(dim=2, keepdim=True).add_(eps).rsqrt_()
+        normalized.mul_(factor)
+        ctx.save_for_backward(normalized, factor)
+        return normalized
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        normalized, factor = ctx.saved_tensors
+        along = (gradient * normalized).mean(dim=2, keepdim=True)
+        of_x = torch.addcmul(gradient, normalized, along, value=-1)
+        return of_x.sub_(gradient.mean(dim=2, keepdim=True)).mul_(factor), None
 
 
 class TokenSide(nn.Module):
@@ -56,16 +85,14 @@ class TokenSide(nn.Module):
 
     def query_and_value(self, tokens):
         """Of every token and head, (n_members * batch * heads, token_dim / heads, d) each."""
-        pair = self.query_value(normalize_tokens(tokens)).chunk(2, dim=1)
-        return (x.unflatten(1, (self.attention_heads, -1)).permute(0, 3, 1, 2, 4).flatten(0, 2) for x in pair)
+        pair = self.query_value(TokenNorm.apply(tokens)).unflatten(2, (2, self.attention_heads, -1))
+        return [x.flatten(0, 2) for x in pair.unbind(2)]
 
     def read(self, tokens, attended):
         """One number of every token, (n_members, batch, d), given the values that it attended to."""
-        n_members, _, batch, _ = tokens.shape
-        attended = attended.unflatten(0, (n_members, batch, self.attention_heads))
-        tokens = tokens + self.output(attended.permute(0, 2, 3, 1, 4).reshape(tokens.shape))
-        tokens = tokens + self.update(F.gelu(self.hidden(normalize_tokens(tokens))))
-        return self.readout(tokens).squeeze(1)
+        tokens = self.output(attended.reshape(tokens.shape), residual=tokens)
+        tokens = self.update(F.gelu(self.hidden(TokenNorm.apply(tokens))), residual=tokens)
+        return self.readout(tokens).squeeze(2)
 
 
 class AttentionFusion(nn.Module):
@@ -90,10 +117,12 @@ class AttentionFusion(nn.Module):
 
     def forward(self, h_a, h_b):
         tokens_a, tokens_b = self.side_a.tokens(h_a), self.side_b.tokens(h_b)
-        query_a, value_a = self.side_a.query_and_value(tokens_a)
-        query_b, value_b = self.side_b.query_and_value(tokens_b)
-        attended_a, attended_b = attend_both_ways(query_a, query_b, value_a, value_b)
-        from_a, from_b = self.side_a.read(tokens_a, attended_a), self.side_b.read(tokens_b, attended_b)
+        # the products of tokens are too small to gain by bfloat16 on the CPU
+        with torch.autocast("cpu", enabled=False):
+            query_a, value_a = self.side_a.query_and_value(tokens_a)
+            query_b, value_b = self.side_b.query_and_value(tokens_b)
+            attended_a, attended_b = attend_both_ways(query_a, query_b, value_a, value_b)
+            from_a, from_b = self.side_a.read(tokens_a, attended_a), self.side_b.read(tokens_b, attended_b)
         return self.norm(torch.cat([h_a + from_a, h_b + from_b], dim=-1))
 
 

@@ -142,19 +142,3 @@ def test_kernels_get_no_more_samples_than_they_take(monkeypatch, most):
     assert_agree(make_inputs(n=7))
     assert sum(taken) == 2 * 7  # there and back
     assert max(taken) == min(7, most)
-
-
-@pytest.mark.parametrize("autocast", [False, True])
-@pytest.mark.parametrize("scale", [1, 300])
-def test_bfloat16_is_computed_in_float32(autocast, scale):
-    inputs = [(scale * x).detach().requires_grad_() for x in make_inputs(dtype=torch.bfloat16)]
-    as_float32 = [x.detach().float().requires_grad_() for x in inputs]
-    with torch.autocast("cpu", enabled=autocast):
-        ours = attend_both_ways(*inputs)
-    theirs = by_softmax(*as_float32)
-    towards = [torch.randn_like(x) for x in ours]
-    expected = torch.autograd.grad(theirs, as_float32, [x.float() for x in towards])
-    gradients = torch.autograd.grad(ours, inputs, towards)
-    for own, their in zip((*ours, *gradients), (*theirs, *expected), strict=True):
-        assert own.dtype == torch.bfloat16
-        torch.testing.assert_close(own.float(), their, rtol=2**-8, atol=1e-5 * scale)

@@ -5,7 +5,7 @@ from naive import gelu, layer_norm, softmax
 from torch import nn
 
 from skdual.network.attention import attend_both_ways
-from skdual.network.fusion import AttentionFusion, ConcatFusion
+from skdual.network.fusion import AttentionFusion, ConcatFusion, TokenNorm
 
 SIZES = [(5, 3, 4, 1), (5, 3, 4, 2), (2, 6, 6, 2), (4, 4, 1, 1)]  # d_a, d_b, token_dim, heads
 
@@ -74,7 +74,7 @@ def test_attention_equals_naive_loops(d_a, d_b, token_dim, heads, n_members):
 def test_either_side_agrees_with_multihead_attention(heads, n_members):
     fusion = make_fusion(token_dim=8, heads=heads, n_members=n_members)
     sides = fusion.side_a, fusion.side_b
-    tokens = torch.randn(n_members, 8, 3, 5).double(), torch.randn(n_members, 8, 3, 9).double()
+    tokens = torch.randn(n_members, 3, 8, 5).double(), torch.randn(n_members, 3, 8, 9).double()
     queries, values = zip(*(side.query_and_value(x) for side, x in zip(sides, tokens, strict=True)), strict=True)
     attended = attend_both_ways(*queries, *values)
     for place, other in ((0, 1), (1, 0)):
@@ -86,8 +86,8 @@ def test_either_side_agrees_with_multihead_attention(heads, n_members):
 
 def by_multihead_attention(side, other, m, heads, tokens, others):
     """What member m of a side reads from its tokens, by a transformer block of torch."""
-    own, norm = tokens[m].permute(1, 2, 0), nn.LayerNorm(8, elementwise_affine=False)
-    queries, keys = norm(own), norm(others[m].permute(1, 2, 0))
+    own, norm = tokens[m].mT, nn.LayerNorm(8, elementwise_affine=False)
+    queries, keys = norm(own), norm(others[m].mT)
     peer = nn.MultiheadAttention(8, heads, batch_first=True, dtype=torch.float64)
     forward = nn.Sequential(norm, nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)).double()
     pairs = (peer.out_proj, side.output), (forward[1], side.hidden), (forward[3], side.update)
@@ -100,6 +100,38 @@ def by_multihead_attention(side, other, m, heads, tokens, others):
         updated = own + peer(queries, keys, keys)[0]
         updated = updated + forward(updated)
         return updated @ side.readout.weight[m, 0] + side.readout.bias[m]
+
+
+def test_token_norm_is_a_layer_norm_over_the_features_of_a_token():
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    expected = nn.functional.layer_norm(x.mT, (4,)).mT
+    torch.testing.assert_close(TokenNorm.apply(x), expected, rtol=0, atol=1e-14)
+    assert torch.autograd.gradcheck(TokenNorm.apply, x)
+
+
+def test_token_norm_computes_bfloat16_in_float32():
+    x = torch.randn(2, 3, 4, 5, dtype=torch.bfloat16, requires_grad=True)
+    as_float32 = x.detach().float().requires_grad_()
+    ours, expected = TokenNorm.apply(x), TokenNorm.apply(as_float32)
+    assert ours.dtype == torch.float32
+    assert torch.equal(ours, expected)
+    towards = torch.randn_like(expected)
+    (of_x,), (of_float32,) = (torch.autograd.grad(y, z, towards) for y, z in ((ours, x), (expected, as_float32)))
+    assert torch.equal(of_x, of_float32.bfloat16())
+
+
+def test_on_the_cpu_autocast_rounds_the_making_of_tokens_only(monkeypatch):
+    fusion, inputs = AttentionFusion(2, 5, 3, 4, 2), [x.float() for x in make_inputs(n_members=2)]
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = fusion(*inputs)
+        made = [side.tokens(h) for side, h in zip((fusion.side_a, fusion.side_b), inputs, strict=True)]
+    assert {x.dtype for x in (fused, *made)} == {torch.float32}
+    for side, tokens, h in zip((fusion.side_a, fusion.side_b), made, inputs, strict=True):
+        in_full = side.tokens(h)
+        assert not torch.equal(tokens, in_full)
+        torch.testing.assert_close(tokens, in_full, rtol=2**-6, atol=2**-6)
+        monkeypatch.setattr(side.tokens, "forward", lambda h, tokens=tokens: tokens)
+    assert torch.equal(fused, fusion(*inputs))
 
 
 def test_both_directions_exchange_information():
