@@ -5,8 +5,8 @@ import math
 import torch
 from torch.nn import functional as F
 
-_CHUNK_CELLS = 2**19
-"""Attention weights that a thread holds at one time on the CPU, few enough to stay in its cache."""
+_CHUNK_BYTES = 2**21
+"""Of attention weights that a thread holds at one time on the CPU, few enough to stay in its cache."""
 
 _MAX_KERNEL_SAMPLES = 65_535
 """Samples that a fused kernel takes at one time; older ones of CUDA refuse more (issue 146704 of torch, 2025)."""
@@ -123,7 +123,7 @@ def _chunks(n_matrices, *tensors):
     the products.
     """
     n_samples, n_a, n_b = len(tensors[0]), tensors[0].shape[2], tensors[1].shape[2]
-    size = max(1, torch.get_num_threads() * _CHUNK_CELLS // max(1, n_a * n_b))
+    size = max(1, torch.get_num_threads() * _CHUNK_BYTES // max(1, n_a * n_b * tensors[0].itemsize))
     rooms = tensors[0].new_empty(n_matrices, min(size, n_samples), n_a, n_b)
     for part in zip(*(x.split(size) for x in tensors), strict=True):
         yield part, rooms[:, : len(part[0])]

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from .attention import attend_both_ways
 from .members import MemberLayerNorm, MemberLinear
+from .products import product_dtype
 
 # Tokens are kept as (n_members, batch, token_dim, d), the features of a token before the tokens: what is done to every
 # token is then wide products and sums along memory, where token_dim columns would be far too narrow.
@@ -90,7 +91,7 @@ class TokenSide(nn.Module):
 
     def read(self, tokens, attended):
         """One number of every token, (n_members, batch, d), given the values that it attended to."""
-        tokens = self.output(attended.reshape(tokens.shape), residual=tokens)
+        tokens = self.output(attended.reshape(tokens.shape).to(tokens.dtype), residual=tokens)
         tokens = self.update(F.gelu(self.hidden(TokenNorm.apply(tokens))), residual=tokens)
         return self.readout(tokens).squeeze(2)
 
@@ -117,12 +118,13 @@ class AttentionFusion(nn.Module):
 
     def forward(self, h_a, h_b):
         tokens_a, tokens_b = self.side_a.tokens(h_a), self.side_b.tokens(h_b)
-        # the products of tokens are too small to gain by bfloat16 on the CPU
+        dtype = product_dtype(h_a)
+        # on the CPU the other products of tokens are too small to gain by bfloat16
         with torch.autocast("cpu", enabled=False):
             query_a, value_a = self.side_a.query_and_value(tokens_a)
             query_b, value_b = self.side_b.query_and_value(tokens_b)
-            attended_a, attended_b = attend_both_ways(query_a, query_b, value_a, value_b)
-            from_a, from_b = self.side_a.read(tokens_a, attended_a), self.side_b.read(tokens_b, attended_b)
+            attended = attend_both_ways(*(x.to(dtype) for x in (query_a, query_b, value_a, value_b)))
+            from_a, from_b = self.side_a.read(tokens_a, attended[0]), self.side_b.read(tokens_b, attended[1])
         return self.norm(torch.cat([h_a + from_a, h_b + from_b], dim=-1))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .products import StepMemory, StepProduct, member_products
+from .products import StepMemory, StepProduct, member_products, product_dtype
 
 
 def n_plain(n_members):
@@ -71,8 +71,7 @@ class MemberColumns(nn.Module):
             mixed = mixed * self.relevance[n_first:]
         elif mixed is x:
             plain, regularized = slice(0, n_members), slice(0, 0)
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        dtype = product_dtype(x)
         inputs = (x, plain), (mixed, regularized)
         return [(rows.to(dtype), members) for rows, members in inputs if members.start < members.stop]
 

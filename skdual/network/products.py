@@ -7,6 +7,12 @@ _MIN_ROWS, _MIN_PRODUCTS = 128, 2**26
 """Rows, and products of two numbers, from which on a matrix product takes longer than it takes oneDNN to lay it out."""
 
 
+def product_dtype(x):
+    """The dtype in which products of ``x`` are computed here: autocast's where it is enabled, or else its own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 def linear(x, weight, bias=None):
     """``F.linear``, for rows of shape (batch, in_features).
 

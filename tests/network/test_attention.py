@@ -31,17 +31,17 @@ def assert_agree(inputs, rtol=0.0, atol=1e-12, reference=by_softmax, of=None):
     torch.testing.assert_close(*gradients, rtol=rtol, atol=10 * atol)
 
 
-def chunks_of(monkeypatch, rows, n_a=5, n_b=9):
+def chunks_of(monkeypatch, rows, n_a=5, n_b=9, dtype=torch.float64):
     """Few enough weights at a time that ``rows`` samples make a chunk."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(attention, "_CHUNK_CELLS", rows * n_a * n_b)
+    monkeypatch.setattr(attention, "_CHUNK_BYTES", rows * n_a * n_b * dtype.itemsize)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 7, 100])
 @pytest.mark.parametrize("e", [1, 4, 16])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_equals_softmax_over_either_side_whatever_the_chunks(monkeypatch, rows, e, dtype, tolerance):
-    chunks_of(monkeypatch, rows)
+    chunks_of(monkeypatch, rows, dtype=dtype)
     assert_agree(make_inputs(e=e, dtype=dtype), atol=tolerance)
 
 
@@ -142,3 +142,17 @@ def test_kernels_get_no_more_samples_than_they_take(monkeypatch, most):
     assert_agree(make_inputs(n=7))
     assert sum(taken) == 2 * 7  # there and back
     assert max(taken) == min(7, most)
+
+
+@pytest.mark.parametrize("scale", [1, 300])
+def test_bfloat16_loses_what_it_rounds(scale):
+    """300 is beyond what powers of 2 are taken of."""
+    inputs = [(scale * x).detach().requires_grad_() for x in make_inputs(n=50, dtype=torch.bfloat16)]
+    in_double = [x.detach().double().requires_grad_() for x in inputs]
+    ours, theirs = attend_both_ways(*inputs), by_softmax(*in_double)
+    towards = [torch.randn_like(x) for x in ours]
+    gradients = torch.autograd.grad(ours, inputs, towards)
+    expected = torch.autograd.grad(theirs, in_double, [x.double() for x in towards])
+    for own, their in zip((*ours, *gradients), (*theirs, *expected), strict=True):
+        assert own.dtype == torch.bfloat16
+        assert (own.double() - their).norm() < 2**-5 * their.norm()

@@ -120,7 +120,7 @@ def test_token_norm_computes_bfloat16_in_float32():
     assert torch.equal(of_x, of_float32.bfloat16())
 
 
-def test_on_the_cpu_autocast_rounds_the_making_of_tokens_only(monkeypatch):
+def test_on_the_cpu_autocast_rounds_what_makes_tokens_and_what_attends_only(monkeypatch):
     fusion, inputs = AttentionFusion(2, 5, 3, 4, 2), [x.float() for x in make_inputs(n_members=2)]
     with torch.autocast("cpu", torch.bfloat16):
         fused = fusion(*inputs)
@@ -131,6 +131,9 @@ def test_on_the_cpu_autocast_rounds_the_making_of_tokens_only(monkeypatch):
         assert not torch.equal(tokens, in_full)
         torch.testing.assert_close(tokens, in_full, rtol=2**-6, atol=2**-6)
         monkeypatch.setattr(side.tokens, "forward", lambda h, tokens=tokens: tokens)
+    assert not torch.equal(fused, fusion(*inputs))
+    rounded = "skdual.network.fusion.attend_both_ways"
+    monkeypatch.setattr(rounded, lambda *x: attend_both_ways(*(part.bfloat16() for part in x)))
     assert torch.equal(fused, fusion(*inputs))
 
 
