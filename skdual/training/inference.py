@@ -101,6 +101,9 @@ def run_in_chunks(network, method, rows):
     result : ndarray, or tuple of ndarray
     """
     network.eval()
-    parts = [results for _, results in in_chunks(getattr(network, method), rows)]
-    joined = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    return joined if len(joined) > 1 else joined[0]
+    wholes: tuple[np.ndarray, ...] = ()
+    for chunk, results in in_chunks(getattr(network, method), rows):
+        wholes = wholes or tuple(np.empty((len(rows), *part.shape[1:]), part.dtype) for part in results)
+        for whole, part in zip(wholes, results, strict=True):
+            whole[chunk] = part
+    return wholes if len(wholes) > 1 else wholes[0]

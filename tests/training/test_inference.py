@@ -48,6 +48,23 @@ def test_every_chunk_comes_with_the_numbers_of_its_rows(rows, two_blocks, number
     assert_array_equal(seen, range(150) if numbers is None else numbers)
 
 
+def test_results_are_not_held_twice(network, rows, monkeypatch):
+    """Each chunk's are let go once they are where they belong."""
+    monkeypatch.setattr("skdual.inputs.rows._CHUNK_CELLS", 1)
+    arrays, alive = [], []
+
+    def noted(*arguments):
+        for chunk, results in in_chunks(*arguments):
+            alive.append(sum(array() is not None for array in arrays))
+            arrays.append(weakref.ref(results[0]))
+            yield chunk, results
+
+    monkeypatch.setattr("skdual.training.inference.in_chunks", noted)
+    assert len(run_in_chunks(network, "scores", rows)) == 150
+    assert len(alive) > 3
+    assert max(alive) <= 1  # that of the chunk before
+
+
 # a device that runs out of memory
 
 out_of_memory = pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY.keys())
