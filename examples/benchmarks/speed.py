@@ -271,7 +271,7 @@ def search(bench):
     fit_seconds = []
 
     def side(n_jobs):
-        ms, shortest = fresh(search_once, n_jobs, bench.pick(16, 1), OMP_NUM_THREADS="1")
+        ms, shortest = fresh(search_once, n_jobs, bench.pick(22, 1), OMP_NUM_THREADS="1")
         fit_seconds.append(shortest)
         return ms
 

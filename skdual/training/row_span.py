@@ -83,9 +83,10 @@ class RowSpan:
         return torch.linalg.cholesky(self._products(torch.float64, ridge))
 
     def _products(self, dtype, ridge):
-        """The lower half of these inner products, summed in float64 over parts which are computed in ``dtype``."""
+        """The lower half of these inner products, computed in ``dtype``."""
         n_rows = len(self._rows)
-        products = ridge * torch.eye(n_rows, dtype=torch.float64, device=self._rows.device)
+        products = torch.zeros(n_rows, n_rows, dtype=dtype, device=self._rows.device)
+        products.diagonal().fill_(ridge)
         for columns in self._columns():
             columns = (columns / self._length).to(dtype)
             for start in range(0, n_rows, _N_ROWS):
@@ -125,13 +126,20 @@ class RowSpan:
             coordinates = coordinates - coordinates @ alone @ alone.T
         weights = torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False)
         weights = weights / self._length.T
-        return torch.cat([linear(weights, columns.T) for columns in self._columns()], dim=1)
+        vectors = weights.new_empty(len(weights), self._rows.shape[1])
+        for start in range(0, vectors.shape[1], _N_COLUMNS):
+            some = slice(start, start + _N_COLUMNS)
+            vectors[:, some] = self._multiplied(linear(weights, self._rows[:, some].T), some)
+        return vectors
 
 
 def _hartley(x):
     """The orthonormal Hartley transform of every row, which is its own inverse."""
-    spectrum = torch.fft.fft(x, norm="ortho")
-    return spectrum.real - spectrum.imag
+    transformed = torch.empty_like(x)
+    for some, result in zip(x.split(_N_ROWS), transformed.split(_N_ROWS), strict=True):
+        spectrum = torch.fft.fft(some, norm="ortho")
+        torch.sub(spectrum.real, spectrum.imag, out=result)
+    return transformed
 
 
 def enter_row_span(net, training, validation, seed, fitted_before):
