@@ -81,20 +81,26 @@ def _narrow_sizes(n_columns):
 
 def n_members(widths, sizes, n_train):
     """8, halved until the members have few enough weights in their encoders, of widths ``sizes``, and rows to see."""
-    n_weights = sum(
-        n_in * n_out
-        for n_columns, of_branch in zip(widths, sizes, strict=True)
-        for n_in, n_out in pairwise([n_columns, *of_branch])
-    )
+    n_weights = _n_hidden_weights(widths, sizes)
     n = MAX_MEMBERS
     while n > 1 and (n * n_weights > _MAX_WEIGHTS or n * n_train > _MAX_MEMBER_ROWS):
         n //= 2
     return n
 
 
-def column_weights(directions, sizes, n_members):
-    """How many weights multiply the columns in training: those of first layers and shortcuts, of all members."""
-    return n_members * sum(n * (of_branch[0] + of_branch[-1]) for n, of_branch in zip(directions, sizes, strict=True))
+def n_branch_weights(directions, sizes, n_members):
+    """How many weights the branches of all members have in training, those of the shortcuts among them."""
+    of_shortcuts = sum(n * of_branch[-1] for n, of_branch in zip(directions, sizes, strict=True))
+    return n_members * (_n_hidden_weights(directions, sizes) + of_shortcuts)
+
+
+def _n_hidden_weights(widths, sizes):
+    """Those of the hidden layers of both branches."""
+    return sum(
+        n_in * n_out
+        for n_columns, of_branch in zip(widths, sizes, strict=True)
+        for n_in, n_out in pairwise([n_columns, *of_branch])
+    )
 
 
 def mixup_alpha(zero_share):

@@ -120,7 +120,7 @@ def send_together(batches, device):
 
 
 def min_bfloat16_weights(device):
-    """How many weights must multiply the columns for rounding products to bfloat16 to pay; infinite without fast units.
+    """How many weights branches must have for rounding products to bfloat16 to pay; infinite without fast units.
 
     CPUs with AMX or AVX512-BF16 have such units, and CUDA devices of capability 8.0 and above, where the products take
     a smaller share of a step.
@@ -129,7 +129,7 @@ def min_bfloat16_weights(device):
         return 2**23 if torch.cuda.get_device_capability(device)[0] >= 8 else math.inf
     # torch has no public question for it
     asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return 2**22 if device.type == "cpu" and any(has and has() for has in asked) else math.inf
+    return 2**20 if device.type == "cpu" and any(has and has() for has in asked) else math.inf
 
 
 @lru_cache

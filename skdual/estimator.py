@@ -142,9 +142,9 @@ class DualBranchClassifier(FittedMethods):
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         "auto" is float64 for float64 data on the CPU and else float32, with bfloat16 products where they are
-        most of the work and the device is fast at them: from 4 million weights in the first layers and shortcuts of all
-        members on CPUs with AMX or AVX512-BF16, from 8 million on CUDA of capability 8.0 and above (a block counts with
-        as many columns as there are training rows, where these are fewer).
+        most of the work and the device is fast at them: from 1 million weights in the branches of all members on CPUs
+        with AMX or AVX512-BF16, from 8 million on CUDA of capability 8.0 and above (a block counts with as many columns
+        as there are training rows, where these are fewer).
         "bfloat16" rounds the products of encoders, fusion and projection heads while training; weights, losses and
         predictions stay float32.
     compile : bool, default=False

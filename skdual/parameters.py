@@ -98,7 +98,7 @@ def resolve_settings(
     zero_share : float
         Share of their cells that are 0.
     min_bfloat16_weights : float, default=inf
-        Weights on the columns from which ``precision="auto"`` rounds products to bfloat16.
+        Weights of the branches from which on ``precision="auto"`` rounds products to bfloat16.
     block_names : pair of str, default=("a", "b")
     has_validation : bool, default=False
         Whether there are validation rows.
@@ -134,7 +134,7 @@ def resolve_settings(
     max_epochs = int(given("max_epochs", defaults.max_epochs, steps))
     learning_rate = float(given("learning_rate", defaults.learning_rate, sum(widths), n_train))
     may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
-    column_weights = defaults.column_weights(directions, hidden_layer_sizes, n_members)
+    n_branch_weights = defaults.n_branch_weights(directions, hidden_layer_sizes, n_members)
     return {
         "net_params": dict(params["net_params"] or {}),
         "rejection": _rejection(params, classes, has_validation),
@@ -147,7 +147,7 @@ def resolve_settings(
             "standardize": scaling_pair(params["standardize"], block_names),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
             "bfloat16": params["precision"] == "bfloat16"
-            or (params["precision"] == "auto" and column_weights >= min_bfloat16_weights),
+            or (params["precision"] == "auto" and n_branch_weights >= min_bfloat16_weights),
             **{
                 name: params[name]
                 for name in (

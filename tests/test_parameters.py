@@ -33,12 +33,12 @@ def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_sha
 @pytest.mark.parametrize(
     ("precision", "n_members", "n_train", "least", "expected"),
     [
-        # 3 members, each with 40 x (9 + 5) + 20 x (6 + 6) weights on the columns
-        ("auto", 3, 100, 2400, True),
-        ("auto", 3, 100, 2401, False),
-        # in the span of 30 rows there are 30 x (9 + 5) + 20 x (6 + 6)
-        ("auto", 3, 30, 1980, True),
-        ("auto", 3, 30, 1981, False),
+        # 3 members, each with 40 x (9 + 5) + 20 x (6 + 6) weights on the columns, and 9 x 7 + 7 x 5 others
+        ("auto", 3, 100, 2694, True),
+        ("auto", 3, 100, 2695, False),
+        # in the span of 30 rows there are 30 x (9 + 5) + 20 x (6 + 6) on the columns
+        ("auto", 3, 30, 2274, True),
+        ("auto", 3, 30, 2275, False),
         ("auto", 1, 100, math.inf, False),
         ("bfloat16", 1, 100, math.inf, True),
         ("float32", 1, 100, 0, False),
