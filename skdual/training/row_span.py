@@ -68,9 +68,12 @@ class RowSpan:
 
     def _columns(self):
         """The rows with their columns multiplied, some columns at a time."""
-        for start in range(0, self._rows.shape[1], _N_COLUMNS):
-            some = slice(start, start + _N_COLUMNS)
+        for some in self._parts():
             yield self._multiplied(self._rows[:, some], some)
+
+    def _parts(self):
+        """Slices of the columns that are computed with at one time."""
+        return (slice(start, start + _N_COLUMNS) for start in range(0, self._rows.shape[1], _N_COLUMNS))
 
     def _factorize(self):
         """Cholesky factor of the inner products of the rows at unit length."""
@@ -127,8 +130,7 @@ class RowSpan:
         weights = torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False)
         weights = weights / self._length.T
         vectors = weights.new_empty(len(weights), self._rows.shape[1])
-        for start in range(0, vectors.shape[1], _N_COLUMNS):
-            some = slice(start, start + _N_COLUMNS)
+        for some in self._parts():
             vectors[:, some] = self._multiplied(linear(weights, self._rows[:, some].T), some)
         return vectors
 

@@ -119,6 +119,17 @@ def test_products_are_summed_over_many_parts():
     assert_allclose(and_back(span, vectors), vectors @ np.linalg.pinv(rows) @ rows, atol=1e-8)
 
 
+def test_float32_is_enough_to_sum_over_very_many_columns():
+    rows = np.random.default_rng(0).normal(size=(40, 200_000)).astype(np.float32)
+    rows -= rows.mean(axis=0)  # so that they depend on each other
+    span, of_rows = span_of(rows), rows.astype(np.float64) @ rows.T.astype(np.float64)
+    coordinates = span.coordinates.numpy()
+    assert coordinates.dtype == np.float32
+    # the ridge, 1e-5 of a squared length, and no more
+    assert_allclose(coordinates.astype(np.float64) @ coordinates.T, of_rows, atol=2e-5 * of_rows.max())
+    assert_allclose(and_back(span, rows), rows, atol=1e-3)
+
+
 def test_coordinates_of_one_row_are_spread_over_all():
     coordinates = span_of(np.eye(64, 100)).coordinates
     assert coordinates.abs().max() < 0.2  # 1 / 8 each if all were alike
