@@ -114,8 +114,8 @@ def main():
     for label, n, f1 in zip(labels, n_cells, f1_score(y_test, predicted, average=None, labels=labels), strict=True):
         print(f"{label!s:22s} {n:4d} cells   F1 {f1:.3f}")
     print(f"{'macro F1':22s} {len(y_test):4d} cells   F1 {f1_score(y_test, predicted, average='macro'):.3f}")
-    shares = zip(("both blocks", "RNA alone", "protein alone"), pipeline[-1].view_weights_, strict=True)
-    print("weight of the scores by " + ", by ".join(f"{view} {share:.2f}" for view, share in shares))
+    shares = zip(("both blocks", "RNA alone", "protein alone"), pipeline[-1].block_weights_, strict=True)
+    print("weight of the scores by " + ", by ".join(f"{blocks} {share:.2f}" for blocks, share in shares))
 
     held_out = {"X_held_out": X_test, "y_held_out": y_test}
     display = EmbeddingDisplay.from_estimator(pipeline, X_train, y_train, **held_out, random_state=0)

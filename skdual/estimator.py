@@ -53,7 +53,7 @@ class DualBranchClassifier(FittedMethods):
         Plain concatenation, or attention over feature tokens in both directions.
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
-        rows can be scored by both blocks and by either alone; ``view_weights_`` has the resulting weights. Where there
+        rows can be scored by both blocks and by either alone; ``block_weights_`` has the resulting weights. Where there
         are several members, only the regularised half (see Notes) loses blocks, from twice the share of its rows (all
         at most). 0: rows are scored by both blocks only.
     token_dim : int, default=4
@@ -177,7 +177,7 @@ class DualBranchClassifier(FittedMethods):
         Names of the blocks; "a" and "b" where none were given.
     block_indices_ : tuple of two ndarray of int
         Positions of the columns of each block.
-    view_weights_ : ndarray of shape (3,) or (1,)
+    block_weights_ : ndarray of shape (3,) or (1,)
         Share of the scores by both blocks (of all members), by block A alone and by block B alone in the final scores;
         by both blocks only with ``block_dropout=0``. Fitted on held-out rows (see Notes); (1, 0, 0) where there are
         none.
@@ -220,8 +220,9 @@ class DualBranchClassifier(FittedMethods):
     Held-out rows. Each of several members, and a single one of more than 50,000 rows, holds a sixth of the rows out of
     its training (2,000 at most, and less where there are more than 12 members), the same as one of the other half. On
     the scores of these rows, and of the validation rows where there are any, the weights of both halves, of both blocks
-    and of either alone (``view_weights_``) and the temperature of the probabilities are fitted, by log loss and a small
-    cost of single blocks. A block that only adds noise gets little weight this way, where the rows are enough to tell.
+    and of either alone (``block_weights_``) and the temperature of the probabilities are fitted, by log loss and a
+    small cost of single blocks. A block that only adds noise gets little weight this way, where the rows are enough to
+    tell.
     Batch normalisation lets the columns of held-out rows, not their labels, into its statistics.
 
     Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
@@ -363,7 +364,7 @@ class DualBranchClassifier(FittedMethods):
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional
-            Validation rows, not to be used for testing afterwards: ``view_weights_``, the temperature of the
+            Validation rows, not to be used for testing afterwards: ``block_weights_``, the temperature of the
             probabilities and the threshold of ``rejection_quantile`` are fitted on them, and with
             ``early_stopping=True`` they decide when to stop. Their losses are recorded every epoch.
         y_val : array-like of shape (n_validation_samples,), optional
@@ -419,8 +420,8 @@ class DualBranchClassifier(FittedMethods):
 
     def _remember(self, data, settings, net, device, rejection_threshold, earlier_history):
         """Commit a finished fit; the only place of a fit that writes fitted attributes, all of them at once."""
-        view_weights = net.module_.view_weights.cpu().numpy().astype(np.float64)
-        by_blocks = np.bincount([view.source for view in net.module_.views], weights=view_weights)
+        group_weights = net.module_.group_weights.cpu().numpy().astype(np.float64)
+        by_blocks = np.bincount([group.source for group in net.module_.score_groups], weights=group_weights)
         history = earlier_history + net.epochs()
         fitted = {
             "classes_": data.classes,
@@ -431,8 +432,8 @@ class DualBranchClassifier(FittedMethods):
             "net_": net,
             "network_": net.module_,
             "device_": device,
-            "view_weights_": by_blocks / by_blocks.sum(),
-            "probability_temperature_": float(1 / view_weights.sum()),
+            "block_weights_": by_blocks / by_blocks.sum(),
+            "probability_temperature_": float(1 / group_weights.sum()),
             "rejection_threshold_": rejection_threshold,
             "history_": history,
             "n_epochs_": len(history),

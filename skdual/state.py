@@ -1,13 +1,12 @@
 """What a fitted estimator is saved as: one versioned dict of plain values and numpy arrays."""
 
-import warnings
-
 import numpy as np
 import sklearn
 import torch
 
 from .devices import isolated_random_state, own_modes, resolve_device
 from .training.build import build_net
+from .warn import warn
 
 FORMAT = 1
 
@@ -88,11 +87,9 @@ def _warn_across_versions(saved, installed):
         if saved[name].split(".")[:n_numbers] != installed[name].split(".")[:n_numbers]
     ]
     if others:
-        warnings.warn(
+        warn(
             f"The model was saved with {' and '.join(others)}; what it predicts may differ. Fit and save it anew, or "
-            f"load it with the versions it was saved with.",
-            UserWarning,
-            stacklevel=4,
+            f"load it with the versions it was saved with."
         )
 
 
@@ -109,9 +106,5 @@ def _device_to_load_on(device):
     try:
         return resolve_device(device)
     except ValueError:
-        warnings.warn(
-            f"The model was fitted with device={device!r}, which is not available here; it is loaded on the CPU.",
-            UserWarning,
-            stacklevel=4,
-        )
+        warn(f"The model was fitted with device={device!r}, which is not available here; it is loaded on the CPU.")
         return torch.device("cpu")

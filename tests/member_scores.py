@@ -1,4 +1,4 @@
-"""What each member of a fitted model scores by itself, and the weights of the views that follow from it."""
+"""What each member of a fitted model scores by itself, and the weights of the groups that follow from it."""
 
 import numpy as np
 import pytest
@@ -9,66 +9,64 @@ from sklearn.metrics import log_loss
 
 from skdual import DualBranchClassifier
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import fit_view_weights
+from skdual.training.calibration import fit_group_weights
 
 
 def model_of(quick, **params):
     return DualBranchClassifier(**(quick | params))
 
 
-def member_scores(model, X, view=0):
-    """Scores of each member in one view, (n_members, n, n_classes), by a network of its own with its weights alone."""
+def member_scores(model, X, source=0):
+    """Scores of each member by one source, (n_members, n, n_classes), each in a network of its own."""
     blocks = [torch.from_numpy(np.asarray(X)[:, index]) for index in model.block_indices_]
-    parameters = dict(model.network_.named_parameters())
     scores = []
     for member in range(model.network_.n_members):
-        alone = one_member(model, member, view)
+        alone = one_member(model, member, source)
         with torch.no_grad():
             scores.append(alone.scores(*blocks).numpy())
-    assert len(parameters) == len(dict(alone.named_parameters()))
     return np.stack(scores)
 
 
 def scores_by_blocks(model, X):
     """The same by both blocks, by A and by B, (3, n_members, n, n_classes); or by both only."""
-    return np.stack([member_scores(model, X, which) for which in range(len(model.view_weights_))])
+    return np.stack([member_scores(model, X, which) for which in range(len(model.block_weights_))])
 
 
-def views_of(model):
-    """Members of each view, and which blocks they score by: half of the members score by both only."""
+def groups_of(model):
+    """Members of each group, and which blocks they score by: half of the members score by both only."""
     n_members = model.network_.n_members
     plain, regularized = range(n_members // 2), range(n_members // 2, n_members)
-    by_single_block = [(regularized, 1), (regularized, 2)] if len(model.view_weights_) == 3 else []
+    by_single_block = [(regularized, 1), (regularized, 2)] if len(model.block_weights_) == 3 else []
     return [(plain, 0)] * bool(plain) + [(regularized, 0), *by_single_block]
 
 
-def scores_in_views(model, X):
-    """Mean scores of each view, (n_views, n, n_classes)."""
+def scores_in_groups(model, X):
+    """Mean scores of each group, (n_groups, n, n_classes)."""
     scores = scores_by_blocks(model, X)
-    return np.stack([scores[which, list(members)].mean(axis=0) for members, which in views_of(model)])
+    return np.stack([scores[which, list(members)].mean(axis=0) for members, which in groups_of(model)])
 
 
 def weights_fitted_on(model, scores, y, weight=(1.0, 1.0, 1.0)):
-    """Weights of the views by these scores, with the cost of single blocks."""
-    by_single_block = np.array([which > 0 for _, which in views_of(model)])
-    return fit_view_weights(scores, codes_of(y), np.array(weight), by_single_block)
+    """Weights of the groups by these scores, with the cost of single blocks."""
+    by_single_block = np.array([which > 0 for _, which in groups_of(model)])
+    return fit_group_weights(scores, codes_of(y), np.array(weight), by_single_block)
 
 
-def held_out_scores_in_views(model, X, folds, rows):
-    """Scores in each view of rows by the member of the view that holds out their fold."""
+def held_out_scores_in_groups(model, X, folds, rows):
+    """Scores in each group of rows by the member of the group that holds out their fold."""
     scores = scores_by_blocks(model, X)
-    return np.stack([[scores[which, members[folds[row]], row] for row in rows] for members, which in views_of(model)])
+    return np.stack([[scores[which, members[folds[row]], row] for row in rows] for members, which in groups_of(model)])
 
 
-def one_member(model, member, view=0):
-    """A network with the weights of one member, that scores by one view as it is."""
+def one_member(model, member, source=0):
+    """A network with the weights of one member, that scores by one source as it is."""
     alone = DualBranchNetwork(**(model._settings["module"] | {"n_members": 1}))
     of_members = {name for name, _ in alone.named_parameters()} | {"head.constants"}
     state = {
         name: tensor[[member]] if name in of_members else tensor for name, tensor in model.network_.state_dict().items()
     }
-    state["view_weights"] = torch.eye(len(model.view_weights_))[view]
-    alone.to(model.network_.view_weights.dtype).load_state_dict(state)
+    state["group_weights"] = torch.eye(len(model.block_weights_))[source]
+    alone.to(model.network_.group_weights.dtype).load_state_dict(state)
     return alone.eval()
 
 
@@ -86,10 +84,10 @@ def members_weights(model):
     return np.concatenate([p.detach().flatten(1).numpy() for p in model.network_.parameters() if p.ndim > 1], axis=1)
 
 
-def assert_view_weights(model, expected):
+def assert_block_weights(model, expected):
     assert model.probability_temperature_ == pytest.approx(1 / expected.sum(), rel=1e-4)
-    shares = np.zeros(len(model.view_weights_))
-    for (_, which), weight in zip(views_of(model), expected, strict=True):
+    shares = np.zeros(len(model.block_weights_))
+    for (_, which), weight in zip(groups_of(model), expected, strict=True):
         shares[which] += weight / expected.sum()
-    assert_allclose(model.view_weights_, shares, rtol=1e-3, atol=1e-4)
-    assert_allclose(model.network_.view_weights, expected, rtol=1e-3, atol=1e-4)
+    assert_allclose(model.block_weights_, shares, rtol=1e-3, atol=1e-4)
+    assert_allclose(model.network_.group_weights, expected, rtol=1e-3, atol=1e-4)

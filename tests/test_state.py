@@ -108,9 +108,9 @@ def test_everything_comes_back(fitted, two_blocks):
     assert again.history_ == fitted.history_
     assert again.device_ == fitted.device_
     assert again.probability_temperature_ == fitted.probability_temperature_ != 1
-    assert_array_equal(again.view_weights_, fitted.view_weights_)
-    assert 0 < fitted.view_weights_[0] < 1  # a mixture, not what a new network has
-    assert torch.equal(again.network_.view_weights, fitted.network_.view_weights)
+    assert_array_equal(again.block_weights_, fitted.block_weights_)
+    assert 0 < fitted.block_weights_[0] < 1  # a mixture, not what a new network has
+    assert torch.equal(again.network_.group_weights, fitted.network_.group_weights)
     assert again.get_params()["block_dropout"] == fitted.get_params()["block_dropout"] == 0.25
     assert again.network_.n_members == 3
     blocks = [torch.from_numpy(X[:, index]) for index in fitted.block_indices_]
@@ -129,11 +129,11 @@ def test_float64_weights_stay_float64(two_blocks, quick):
     assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), fitted.predict_proba(X))
 
 
-def test_a_network_of_one_view_comes_back_with_one(two_blocks, quick):
+def test_a_network_of_one_group_comes_back_with_one(two_blocks, quick):
     fitted = DualBranchClassifier(**quick | {"block_dropout": 0, "n_members": 1}).fit(*two_blocks)
     again = pickle.loads(pickle.dumps(fitted))
-    assert again.network_.view_weights.shape == (1,)
-    assert torch.equal(again.network_.view_weights, fitted.network_.view_weights)
+    assert again.network_.group_weights.shape == (1,)
+    assert torch.equal(again.network_.group_weights, fitted.network_.group_weights)
     assert_array_equal(again.predict_proba(two_blocks[0]), fitted.predict_proba(two_blocks[0]))
 
 
@@ -177,7 +177,7 @@ def test_arrays_mapped_for_reading_are_loaded_without_a_warning(two_blocks, quic
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
-        assert isinstance(again.view_weights_, np.memmap)
-        assert not again.view_weights_.flags.writeable
+        assert isinstance(again.block_weights_, np.memmap)
+        assert not again.block_weights_.flags.writeable
         assert_array_equal(again.predict_proba(two_blocks[0]), fitted.predict_proba(two_blocks[0]))
     assert all(index.flags.writeable for index in again.block_indices_)

@@ -190,7 +190,7 @@ def beside_network(size, n_rows, columns, params, n_pairs):
             outputs = [method(*(block.to(model.device_) for block in part)) for part in parts]
             return [(output[0] if isinstance(output, tuple) else output).cpu() for output in outputs]
 
-    # forward is one view and the projections; scores and embed are what the two methods need
+    # forward is the scores by both blocks and the projections; scores and embed are what the two methods need
     for method, own in (("predict_proba", "scores"), ("transform", "embed")):
         for name in ("forward", own):
             sides = clocked(getattr(model, method), X), clocked(bare, getattr(model.network_, name))

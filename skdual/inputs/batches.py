@@ -1,7 +1,7 @@
 """Which rows go together: shuffled batches, class-aware batches, and the loader that fetches them."""
 
 import math
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 
@@ -173,14 +173,14 @@ class BatchLoader:
     ----------
     dataset : Rows
     sampler : iterable of ndarray of int64
-    draws : sequence of callables, default=()
-        Each takes the row numbers of a batch and gives a tuple of arrays that are to go with it.
+    draws : dict of callables, optional
+        By name. Each takes the row numbers of a batch and gives a tuple of arrays that are to go with it.
     """
 
-    def __init__(self, dataset, sampler, draws=()):
+    def __init__(self, dataset, sampler, draws=None):
         self.dataset = dataset
         self.sampler = sampler
-        self.draws = draws
+        self.draws = draws or {}
 
     def __len__(self):
         return len(self.sampler)
@@ -188,7 +188,9 @@ class BatchLoader:
     def __iter__(self):
         batches = iter(self.sampler)
         while ahead := list(islice(batches, _SENT_AHEAD)):
-            arrays = [[index, *chain.from_iterable(draw(index) for draw in self.draws)] for index in ahead]
-            sent = send_together(arrays, self.dataset.device)
-            for index, (device_index, *drawn) in zip(ahead, sent, strict=True):
-                yield self.dataset.fetch(index, device_index, drawn)
+            drawn = {name: [draw(index) for index in ahead] for name, draw in self.draws.items()}
+            indices = send_together([(index,) for index in ahead], self.dataset.device)
+            sent = {name: send_together(of_batches, self.dataset.device) for name, of_batches in drawn.items()}
+            for number, (index, (device_index,)) in enumerate(zip(ahead, indices, strict=True)):
+                of_batch = {name: of_batches[number] for name, of_batches in sent.items()}
+                yield self.dataset.fetch(index, device_index, of_batch)

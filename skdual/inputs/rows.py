@@ -1,8 +1,7 @@
 """A data set of rows of X, fetched by number; the matrix itself is never copied on the host or made dense."""
 
 import mmap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,15 +29,15 @@ class Batch:
         Numbers of the rows within the data set, on the host.
     device_index : tensor of int64 of shape (batch,)
         The same on the device.
-    drawn : sequence of tensors
-        What was drawn for the batch (see :class:`~skdual.inputs.batches.BatchLoader`).
+    drawn : dict of tuple of tensors
+        What was drawn for the batch, by name (see :class:`~skdual.inputs.batches.BatchLoader`).
     """
 
     blocks: tuple
     target: torch.Tensor | None
     index: np.ndarray
     device_index: torch.Tensor
-    drawn: Sequence = ()
+    drawn: dict = field(default_factory=dict)
 
     def __iter__(self):
         return iter((self.blocks, self.target))
@@ -89,7 +88,7 @@ class Rows(torch.utils.data.Dataset):
             return 1
         return max(1, _RUN_BYTES * self.X.shape[0] // max(1, stored.nbytes))
 
-    def fetch(self, index, device_index=None, drawn=()):
+    def fetch(self, index, device_index=None, drawn=None):
         """A :class:`Batch` of the rows of these numbers (ndarray of int64), which may be on the device already."""
         if device_index is None:
             device_index = send(torch.from_numpy(index), self.device)
@@ -99,7 +98,7 @@ class Rows(torch.utils.data.Dataset):
             x = self._matrix.take(self.subset[index], self._subset[device_index])
         blocks = tuple(x[:, p] if isinstance(p, slice) else x.index_select(1, p) for p in self._places)
         target = None if self._target is None else self._target[device_index]
-        return Batch(blocks, target, index, device_index, drawn)
+        return Batch(blocks, target, index, device_index, drawn or {})
 
     @property
     def chunk_size(self):

@@ -1,6 +1,5 @@
 """Attributions of rows that are on the device: captum's methods on the network's class scores."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..devices import isolated_random_state, send
 from ..extras import import_extra
 from ..scalings import SCALINGS
 from ..training.inference import as_memory_allows, check_finite_results
+from ..warn import warn
 from .validation import column_scales
 
 TOLERANCE = 1e-3
@@ -174,10 +174,9 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         yield index, attributions
     check_finite_results(finite)
     if n_missed:
-        warnings.warn(
+        warn(
             f"The integrated gradients of {n_missed} of {len(rows)} rows do not add up to score(x) - score(baseline) "
             f"within {TOLERANCE} of the largest score after {N_STEPS[-1]} steps; these rows may be far from the "
             f"baseline: look for outliers, or give a nearer baseline.",
             ConvergenceWarning,
-            stacklevel=3,
         )

@@ -86,7 +86,7 @@ class BranchEncoder(nn.Module):
         """The two layers whose weights multiply the columns."""
         return self.layers[0], self.shortcut
 
-    def fold_relevance(self):
+    def merge_relevance(self):
         """Multiply the weights by the relevance of the columns, for columns as they are."""
         if self.columns.relevance is not None:
             for layer in self.column_layers:

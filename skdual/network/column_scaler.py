@@ -22,7 +22,7 @@ class ColumnScaler(nn.Module):
     Parameters
     ----------
     n_columns : int
-    scaling : str, default="standard"
+    scaling : str
         A name in :data:`~skdual.scalings.SCALINGS`; says whether log(1 + x) is scaled instead of x, and whether z is
         limited.
 
@@ -38,7 +38,7 @@ class ColumnScaler(nn.Module):
     scale: torch.Tensor
     limited_mean: torch.Tensor
 
-    def __init__(self, n_columns, scaling="standard"):
+    def __init__(self, n_columns, scaling):
         super().__init__()
         self._scales = SCALINGS[scaling].statistics is not None
         self._logarithm, self.limited = SCALINGS[scaling].logarithm, SCALINGS[scaling].limited

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .members import MemberLinear, n_plain
+from .members import MemberLinear, member_halves
 
 
 class _UnitLength(torch.autograd.Function):
@@ -107,8 +107,8 @@ class SubspaceHead(nn.Module):
 
     def __init__(self, n_members, n_features, n_classes, subspace_dim):
         super().__init__()
-        n_first = n_plain(n_members)
-        of_members = [0.0] * n_first + [1.0] * (n_members - n_first)
+        n_plain = member_halves(n_members)[0].stop
+        of_members = [0.0] * n_plain + [1.0] * (n_members - n_plain)
         self.bases = nn.Parameter(
             torch.stack([_orthonormal_bases(n_features, n_classes, subspace_dim, constant) for constant in of_members])
         )

@@ -12,12 +12,14 @@ from torch.nn import functional as F
 from .products import StepMemory, StepProduct, member_products, product_dtype
 
 
-def n_plain(n_members):
-    """How many members, the first ones, train without what regularises the others: half of them, and none of one.
+def member_halves(n_members):
+    """The plain members, the first half (none of one), and the regularised others, as two slices.
 
-    The others lose features (dropout) and blocks, and see rows mixed with each other, and columns by their relevance.
+    The regularised members lose features (dropout) and blocks, and see rows mixed with each other, and columns by their
+    relevance.
     """
-    return n_members // 2
+    n_plain = n_members // 2
+    return slice(0, n_plain), slice(n_plain, n_members)
 
 
 class MemberLinear(nn.Module):
@@ -61,14 +63,13 @@ class MemberColumns(nn.Module):
     def forward(self, n_members, x, mixed=None):
         """Pairs of both; given ``mixed``, of the same shape, the regularised members take it in place of ``x``."""
         mixed = x if mixed is None else mixed
-        n_first = n_plain(n_members)
-        plain, regularized = slice(0, n_first), slice(n_first, n_members)
+        plain, regularized = member_halves(n_members)
         if self.n_coordinates is not None:
-            shared = self.n_coordinates * (n_first > 0)
+            shared = self.n_coordinates * (plain.stop > 0)
             x, mixed = x[:, :shared], mixed[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
-            mixed = mixed[: n_members - n_first]
+            mixed = mixed[: n_members - plain.stop]
         elif self.relevance is not None:
-            mixed = mixed * self.relevance[n_first:]
+            mixed = mixed * self.relevance[regularized]
         elif mixed is x:
             plain, regularized = slice(0, n_members), slice(0, 0)
         dtype = product_dtype(x)
@@ -132,10 +133,11 @@ class MemberDropout(nn.Module):
     def forward(self, x):
         if not (self.training and self.rate):
             return x
-        first, others = x.split([n_plain(len(x)), len(x) - n_plain(len(x))])
-        kept = torch.rand_like(others, dtype=torch.float32) >= self.rate
-        others = others * (kept * (1 / (1 - self.rate))).to(x.dtype)
-        return torch.cat([first, others]) if len(first) else others
+        n_plain = member_halves(len(x))[0].stop
+        plain, regularized = x.split([n_plain, len(x) - n_plain])
+        kept = torch.rand_like(regularized, dtype=torch.float32) >= self.rate
+        regularized = regularized * (kept * (1 / (1 - self.rate))).to(x.dtype)
+        return torch.cat([plain, regularized]) if n_plain else regularized
 
 
 class MemberLayerNorm(nn.Module):

@@ -1,5 +1,7 @@
 """The net of a fit, or of a file, from its settings."""
 
+from inspect import signature
+
 import numpy as np
 import torch
 from skorch.callbacks import Callback
@@ -10,11 +12,7 @@ from .captured import can_capture
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
-_OF_THE_ESTIMATOR = (
-    *("module", "classes", "device", "dtype", "seed", "sampling", "classes_per_batch", "samples_per_class"),
-    *("batch_size", "mixup_alpha", "warmup", "gradient_clip"),
-    *("memory_bank_size", "first_cycle", "patience", "callbacks", "capture_updates"),
-)
+_OF_THE_ESTIMATOR = {"classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters} - {"kwargs"}
 _FUSED_ADAMW = ("cpu", "cuda")
 
 

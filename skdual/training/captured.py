@@ -1,11 +1,13 @@
 """Updates of the weights that are captured once and then replayed, where a device can."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 
 import torch
+
+from ..warn import warn
 
 _RUN_FIRST = 3  # in these, libraries allocate what they may not within a capture
 
@@ -88,7 +90,7 @@ class CapturedUpdate:
         try:
             replay = self._replay = self._replay or self._capture(batch, tensors)
         except RuntimeError as error:
-            warnings.warn(f"training goes on with every kernel launched by itself: {error}", UserWarning, stacklevel=2)
+            warn(f"training goes on with every kernel launched by itself: {error}")
             self._failed = True
             return self._update(batch)
         for ours, theirs in zip(self._inputs, tensors, strict=True):
@@ -100,22 +102,30 @@ class CapturedUpdate:
     def _capture(self, batch, tensors):
         """Capture the update of a batch in tensors of our own, which later batches and rates are copied into."""
         self._inputs = [tensor.clone() for tensor in tensors]
-        block_a, block_b, target, index, *drawn = self._inputs
-        ours = replace(batch, blocks=(block_a, block_b), target=target, device_index=index, drawn=drawn)
+        ours = _with_tensors(batch, self._inputs)
         groups = self._optimizer.param_groups
         settings = [{"lr": group["lr"], "capturable": group["capturable"]} for group in groups]
-        self._rates = [torch.full((), group["lr"], device=index.device) for group in groups]
+        device = ours.device_index.device
+        self._rates = [torch.full((), group["lr"], device=device) for group in groups]
         try:
             for group, rate in zip(groups, self._rates, strict=True):
                 group.update(lr=rate, capturable=True)
-            return capture(lambda: self._update(ours), index.device)
+            return capture(lambda: self._update(ours), device)
         finally:
             for group, before in zip(groups, settings, strict=True):
                 group.update(before)
 
 
 def _tensors(batch):
-    return [*batch.blocks, batch.target, batch.device_index, *batch.drawn]
+    return [*batch.blocks, batch.target, batch.device_index, *chain.from_iterable(batch.drawn.values())]
+
+
+def _with_tensors(batch, tensors):
+    """The batch with other tensors, in the order of :func:`_tensors`."""
+    block_a, block_b, target, index, *rest = tensors
+    others = iter(rest)
+    drawn = {name: tuple(next(others) for _ in of_source) for name, of_source in batch.drawn.items()}
+    return replace(batch, blocks=(block_a, block_b), target=target, device_index=index, drawn=drawn)
 
 
 def _cloned(values):

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 
 import numpy as np
 import torch
@@ -14,11 +13,10 @@ from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, column_statistics, zero_share
 from ..inputs.validation import check_range, check_signs
 from ..network.column_scaler import ColumnScaler
-from ..network.dual_branch import BOTH
 from ..parameters import resolve_settings
+from ..warn import warn
 from .build import build_net
-from .calibration import fit_view_weights, held_out_scores
-from .folds import trained_rows
+from .calibration import calibrate
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
 from .relevance import set_relevance
@@ -86,7 +84,7 @@ def fit_network(params, data, device, seed, before=None):
         net = build_net(settings, {**params, "callbacks": _copied(params["callbacks"])}, device, dtype, seed)
         if before is not None:
             net.module_.load_state_dict(before.weights)
-            net.module_.reset_view_weights()
+            net.module_.reset_group_weights()
         else:
             _shift_units(net.module_, training)
             scalers = _set_statistics(net.module_, training, data.feature_names)
@@ -97,12 +95,12 @@ def fit_network(params, data, device, seed, before=None):
         net.partial_fit(seen, validation=watched)
         with held_interrupts() as held:
             leave_row_span()
-            net.module_.fold_relevance()
-            _set_view_weights(net, training, validation)
+            net.module_.merge_relevance()
+            calibrate(net.module_, training, validation, net.criterion__class_weight)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:
                 held.clear()
-                warnings.warn("Ctrl-C came after the last epoch; the fit was finished.", UserWarning, stacklevel=3)
+                warn("Ctrl-C came after the last epoch; the fit was finished.")
     return net, settings, rejection_threshold
 
 
@@ -135,25 +133,6 @@ def split_rows(codes, validation_fraction, seed):
             f"X_val and y_val to fit."
         ) from error
     return train, np.sort(valid)
-
-
-def _set_view_weights(net, training, validation):
-    """Fit the weights of the views on rows that the scores were not trained on, where there are any.
-
-    These are the rows that members hold out and the validation rows; without any both blocks count in full.
-    """
-    network = net.module_
-    of_members, held_out = held_out_scores(network, training, trained_rows(network, training.y))
-    scores, codes = [of_members], [training.y[held_out]]
-    if validation is not None:
-        scores.append(run_in_chunks(network, "view_scores", validation).swapaxes(0, 1))
-        codes.append(validation.y)
-    if not sum(map(len, codes)):
-        return
-    weight = net.criterion_.class_weight.cpu().numpy().astype(np.float64)
-    by_single_block = np.array([view.source != BOTH for view in network.views])
-    view_weights = fit_view_weights(np.concatenate(scores, axis=1), np.concatenate(codes), weight, by_single_block)
-    network.set_view_weights(view_weights)
 
 
 def _rejection_threshold(network, validation, quantile):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..network.members import n_plain
+from ..network.members import member_halves
 
 MIXED_SHARE = 0.5
 """Share of the rows that are mixed; the others stay as they are, so that every member sees real rows too."""
@@ -27,14 +27,14 @@ class Mixing(NamedTuple):
 
     def targets(self, shares, n_members):
         """Targets of shape (batch, n_classes) as each member sees the rows, (n_members, batch, n_classes)."""
-        n_first = n_plain(n_members)
-        mixed = self(shares).expand(n_members - n_first, *shares.shape)
-        return torch.cat([shares.expand(n_first, *shares.shape), mixed])
+        n_plain = member_halves(n_members)[0].stop
+        mixed = self(shares).expand(n_members - n_plain, *shares.shape)
+        return torch.cat([shares.expand(n_plain, *shares.shape), mixed])
 
     def trained(self, trained):
         """Which rows each member may train on, (n_members, batch): nothing of a row that it holds out may reach it."""
-        n_first = n_plain(len(trained))
-        return torch.cat([trained[:n_first], (trained & trained[:, self.partner])[n_first:]])
+        plain, regularized = member_halves(len(trained))
+        return torch.cat([trained[plain], (trained & trained[:, self.partner])[regularized]])
 
 
 class Mixup:

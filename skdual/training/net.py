@@ -1,7 +1,8 @@
 """The skorch net: one training step, one epoch, one fit."""
 
 import math
-import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
+from ..warn import warn
 from .calibration import held_out_loss
 from .captured import CapturedUpdate
 from .clipping import clip_gradients
@@ -48,6 +50,23 @@ def _in_order(rows):
     return BatchLoader(rows, OrderedBatches(len(rows), rows.chunk_size))
 
 
+@dataclass
+class _RunningFit:
+    """What one fit needs, and nothing after it.
+
+    ``trained`` is which rows each member trains on, of bool, (n_members, n), or None where all train on all.
+    """
+
+    kept: KeptWeights
+    schedule: LambdaLR
+    class_weight: torch.Tensor
+    trained: torch.Tensor | None
+    mixup: Mixup | None
+    bank: MemoryBank | None
+    update: Callable
+    n_finished: int = 0
+
+
 class DualBranchNet(NeuralNetClassifier):
     """Trains a :class:`~skdual.network.DualBranchNetwork` on :class:`~skdual.inputs.rows.Rows`.
 
@@ -69,9 +88,9 @@ class DualBranchNet(NeuralNetClassifier):
     warmup : float
     gradient_clip : float or None
     first_cycle : int or None
-        Epochs after which the learning rate has fallen to 0 a first time, before it rises again. The weights of then
-        are kept where the rows that members hold out have a loss lower by them, by ``LEAST_GAIN``, than by those of
-        the end.
+        Epochs of the first cycle, after which the learning rate has fallen to 0 and rises again. The weights from its
+        end are kept where the rows that members hold out have a loss lower by ``LEAST_GAIN`` by them than by those from
+        the end of the fit.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -87,22 +106,24 @@ class DualBranchNet(NeuralNetClassifier):
         Number of the epoch, from 1, whose weights the module ends with.
     """
 
+    _running: _RunningFit
+
     def __init__(
         self,
         module,
         *,
-        dtype=torch.float32,
-        sampling="shuffle",
-        classes_per_batch=None,
-        samples_per_class=None,
-        memory_bank_size=0,
-        mixup_alpha=0.0,
-        warmup=0.0,
-        gradient_clip=None,
-        first_cycle=None,
-        patience=None,
-        capture_updates=False,
-        seed=0,
+        dtype,
+        sampling,
+        classes_per_batch,
+        samples_per_class,
+        memory_bank_size,
+        mixup_alpha,
+        warmup,
+        gradient_clip,
+        first_cycle,
+        patience,
+        capture_updates,
+        seed,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -170,7 +191,6 @@ class DualBranchNet(NeuralNetClassifier):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        self._n_finished = 0
         try:
             with closing_progress(self.callbacks_):
                 self.fit_loop(X, validation=validation)
@@ -183,29 +203,14 @@ class DualBranchNet(NeuralNetClassifier):
 
     def fit_loop(self, X, y=None, epochs=None, *, validation=None):
         epochs = self.max_epochs if epochs is None else epochs
-        order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(3))
-        self._mixup = Mixup(self.mixup_alpha, mixes) if self.mixup_alpha else None
-        self._bank = self._new_bank(X, draws)
-        drawing = [source.draw for source in (self._mixup, self._bank) if source is not None]
-        loader = BatchLoader(X, self._sampler(X, order), drawing)
+        first = self._first_cycle(X, epochs)
+        loader = self._start_fit(X, [n_epochs for n_epochs in (first, epochs - first) if n_epochs])
         watched = None if validation is None else _in_order(validation)
-        trained = trained_rows(self.module_, X.y)
-        first = self.first_cycle or 0
-        if trained.all() or first >= epochs:  # nothing tells which end is the better, or net_params ask for few epochs
-            first = 0
-        cycles = [n_epochs * len(loader) for n_epochs in (first, epochs - first) if n_epochs]
-        self._schedule = LambdaLR(self.optimizer_, Cycles(cycles, self.warmup))
-        self._class_weight = self._sampling_corrected_weight(X, loader.sampler)
-        self._trained = None if trained.all() else torch.from_numpy(trained).to(X.device)
-        self._update = self._run_update
-        if self.capture_updates:
-            self._update = CapturedUpdate(self._run_update, self.optimizer_)
-        self._kept = KeptWeights(self.module_)
         best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
         for epoch in range(1, epochs + 1):
             self.notify("on_epoch_begin", **data_sets)
-            self.history.record("learning_rate", self._schedule.get_last_lr()[0])
+            self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
             self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
             self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
@@ -215,47 +220,75 @@ class DualBranchNet(NeuralNetClassifier):
             with held_interrupts():  # which would leave a mixture of two epochs
                 if loss < best:
                     best = loss
-                    self._kept.keep(epoch)
-                self._n_finished = epoch
+                    self._running.kept.keep(epoch)
+                self._running.n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
             if epoch == first:
-                after_first = KeptWeights(self.module_)
-                after_first.keep(epoch)
-                loss_after_first = self._held_out_loss(X)
-            if self.patience and epoch - self._kept.epoch >= self.patience:
+                after_first, loss_after_first = self._kept_now(epoch), self._held_out_loss(X)
+            if self.patience and epoch - self._running.kept.epoch >= self.patience:
                 break
         if first and loss_after_first < (1 - LEAST_GAIN) * self._held_out_loss(X):
-            self._kept = after_first
+            self._running.kept = after_first
         return self
 
+    def _first_cycle(self, rows, epochs):
+        """Epochs of the first of two cycles; 0 where there is one, as nothing would tell which end is the better."""
+        has_held_out = not trained_rows(self.module_, rows.y).all()
+        return self.first_cycle if self.first_cycle and has_held_out and self.first_cycle < epochs else 0
+
+    def _start_fit(self, rows, cycles):
+        """Set up what the fit needs; the loader of its batches. ``cycles`` are the epochs of each."""
+        order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(3))
+        mixup = Mixup(self.mixup_alpha, mixes) if self.mixup_alpha else None
+        bank = self._new_bank(rows, draws)
+        sources = {"mixup": mixup, "bank": bank}
+        loader = BatchLoader(
+            rows,
+            self._sampler(rows, order),
+            {name: source.draw for name, source in sources.items() if source is not None},
+        )
+        trained = trained_rows(self.module_, rows.y)
+        self._running = _RunningFit(
+            kept=KeptWeights(self.module_),
+            schedule=LambdaLR(self.optimizer_, Cycles([n_epochs * len(loader) for n_epochs in cycles], self.warmup)),
+            class_weight=self._sampling_corrected_weight(rows, loader.sampler),
+            trained=None if trained.all() else torch.from_numpy(trained).to(rows.device),
+            mixup=mixup,
+            bank=bank,
+            update=CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update,
+        )
+        return loader
+
+    def _kept_now(self, epoch):
+        kept = KeptWeights(self.module_)
+        kept.keep(epoch)
+        return kept
+
     def _held_out_loss(self, rows):
-        return held_out_loss(self.module_, rows, self.criterion_.class_weight.cpu().numpy().astype(np.float64))
+        return held_out_loss(self.module_, rows, self.criterion__class_weight)
 
     def _warn_of_interrupt(self):
-        if not self._n_finished:
+        if not hasattr(self, "_running") or not self._running.n_finished:
             raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
         asked_for = any(isinstance(cb, EarlyStopping) and cb.misses_ >= cb.patience for _, cb in self.callbacks_)
         if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
-            warnings.warn(
-                f"Training was interrupted after {self._n_finished} of {self.max_epochs} epochs; the weights of "
-                f"epoch {self._kept.epoch} are kept.",
-                UserWarning,
-                stacklevel=2,
+            warn(
+                f"Training was interrupted after {self._running.n_finished} of {self.max_epochs} epochs; the weights "
+                f"of epoch {self._running.kept.epoch} are kept."
             )
 
     def _end_fit(self):
         """Put back the weights that are kept, check them, and let go of what only training needs."""
-        if self._kept.epoch < len(self.history):  # of an earlier epoch than the last, which may not be finished
-            self._kept.restore()
-        del self.history[self._n_finished :]
+        kept = self._running.kept
+        if kept.epoch < len(self.history):  # of an earlier epoch than the last, which may not be finished
+            kept.restore()
+        del self.history[self._running.n_finished :]
         # of every weight, which would make a mask as large as a wide layer, the least and the largest tell it too
         extremes = [of(tensor.detach()) for tensor in self.module_.parameters() for of in (torch.amin, torch.amax)]
         if not torch.stack(extremes).isfinite().all():
-            raise ValueError(
-                f"the weights are not finite after epoch {self._kept.epoch}; {_REMEDY['classification_loss']}."
-            )
-        self.best_epoch_ = self._kept.epoch
-        del self._kept, self._bank, self._mixup, self._schedule, self._class_weight, self._trained, self._update
+            raise ValueError(f"the weights are not finite after epoch {kept.epoch}; {_REMEDY['classification_loss']}.")
+        self.best_epoch_ = kept.epoch
+        del self._running
         self.optimizer_.zero_grad(set_to_none=True)
 
     def _sampler(self, rows, random_generator):
@@ -318,19 +351,22 @@ class DualBranchNet(NeuralNetClassifier):
         """Forward, backward and update on one batch; reads nothing back from the device."""
         if not self.module_.training:  # a callback may have predicted in between
             self._set_training(True)
-        step = self._update(batch)
-        self._schedule.step()
+        step = self._running.update(batch)
+        self._running.schedule.step()
         return step
 
     def _run_update(self, batch):
         """All of a step but the learning rate of the next."""
         self.optimizer_.zero_grad(set_to_none=True)
-        drawn = iter(batch.drawn)  # by the mixup and the bank, in this order, where there are such
-        mixing = None if self._mixup is None else Mixing(next(drawn), next(drawn).to(self.dtype)[:, None])
-        slots, last = (None, None) if self._bank is None else (next(drawn), next(drawn))
-        shown = None if self._bank is None else self._bank.take(slots)
+        mixing = shown = None
+        if self._running.mixup is not None:
+            partner, weight = batch.drawn["mixup"]
+            mixing = Mixing(partner, weight.to(self.dtype)[:, None])
+        if self._running.bank is not None:
+            slots, last = batch.drawn["bank"]
+            shown = self._running.bank.take(slots)
         trained = self._trained_rows(batch, mixing)
-        terms, output = self._loss_terms(batch, self._class_weight, mixing, trained, shown)
+        terms, output = self._loss_terms(batch, self._running.class_weight, mixing, trained, shown)
         (terms["loss"] * self.module_.n_members).backward()  # each member's own loss, as if it were alone
         self.notify(
             "on_grad_computed",
@@ -345,8 +381,8 @@ class DualBranchNet(NeuralNetClassifier):
             parameters = [parameter for group in self.optimizer_.param_groups for parameter in group["params"]]
             clip_gradients(parameters, self.gradient_clip)
         self.optimizer_.step()
-        if self._bank is not None:
-            self._bank.store(batch.device_index, last, output.projections, trained)
+        if self._running.bank is not None:
+            self._running.bank.store(batch.device_index, last, output.projections, trained)
         terms = {name: term.detach() for name, term in terms.items()}
         return {"loss": terms["loss"], "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
@@ -358,9 +394,9 @@ class DualBranchNet(NeuralNetClassifier):
 
     def _trained_rows(self, batch, mixing):
         """Which rows of a batch each member trains on, (n_members, batch); None where all train on all."""
-        if self._trained is None:
+        if self._running.trained is None:
             return None
-        trained = self._trained[:, batch.device_index]
+        trained = self._running.trained[:, batch.device_index]
         return trained if mixing is None else mixing.trained(trained)
 
     def _loss_terms(self, batch, class_weight=None, mixing=None, trained=None, bank=None):
@@ -369,13 +405,13 @@ class DualBranchNet(NeuralNetClassifier):
         terms = self.criterion_(
             output.scores,
             batch.target,
-            class_weight,
-            mixing,
-            trained,
-            output.projections,
-            ids,
-            bank,
-            output.gram,
+            class_weight=class_weight,
+            mixing=mixing,
+            trained=trained,
+            projections=output.projections,
+            ids=ids,
+            bank=bank,
+            gram=output.gram,
         )
         return terms, output
 

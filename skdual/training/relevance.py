@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from ..devices import send
 from ..inputs.rows import dense_chunks
-from ..network.members import n_plain
+from ..network.members import member_halves
 from .folds import trained_rows
 
 FLOOR = 1.0
@@ -41,17 +41,17 @@ def set_relevance(network, rows, scalers, class_weight):
     class_weight : array-like of shape (n_classes,)
         How much rows of each class count, as in the loss.
     """
-    n_first = n_plain(network.n_members)
-    held_out = ~trained_rows(network, rows.y)[n_first:]
+    _, regularized = member_halves(network.n_members)
+    held_out = ~trained_rows(network, rows.y)[regularized]
     # no two of these members hold out the same row
-    part = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
+    fold = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
     row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
         relevance = np.ones((network.n_members, 1, len(index)))
         with np.errstate(all="ignore"):  # of cells too large to compute with, as training will say
-            by_member = _without_each_part(scaler, rows, index, row_weight, part, len(held_out))
-            for member, statistics in enumerate(by_member, n_first):
+            by_member = _leave_one_fold_out(scaler, rows, index, row_weight, fold, len(held_out))
+            for member, statistics in enumerate(by_member, regularized.start):
                 relevance[member] = column_relevance(*statistics)
         branch.columns.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
 
@@ -82,28 +82,28 @@ def column_relevance(n_rows, n_classes, explained, variance):
     by_chance = (n_classes - 1) / (n_rows - 1)
     power = (explained - by_chance) / (1 - by_chance)
     # of normal columns that tell nothing the share has a beta distribution, whose mean is by_chance
-    chance = 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
-    mean = max(0.0, power[varies].mean())
-    scatter = max(0.0, np.mean(np.square(power[varies] - mean)) - chance)
-    power = mean + scatter / (scatter + chance) * (power - mean)
-    doubt = math.sqrt(scatter * chance / (scatter + chance))  # the posterior deviation
-    power = np.where(varies, _positive_part(power, doubt), 0)
+    noise_variance = 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
+    prior_mean = max(0.0, power[varies].mean())
+    prior_variance = max(0.0, np.mean(np.square(power[varies] - prior_mean)) - noise_variance)
+    posterior_mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (power - prior_mean)
+    posterior_std = math.sqrt(prior_variance * noise_variance / (prior_variance + noise_variance))
+    power = np.where(varies, _positive_part(posterior_mean, posterior_std), 0)
     power += FLOOR * power.mean()
     total = power @ variance
     # 0 where no column tells anything, not finite where cells are too large
     return np.sqrt(power * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
 
 
-def _positive_part(mean, deviation):
+def _positive_part(mean, std):
     """The expectation of max(0, x) for normal x."""
-    if not deviation:
+    if not std:
         return np.maximum(0, mean)
-    z = mean / deviation
-    return mean * ndtr(z) + deviation * np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
+    z = mean / std
+    return mean * ndtr(z) + std * np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
 
 
-def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
-    """The arguments of :func:`column_relevance` by all rows but those of each part in turn.
+def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
+    """The arguments of :func:`column_relevance` by all rows but those of each fold in turn.
 
     Parameters
     ----------
@@ -112,22 +112,22 @@ def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
     index : ndarray of int64 of shape (n_columns,)
         Positions of the scaler's columns in X.
     row_weight : ndarray of shape (n,)
-    part : ndarray of int64 of shape (n,)
-        Part of every row; ``n_parts`` for those that are in none.
-    n_parts : int
+    fold : ndarray of int64 of shape (n,)
+        Fold of every row; ``n_folds`` for those that are in none.
+    n_folds : int
     """
     n_classes = int(rows.y.max()) + 1
-    group, shape = part * n_classes + rows.y, (n_parts + 1, n_classes)
+    group, shape = fold * n_classes + rows.y, (n_folds + 1, n_classes)
     counts, weights = (
         np.bincount(group, weights=of, minlength=math.prod(shape)).reshape(shape) for of in (None, row_weight)
     )
-    others = weights.sum(axis=0) - weights[:n_parts]
-    explained, variance = np.empty((2, n_parts, len(index)))
+    others = weights.sum(axis=0) - weights[:n_folds]
+    explained, variance = np.empty((2, n_folds, len(index)))
     at_once = max(1, _MAX_SUMS // math.prod(shape))
     for start in range(0, len(index), at_once):
         columns = slice(start, start + at_once)
         sums, squares = _sums(scaler, rows, index, columns, row_weight, group, shape)
-        for i in range(n_parts):
+        for i in range(n_folds):
             of_classes, total = sums.sum(axis=0) - sums[i], others[i].sum()
             of_mean = np.square(of_classes.sum(axis=0)) / total
             of_squares = squares.sum(axis=0) - squares[i]
@@ -136,18 +136,18 @@ def _without_each_part(scaler, rows, index, row_weight, part, n_parts):
             by_class = np.square(of_classes) / np.where(others[i] > 0, others[i], 1)[:, None]
             explained[i, columns] = (by_class.sum(axis=0) - of_mean) / np.where(about_mean > 0, about_mean, 1)
             variance[i, columns] = about_mean / total
-    n_rows = len(rows) - counts[:n_parts].sum(axis=1)
-    return zip(n_rows, [n_classes] * n_parts, explained, variance, strict=True)
+    n_rows = len(rows) - counts[:n_folds].sum(axis=1)
+    return zip(n_rows, [n_classes] * n_folds, explained, variance, strict=True)
 
 
 def _sums(scaler, rows, index, columns, row_weight, group, shape):
-    """Sums of some scaled columns by part and class, (n_parts, n_classes, n_columns), and of their squares by part.
+    """Sums of some scaled columns by fold and class, (n_folds, n_classes, n_columns), and of their squares by fold.
 
     The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
     """
-    n_parts, n_classes = shape
+    n_folds, n_classes = shape
     n_columns, start = len(index[columns]), 0
-    sums, squares = np.zeros((n_parts * n_classes, n_columns)), np.zeros((n_parts, n_columns))
+    sums, squares = np.zeros((n_folds * n_classes, n_columns)), np.zeros((n_folds, n_columns))
     for chunk in dense_chunks(rows, index, rows.X.dtype):
         # sums in float64: rounding by rows that a member holds out would reach it
         x = scaler(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
@@ -155,10 +155,10 @@ def _sums(scaler, rows, index, columns, row_weight, group, shape):
             shift = x.mean(axis=0)
         x = x - shift
         some = slice(start, start + len(x))
-        sums += _indicator(group[some], n_parts * n_classes, row_weight[some]) @ x
-        squares += _indicator(group[some] // n_classes, n_parts, row_weight[some]) @ np.square(x)
+        sums += _indicator(group[some], n_folds * n_classes, row_weight[some]) @ x
+        squares += _indicator(group[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
         start += len(x)
-    return sums.reshape(n_parts, n_classes, -1), squares
+    return sums.reshape(n_folds, n_classes, -1), squares
 
 
 def _indicator(group, n_groups, row_weight):

@@ -18,7 +18,7 @@ from ..devices import can_factorize, free_memory, send
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
-from ..network.members import n_plain
+from ..network.members import member_halves
 from ..network.products import linear
 from .folds import trained_rows
 from .inference import run_in_chunks
@@ -226,8 +226,8 @@ def _relevance_of_spans(branch):
     relevance = branch.columns.relevance
     if relevance is None:
         return [None]
-    n_first = n_plain(len(relevance))
-    return [None] * bool(n_first) + list(relevance[n_first:])
+    plain, regularized = member_halves(len(relevance))
+    return [None] * (plain.stop > 0) + list(relevance[regularized])
 
 
 class _NarrowedBranch:

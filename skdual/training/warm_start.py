@@ -37,7 +37,7 @@ def check_continuation(before, data, settings):
                 )
     for name, value in settings["module"].items():
         fitted = before.settings["module"][name]
-        free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other views
+        free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other groups
         if value != fitted and not free:
             raise ValueError(
                 f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "

@@ -55,7 +55,7 @@ def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once):
             model.fit(X, y)
         counts.append((seen["sync"], seen["to_host"]))
     assert counts[0] == counts[1]
-    # an epoch's losses are read at its end; view weights, scores of held-out rows and class weights once after the last
+    # an epoch's losses are read at its end, group weights and scores of held-out rows once after the last
     assert counts[0][1] <= quick["max_epochs"] + once
 
 

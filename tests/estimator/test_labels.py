@@ -48,13 +48,13 @@ def test_classes_with_one_row(two_blocks, quick):
 def test_two_rows_of_two_classes_leave_nothing_to_hold_out(quick):
     model = model_of(quick, blocks=1).fit([[0.0, 1.0], [1.0, 0.0]], ["a", "b"])
     assert model.probability_temperature_ == 1.0
-    assert model.view_weights_.tolist() == [1, 0, 0]
+    assert model.block_weights_.tolist() == [1, 0, 0]
 
 
 def test_rows_that_only_one_half_of_the_members_holds_out_are_not_calibrated_on(quick):
     rows = np.random.default_rng(0).normal(size=(5, 4))
     model = model_of(quick, blocks=2, n_members=3).fit(rows, ["a", "b", "b", "b", "b"])
-    assert model.view_weights_.tolist() == [1, 0, 0]
+    assert model.block_weights_.tolist() == [1, 0, 0]
 
 
 def test_class_weight_is_the_same_as_repeating_rows(two_blocks, quick, monkeypatch):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from member_scores import model_of, one_member, scores_by_blocks, scores_in_views, views_of
+from member_scores import groups_of, model_of, one_member, scores_by_blocks, scores_in_groups
 from naive import extended, subspace_error
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import log_softmax, softmax
@@ -41,18 +41,18 @@ def test_probabilities_are_the_softmax_of_the_weighted_mean_score_over_the_tempe
     if n_members > 1:
         scores = scores_by_blocks(model, X)
         assert np.abs(scores - scores.mean(axis=1, keepdims=True)).max() > 0.1  # members differ
-    assert model.view_weights_.shape == (3 if block_dropout else 1,)
-    assert model.view_weights_.dtype == np.float64
-    assert model.view_weights_.sum() == pytest.approx(1, abs=1e-12)
-    assert model.view_weights_.min() >= 0
-    assert model.probability_temperature_ == pytest.approx(1 / model.network_.view_weights.sum().item())
+    assert model.block_weights_.shape == (3 if block_dropout else 1,)
+    assert model.block_weights_.dtype == np.float64
+    assert model.block_weights_.sum() == pytest.approx(1, abs=1e-12)
+    assert model.block_weights_.min() >= 0
+    assert model.probability_temperature_ == pytest.approx(1 / model.network_.group_weights.sum().item())
     assert abs(math.log(model.probability_temperature_)) > 0.05
-    weights = model.network_.view_weights.numpy()
+    weights = model.network_.group_weights.numpy()
     by_blocks = [
-        sum(w for w, (_, of) in zip(weights, views_of(model), strict=True) if of == which) for which in (0, 1, 2)
+        sum(w for w, (_, of) in zip(weights, groups_of(model), strict=True) if of == which) for which in (0, 1, 2)
     ]
-    assert_allclose(model.view_weights_ * weights.sum(), by_blocks[: len(model.view_weights_)], rtol=1e-5)
-    expected = softmax(np.tensordot(weights, scores_in_views(model, X), axes=1), axis=1)
+    assert_allclose(model.block_weights_ * weights.sum(), by_blocks[: len(model.block_weights_)], rtol=1e-5)
+    expected = softmax(np.tensordot(weights, scores_in_groups(model, X), axes=1), axis=1)
     assert_allclose(model.predict_proba(X), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -78,8 +78,8 @@ def test_two_classes_give_one_score_and_both_errors(two_blocks, quick, n_members
     errors = model.projection_error(X)
     assert errors.shape == (150, 2)
     scales = np.exp(model.network_.head.log_scale.detach().numpy())
-    weights = model.network_.view_weights.tolist()
-    scale = sum(weight * scales[list(of)].mean() for weight, (of, _) in zip(weights, views_of(model), strict=True))
+    weights = model.network_.group_weights.tolist()
+    scale = sum(weight * scales[list(of)].mean() for weight, (of, _) in zip(weights, groups_of(model), strict=True))
     assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]), rtol=1e-4, atol=1e-4)
 
 
@@ -90,8 +90,8 @@ def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces
     head = model.network_.head
     scales = np.exp(head.log_scale.detach().numpy())
     errors, weights = [], []
-    views = zip(model.network_.view_weights.tolist(), views_of(model), strict=True)
-    for weight, member, which in [(w / len(of), member, which) for w, (of, which) in views for member in of]:
+    groups = zip(model.network_.group_weights.tolist(), groups_of(model), strict=True)
+    for weight, member, which in [(w / len(of), member, which) for w, (of, which) in groups for member in of]:
         alone = one_member(model, member)
         bases = head.bases[member].detach().numpy()
         with torch.no_grad():
@@ -102,7 +102,7 @@ def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces
         errors.append(subspace_error(extended(z, member, n_members), bases))
         weights.append(weight * scales[member])
     if n_members > 1:
-        assert 0 < model.view_weights_[0] < 1  # a mixture
+        assert 0 < model.block_weights_[0] < 1  # a mixture
     naive = np.average(errors, axis=0, weights=weights)
     assert_allclose(model.projection_error(X), naive, rtol=1e-9, atol=1e-12)
     assert (model.projection_error(X) >= 0).all()

@@ -31,18 +31,18 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     changed = {"n_members": n_members, "block_dropout": block_dropout, "precision": "float64"}
     model = DualBranchClassifier(**{**quick, **changed}).fit(X, y)
     network = model.network_
-    blocks = network.encode_members(*(network.view_weights.new_tensor(X[:, index]) for index in model.block_indices_))
+    blocks = network.encode_members(*(network.group_weights.new_tensor(X[:, index]) for index in model.block_indices_))
     h_a, h_b = blocks
     last = [n_members - 1]
-    views = [(last, (h_a, h_b))]
+    groups = [(last, (h_a, h_b))]
     if block_dropout:  # of two members the second scores by single blocks too
-        views += [(last, (h_a, 0 * h_b)), (last, (0 * h_a, h_b))]
-    views = [([0], (h_a, h_b)), *views] if n_members == 2 else views
+        groups += [(last, (h_a, 0 * h_b)), (last, (0 * h_a, h_b))]
+    groups = [([0], (h_a, h_b)), *groups] if n_members == 2 else groups
     scale = np.exp(network.head.log_scale.detach().numpy())
     errors = 0
-    weights = network.view_weights.numpy() / network.view_weights.sum().item() / 2 + 1 / (2 * len(views))
-    for (members, view), weight in zip(views, weights, strict=True):
-        z = network.fusion(*view).detach().numpy()
+    weights = network.group_weights.numpy() / network.group_weights.sum().item() / 2 + 1 / (2 * len(groups))
+    for (members, group), weight in zip(groups, weights, strict=True):
+        z = network.fusion(*group).detach().numpy()
         for m in members:
             share = scale[m] / scale[members].sum()
             errors += (

@@ -10,7 +10,7 @@ from raise_at import RaiseAt
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import EarlyStopping
 
-from skdual.training import fitting
+from skdual.training import calibration, fitting
 from skdual.training.kept_weights import KeptWeights
 from skdual.training.progress import FitProgress
 from skdual.training.row_span import _NarrowedBranch
@@ -106,8 +106,8 @@ def wide():
     [
         (_NarrowedBranch, "widen", 1),
         (_NarrowedBranch, "widen", 2),
-        (fitting, "held_out_scores", 1),
-        (fitting, "fit_view_weights", 1),
+        (calibration, "held_out_scores", 1),
+        (calibration, "fit_group_weights", 1),
         (fitting, "_rejection_threshold", 1),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from member_scores import assert_view_weights, model_of, scores_in_views, weights_fitted_on
+from member_scores import assert_block_weights, model_of, scores_in_groups, weights_fitted_on
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -47,15 +47,15 @@ def test_warm_start_with_columns_in_another_order_is_refused(two_blocks, quick):
     assert model.fit(X.to_numpy(), y).n_epochs_ == 2 * model.max_epochs  # without names there is nothing to compare
 
 
-def test_view_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
+def test_group_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     X, y = two_blocks
     model = model_of(quick, n_members=1, warm_start=True).fit(X, y, X_val=X[:40], y_val=y[:40])
     assert model.probability_temperature_ != 1
     again = copy.deepcopy(model).fit(X, y)
     assert again.probability_temperature_ == 1
-    assert again.network_.view_weights.tolist() == again.view_weights_.tolist() == [1, 0, 0]
+    assert again.network_.group_weights.tolist() == again.block_weights_.tolist() == [1, 0, 0]
     model.fit(X, y, X_val=X[:40], y_val=y[:40])
-    assert_view_weights(model, weights_fitted_on(model, scores_in_views(model, X[:40]), y[:40]))
+    assert_block_weights(model, weights_fitted_on(model, scores_in_groups(model, X[:40]), y[:40]))
     assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
 
 

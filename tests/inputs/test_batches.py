@@ -284,13 +284,14 @@ def test_what_is_drawn_for_a_batch_goes_with_it(n_batches):
     for _ in range(2):
         for of_source in asked:
             of_source.clear()
-        batches = list(BatchLoader(rows, sampler, [pair, single]))
+        batches = list(BatchLoader(rows, sampler, {"two": pair, "one": single}))
         assert len(batches) == n_batches
         for of_source in asked:
             assert all(np.array_equal(*both) for both in zip(of_source, sampler, strict=True))
         for number, (batch, numbers) in enumerate(zip(batches, sampler, strict=True), start=1):
             assert_array_equal(batch.index, numbers)
-            twice, counted, minus = batch.drawn
+            assert list(batch.drawn) == ["two", "one"]
+            (twice, counted), (minus,) = batch.drawn.values()
             assert_array_equal(twice, numbers * 2)
             assert counted.dtype == torch.float32
             assert counted.tolist() == [number] * (number % 3)
@@ -304,7 +305,7 @@ def test_batches_are_drawn_when_they_are_needed():
     )
     asked = []
     loader = BatchLoader(
-        rows, ShuffledBatches(500, 2, np.random.default_rng(0)), [lambda numbers: asked.append(1) or ()]
+        rows, ShuffledBatches(500, 2, np.random.default_rng(0)), {"all": lambda numbers: asked.append(1) or (numbers,)}
     )
     for number, _ in enumerate(loader):
         assert len(asked) == min(250, 64 * (number // 64 + 1))

@@ -138,7 +138,7 @@ def test_runs_of_columns_are_not_copied(X):
 def test_numbers_that_are_on_the_device_already_are_used(X, subset, store):
     y = np.arange(N) * 10
     rows = data_set(store(X), y=y, subset=subset)
-    numbers, drawn = torch.from_numpy(AT.copy()), [torch.ones(3)]
+    numbers, drawn = torch.from_numpy(AT.copy()), {"ones": (torch.ones(3),)}
     batch, alone = rows.fetch(AT, numbers, drawn), rows.fetch(AT)
     assert batch.device_index is numbers
     assert batch.drawn is drawn

@@ -11,7 +11,7 @@ MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
 
 @pytest.fixture
 def scaler():
-    scaler = ColumnScaler(3).double()
+    scaler = ColumnScaler(3, "standard").double()
     scaler.set_statistics(MEAN, SCALE)
     return scaler
 
@@ -65,7 +65,7 @@ def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
 
 
 def test_mean_0_and_scale_1_until_statistics_are_set():
-    unset, zero_one = ColumnScaler(3), ColumnScaler(3)
+    unset, zero_one = ColumnScaler(3, "standard"), ColumnScaler(3, "standard")
     zero_one.set_statistics(np.zeros(3), np.ones(3))
     x = torch.randn(4, 3)
     assert torch.equal(unset(x), zero_one(x))

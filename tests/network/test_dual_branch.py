@@ -24,7 +24,7 @@ def make_network(**changed):
         "subspace_dim": 2,
         "projection_dim": 5,
         "block_dropout": 0.5,
-        "standardize": True,
+        "standardize": ("standard", "standard"),
         "bfloat16": False,
     }
     return DualBranchNetwork(**(arguments | changed))
@@ -40,7 +40,7 @@ def make_inputs(n_rows=8):
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("block_dropout", [0.5, 0])
 def test_shapes(fusion, head, normalization, n_members, block_dropout):
-    n_views = (1 if n_members == 1 else 2) + (2 if block_dropout else 0)
+    n_groups = (1 if n_members == 1 else 2) + (2 if block_dropout else 0)
     arguments = {"fusion": fusion, "head": head, "normalization": normalization, "block_dropout": block_dropout}
     network = make_network(n_members=n_members, **arguments)
     inputs = make_inputs()
@@ -54,8 +54,8 @@ def test_shapes(fusion, head, normalization, n_members, block_dropout):
     assert network.n_members == n_members
     assert network.scores(*inputs).shape == (8, 3)
     assert network.member_scores(*inputs).shape == (n_members, 3 if block_dropout else 1, 8, 3)
-    assert network.view_scores(*inputs).shape == (8, n_views, 3)
-    assert network.view_weights.shape == (n_views,)
+    assert network.group_scores(*inputs).shape == (8, n_groups, 3)
+    assert network.group_weights.shape == (n_groups,)
     if head == "subspace":
         assert network.projection_error(*inputs).shape == (8, 3)
         torch.testing.assert_close(gram, network.head.bases @ network.head.bases.mT)
@@ -74,9 +74,9 @@ def test_branches_have_their_own_widths_and_dropout():
 
 def single_of(network, member, **arguments):
     """A network of one member with the numbers of this one."""
-    shared, single = ("view_weights", "scaler"), make_network(**arguments).double()
+    shared, single = ("group_weights", "scaler"), make_network(**arguments).double()
     state = {n: v if n.startswith(shared) else v[member : member + 1] for n, v in network.state_dict().items()}
-    state["view_weights"] = single.view_weights
+    state["group_weights"] = single.group_weights
     single.load_state_dict(state)
     return single.train(network.training)
 
@@ -99,12 +99,12 @@ def test_each_member_is_a_network_of_its_own(fusion, head, normalization, traini
     for ours, theirs in zip(_outputs(output), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     for name, value in network.state_dict().items():  # as left by the step
-        if not name.startswith(("view_weights", "scaler")):
+        if not name.startswith(("group_weights", "scaler")):
             theirs = torch.cat([single.state_dict()[name] for single in singles])
             torch.testing.assert_close(value, theirs, rtol=0, atol=1e-12)
     assert (output.scores[0] - output.scores[1]).abs().max() > 0.01
-    in_views = torch.cat([single.member_scores(*inputs) for single in singles])
-    torch.testing.assert_close(network.member_scores(*inputs), in_views, rtol=0, atol=1e-10)
+    in_groups = torch.cat([single.member_scores(*inputs) for single in singles])
+    torch.testing.assert_close(network.member_scores(*inputs), in_groups, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("n_members", [1, 2, 5])
@@ -114,7 +114,7 @@ def test_embeds_by_the_first_member_while_columns_have_their_relevance(n_members
         branch.columns.relevance = torch.rand(n_members, 1, n_columns) + 0.5
         branch.columns.relevance[: n_members // 2] = 1
     before = network.embed(*inputs)
-    network.fold_relevance()
+    network.merge_relevance()
     torch.testing.assert_close(before, network.embed(*inputs))
 
 
@@ -131,7 +131,7 @@ def test_gradient_stays_with_the_member(normalization):
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_passes_through_the_parts_in_order(n_members):
     network, (x_a, x_b) = make_network(n_members=n_members, block_dropout=0), make_inputs()
-    network.set_view_weights(np.array([0.6, 0.3][: len(network.views)]))
+    network.set_group_weights(np.array([0.6, 0.3][: len(network.score_groups)]))
     h_a, h_b = network.branch_a(network.scaler_a(x_a)), network.branch_b(network.scaler_b(x_b))
     z = network.fusion(h_a, h_b)
     for ours, expected in zip(network.encode_members(x_a, x_b), (h_a, h_b), strict=True):
@@ -169,14 +169,14 @@ def test_prediction_leaves_projection_heads_out():
     network, inputs, calls = make_network().eval(), make_inputs(), []
     for head in network.projections:
         head.register_forward_hook(lambda *_: calls.append(1))
-    for method in ("scores", "view_scores", "member_scores", "embed", "encode", "projection_error"):
+    for method in ("scores", "group_scores", "member_scores", "embed", "encode", "projection_error"):
         getattr(network, method)(*inputs)
     assert calls == []
     network(*inputs)
     assert calls == [1, 1]
 
 
-# views
+# groups
 
 
 def scores_without(network, branch, inputs):
@@ -191,28 +191,28 @@ def scores_without(network, branch, inputs):
 @pytest.mark.parametrize("head", ["subspace", "linear"])
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_a_view_is_what_is_left_with_a_branch_at_0(fusion, head, n_members):
+def test_scores_by_one_block_are_those_with_the_other_branch_at_0(fusion, head, n_members):
     network = make_network(n_members=n_members, fusion=fusion, head=head, dropout=(0.5, 0.5)).eval()
     inputs = make_inputs()
-    views = network.member_scores(*inputs)
-    for view, silent in enumerate((None, network.branch_b, network.branch_a)):
+    groups = network.member_scores(*inputs)
+    for group, silent in enumerate((None, network.branch_b, network.branch_a)):
         expected = scores_without(network, silent, inputs)
-        torch.testing.assert_close(views[:, view], expected, rtol=1e-5, atol=1e-5)
-        for other in {0, 1, 2} - {view}:
-            assert (views[:, other] - expected).abs().max() > 0.1
+        torch.testing.assert_close(groups[:, group], expected, rtol=1e-5, atol=1e-5)
+        for other in {0, 1, 2} - {group}:
+            assert (groups[:, other] - expected).abs().max() > 0.1
     without = make_network(n_members=n_members, fusion=fusion, head=head, block_dropout=0).eval()
-    without.load_state_dict(network.state_dict() | {"view_weights": torch.ones(len(without.views))})
-    torch.testing.assert_close(without.member_scores(*inputs), views[:, :1], rtol=1e-5, atol=1e-5)
+    without.load_state_dict(network.state_dict() | {"group_weights": torch.ones(len(without.score_groups))})
+    torch.testing.assert_close(without.member_scores(*inputs), groups[:, :1], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
 @pytest.mark.parametrize(("block", "unmoved"), [(0, 2), (1, 1)])
-def test_a_view_of_one_block_does_not_depend_on_the_other(fusion, block, unmoved):
+def test_scores_by_one_block_do_not_depend_on_the_other(fusion, block, unmoved):
     network, inputs = make_network(n_members=2, fusion=fusion).eval(), make_inputs()
     other = list(inputs)
     other[block] = make_inputs()[block]
     difference = (network.member_scores(*inputs) - network.member_scores(*other)).abs().amax(dim=(0, 2, 3))
-    assert [value > 0.1 for value in difference] == [view != unmoved for view in range(3)]
+    assert [value > 0.1 for value in difference] == [group != unmoved for group in range(3)]
     assert difference[unmoved] < 1e-6
 
 
@@ -230,11 +230,11 @@ def test_scores_are_the_sum_over_views_of_the_mean_over_their_members(n_members)
     dropping = {1: [0], 3: [1, 2]}[n_members]  # the others, of which there are none or the first, score by both only
     means = [of_members[dropping].mean(axis=0) for of_members in by_blocks]
     means = means if n_members == 1 else [by_blocks[0][0], *means]
-    view_scores = network.view_scores(*inputs).detach().numpy()
-    np.testing.assert_allclose(view_scores, np.stack(means, axis=1), rtol=1e-5, atol=1e-5)
+    group_scores = network.group_scores(*inputs).detach().numpy()
+    np.testing.assert_allclose(group_scores, np.stack(means, axis=1), rtol=1e-5, atol=1e-5)
     for weights in ([1.0, 0.0, 0.0, 0.4], [0.0, 4.0, 0.0, 0.0], [0.1, 0.0, 0.3, 1.0], [2.0, 0.5, 0.7, 0.2]):
         weights = weights[: len(means)]
-        network.set_view_weights(np.array(weights))
+        network.set_group_weights(np.array(weights))
         expected = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         np.testing.assert_allclose(network.scores(*inputs).detach(), expected, rtol=1e-5, atol=1e-5)
         assert torch.equal(network(*inputs).scores, of_members)  # losses know no weights
@@ -245,7 +245,7 @@ def test_scores_are_the_sum_over_views_of_the_mean_over_their_members(n_members)
 )
 def test_views_that_count_for_nothing_are_not_computed(weights, n_ways):
     network, inputs = make_network(n_members=4).eval(), make_inputs()
-    network.set_view_weights(np.array(weights))
+    network.set_group_weights(np.array(weights))
     n_rows = []
     network.fusion.register_forward_hook(lambda fusion, blocks, z: n_rows.append(z.shape[1]))
     with torch.no_grad():
@@ -265,7 +265,7 @@ def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperatu
         assert torch.equal(network.scores(*inputs), of_members[0])
     mean = sum(of_members.detach().double().numpy()) / n_members
     for temperature in (1.0, 0.25, 3.0):
-        network.set_view_weights(np.array([1] if n_members == 1 else [1 / 3, 2 / 3]) / temperature)
+        network.set_group_weights(np.array([1] if n_members == 1 else [1 / 3, 2 / 3]) / temperature)
         np.testing.assert_allclose(network.scores(*inputs).detach(), mean / temperature, rtol=1e-5, atol=1e-6)
         assert torch.equal(network(*inputs).scores, of_members)
 
@@ -274,15 +274,15 @@ def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperatu
     ("n_members", "block_dropout", "expected"),
     [(1, 0.5, [1, 0, 0]), (4, 0.5, [0.5, 0.5, 0, 0]), (5, 0.5, [0.4, 0.6, 0, 0]), (1, 0, [1]), (4, 0, [0.5, 0.5])],
 )
-def test_view_weights_are_saved_but_not_trained(n_members, block_dropout, expected):
+def test_group_weights_are_saved_but_not_trained(n_members, block_dropout, expected):
     network = make_network(n_members=n_members, block_dropout=block_dropout)
-    assert network.state_dict()["view_weights"].tolist() == pytest.approx(expected)
+    assert network.state_dict()["group_weights"].tolist() == pytest.approx(expected)
     inputs = make_inputs()
     torch.testing.assert_close(network.eval().scores(*inputs), network(*inputs).scores.mean(dim=0))
-    network.set_view_weights(np.ones(len(expected)))
-    network.reset_view_weights()
-    assert network.state_dict()["view_weights"].tolist() == pytest.approx(expected)
-    assert "view_weights" not in dict(network.named_parameters())
+    network.set_group_weights(np.ones(len(expected)))
+    network.reset_group_weights()
+    assert network.state_dict()["group_weights"].tolist() == pytest.approx(expected)
+    assert "group_weights" not in dict(network.named_parameters())
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.1, 2.0, 0.5], [0.0, 0.4, 0.0, 0.0], [0.1, 0.2, 3.0, 0.4]])
@@ -293,9 +293,9 @@ def test_projection_error_ranks_classes_as_the_weighted_views_do(n_members, weig
     weights = np.array(weights if n_members == 3 else weights[:3])
     with torch.no_grad():
         network.head.log_scale.copy_(torch.from_numpy(np.log(scales)))
-        network.set_view_weights(weights)
+        network.set_group_weights(weights)
         error, scores = network.projection_error(*inputs).numpy(), network.scores(*inputs).numpy()
-        unweighted = network.view_scores(*inputs).mean(dim=1).numpy()
+        unweighted = network.group_scores(*inputs).mean(dim=1).numpy()
     np.testing.assert_array_equal(error.argmin(axis=1), scores.argmax(axis=1))
     of_views = scales if n_members == 1 else np.array([0.5, 6.0, 6.0, 6.0])  # mean scales
     np.testing.assert_allclose(-sum(weights * of_views) * error, scores, rtol=1e-9)
@@ -379,7 +379,7 @@ def test_predictions_lose_no_block_even_in_training_mode():
 
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_standardised_inside_or_before_is_the_same(n_members):
-    inside, before = make_network(n_members=n_members), make_network(n_members=n_members, standardize=False)
+    inside, before = make_network(n_members=n_members), make_network(n_members=n_members, standardize=("none", "none"))
     x_a, x_b = make_inputs()
     for scaler, x in ((inside.scaler_a, x_a), (inside.scaler_b, x_b)):
         scaler.set_statistics(x.mean(0).numpy(), x.std(0).numpy())
@@ -391,7 +391,8 @@ def test_standardised_inside_or_before_is_the_same(n_members):
 
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_mixes_the_scaled_rows_of_both_blocks(n_members):
-    inside, before = (make_network(n_members=n_members, block_dropout=0, standardize=s) for s in (True, False))
+    pairs = ("standard", "standard"), ("none", "none")
+    inside, before = (make_network(n_members=n_members, block_dropout=0, standardize=pair) for pair in pairs)
     before.load_state_dict(inside.state_dict())
     inputs, partner, share = make_inputs(), torch.tensor([1, 2, 3, 0, 4, 7, 5, 6]), torch.rand(8, 1) / 2 + 0.5
     scaled = (inside.scaler_a(inputs[0]), inside.scaler_b(inputs[1]))

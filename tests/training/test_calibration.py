@@ -12,7 +12,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import fit_view_weights, held_out_loss, held_out_scores
+from skdual.training.calibration import fit_group_weights, held_out_loss, held_out_scores
 from skdual.training.folds import held_out_folds, trained_rows
 
 # scores of held-out rows
@@ -52,7 +52,7 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
         assert_allclose(got, [own[0], *other_half], rtol=1e-4, atol=1e-4)
         others = np.delete(every, folds[row], axis=0)[:, 0]
         assert np.abs(others - own[0]).max() > 1e-3  # members differ: the test can tell them apart
-        assert by_both_only or np.abs(np.diff(got, axis=0)).max(axis=1).min() > 1e-3  # and so do views
+        assert by_both_only or np.abs(np.diff(got, axis=0)).max(axis=1).min() > 1e-3  # and so do groups
 
 
 def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
@@ -86,12 +86,12 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
     assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_held_out_loss_is_the_weighted_log_loss_of_the_best_view_weights(fitted, two_blocks):
+def test_held_out_loss_is_the_weighted_log_loss_of_the_best_group_weights(fitted, two_blocks):
     codes, weight = np.unique(two_blocks[1], return_inverse=True)[1], np.array([0.5, 2.0, 1.0])
     rows = rows_of(two_blocks[0], codes)
     scores, held_out = held_out_scores(fitted.network_, rows, trained_rows(fitted.network_, codes))
-    codes, view_weights = codes[held_out], fit_view_weights(scores, codes[held_out], weight)
-    proba = softmax(np.einsum("v,vnc->nc", view_weights, scores), axis=1)
+    codes, group_weights = codes[held_out], fit_group_weights(scores, codes[held_out], weight)
+    proba = softmax(np.einsum("v,vnc->nc", group_weights, scores), axis=1)
     expected = log_loss(codes, proba, sample_weight=weight[codes]) * weight[codes].mean()
     assert held_out_loss(fitted.network_, rows, weight) == pytest.approx(expected, rel=1e-4)
 
@@ -106,21 +106,21 @@ def test_a_single_member_holds_out_rows_where_there_are_enough(two_blocks, quick
     with torch.no_grad():
         x = torch.from_numpy(X[held_out])
         scores = model.network_.member_scores(x[:, :7], x[:, 7:])[0].numpy()
-    expected = fit_view_weights(scores, codes[held_out], np.ones(3), np.array([False, True, True]))
+    expected = fit_group_weights(scores, codes[held_out], np.ones(3), np.array([False, True, True]))
     assert abs(expected - [1, 0, 0]).max() > 0.1
-    assert_allclose(model.network_.view_weights, expected if enough_rows else [1, 0, 0], rtol=1e-3, atol=1e-3)
+    assert_allclose(model.network_.group_weights, expected if enough_rows else [1, 0, 0], rtol=1e-3, atol=1e-3)
 
 
-# weights of the views
+# weights of the groups
 
 
-def log_loss_by_hand(scores, codes, weight, view_weights):
+def log_loss_by_hand(scores, codes, weight, group_weights):
     """Weighted log loss of the rows, and that of one more row whose label is drawn evenly and scored like any."""
     total = further = 0.0
     for row, code in enumerate(codes):
         scaled = np.zeros(scores.shape[2])
-        for view_weight, of_view in zip(view_weights, scores, strict=True):
-            scaled += view_weight * of_view[row]
+        for group_weight, of_group in zip(group_weights, scores, strict=True):
+            scaled += group_weight * of_group[row]
         highest = scaled.max()
         log_proba = scaled - highest - math.log(sum(math.exp(score - highest) for score in scaled))
         total -= weight[code] * log_proba[code]
@@ -136,24 +136,24 @@ def simulated(n, n_classes, temperature, seed=0):
     return temperature * logits, (logits + gumbel).argmax(axis=1)
 
 
-def simulated_views(n, n_classes, view_weights, seed=0):
-    """Independent scores of each view, and labels that are drawn by their sum with these weights."""
+def simulated_groups(n, n_classes, group_weights, seed=0):
+    """Independent scores of each group, and labels that are drawn by their sum with these weights."""
     rng = np.random.default_rng(seed)
-    scores = 2 * rng.normal(size=(len(view_weights), n, n_classes))
-    logits = np.tensordot(view_weights, scores, axes=1)
+    scores = 2 * rng.normal(size=(len(group_weights), n, n_classes))
+    logits = np.tensordot(group_weights, scores, axes=1)
     return scores, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 
 def fitted_temperature(scores, codes, weight):
-    """Of one view."""
-    view_weights = fit_view_weights(scores[None], codes, weight)
-    assert view_weights.shape == (1,)
-    return 1 / view_weights[0]
+    """Of one group."""
+    group_weights = fit_group_weights(scores[None], codes, weight)
+    assert group_weights.shape == (1,)
+    return 1 / group_weights[0]
 
 
 @pytest.mark.parametrize("truth", [0.2, 1.0, 7.0])
 @pytest.mark.parametrize("weight", [(1.0, 1.0, 1.0), (0.2, 3.0, 0.8), (0.0, 1.0, 2.0)])
-def test_the_temperature_of_one_view_is_the_best_of_a_grid(truth, weight):
+def test_the_temperature_of_one_group_is_the_best_of_a_grid(truth, weight):
     scores, codes = simulated(60, 3, truth)
     weight = np.array(weight)
     fitted = fitted_temperature(scores.astype(np.float32), codes, weight)
@@ -166,11 +166,11 @@ def test_the_temperature_of_one_view_is_the_best_of_a_grid(truth, weight):
 
 @pytest.mark.parametrize("weight", [(1.0, 1.0, 1.0), (0.2, 3.0, 0.8), (0.0, 1.0, 2.0)])
 @pytest.mark.parametrize("truth", [(1.0, 0.5, 0.2), (0.0, 1.5, 0.7), (0.4, 0.0, 0.0)])
-def test_the_weights_of_three_views_are_the_best_there_are(truth, weight):
+def test_the_weights_of_three_groups_are_the_best_there_are(truth, weight):
     """Against a grid, and against a search without gradients from the best of it."""
-    scores, codes = simulated_views(40, 3, truth)
+    scores, codes = simulated_groups(40, 3, truth)
     weight = np.array(weight)
-    fitted = fit_view_weights(scores.astype(np.float32), codes, weight)
+    fitted = fit_group_weights(scores.astype(np.float32), codes, weight)
     assert fitted.shape == (3,)
     assert fitted.min() >= 0
     least = log_loss_by_hand(scores, codes, weight, fitted)
@@ -198,27 +198,27 @@ def test_a_known_temperature_is_found(truth):
 
 @pytest.mark.parametrize("truth", [(1.0, 0.5, 0.2), (0.0, 0.3, 0.9), (0.1, 0.0, 0.0), (3.0, 2.0, 1.0)])
 def test_known_weights_are_found(truth):
-    scores, codes = simulated_views(20_000, 4, truth)
-    assert_allclose(fit_view_weights(scores, codes, np.ones(4)), truth, rtol=0.05, atol=0.02)
+    scores, codes = simulated_groups(20_000, 4, truth)
+    assert_allclose(fit_group_weights(scores, codes, np.ones(4)), truth, rtol=0.05, atol=0.02)
 
 
 @pytest.mark.parametrize("informative", [0, 1, 2])
-def test_the_weight_is_on_the_view_that_knows(informative):
+def test_the_weight_is_on_the_group_that_knows(informative):
     """The others are noise, as large as what is known."""
     truth = np.eye(3)[informative]
-    scores, codes = simulated_views(5000, 3, truth)
-    fitted = fit_view_weights(scores, codes, np.ones(3))
+    scores, codes = simulated_groups(5000, 3, truth)
+    fitted = fit_group_weights(scores, codes, np.ones(3))
     assert fitted[informative] == pytest.approx(1, rel=0.08)
     assert fitted[informative] / fitted.sum() > 0.95
 
 
-def test_a_view_that_adds_only_noise_to_another_is_left_out():
-    """Scores by both blocks, of which one is noise: informative, but the other view knows it all without."""
-    (known, noise), codes = simulated_views(5000, 3, (1.0, 0.0))
-    fitted = fit_view_weights(np.stack([known + noise, noise, known]), codes, np.ones(3))
+def test_a_group_that_adds_only_noise_to_another_is_left_out():
+    """Scores by both blocks, of which one is noise: informative, but the other group knows it all without."""
+    (known, noise), codes = simulated_groups(5000, 3, (1.0, 0.0))
+    fitted = fit_group_weights(np.stack([known + noise, noise, known]), codes, np.ones(3))
     assert fitted[2] / fitted.sum() > 0.95
     assert fitted[2] == pytest.approx(1, rel=0.08)
-    both_only = fit_view_weights((known + noise)[None], codes, np.ones(3))
+    both_only = fit_group_weights((known + noise)[None], codes, np.ones(3))
     assert 0.1 < both_only[0] < 0.8  # unsure, because it is often wrong
 
 
@@ -234,7 +234,7 @@ def test_rows_that_are_all_right_are_as_sure_as_their_number_allows(n, n_classes
     assert proba == pytest.approx((n + 1 / n_classes) / (n + 1), rel=1e-4)
     without = minimize_scalar(lambda t: math.log1p((n_classes - 1) * math.exp(-1 / t)), bounds=(0.05, 50)).x
     assert without < 0.06 < temperature  # certainty, but for the further row
-    three = fit_view_weights(np.stack([scores] * 3), codes, np.ones(n_classes))
+    three = fit_group_weights(np.stack([scores] * 3), codes, np.ones(n_classes))
     assert three.sum() == pytest.approx(1 / temperature, rel=0.02)
 
 
@@ -242,13 +242,13 @@ def test_rows_that_are_all_right_are_as_sure_as_their_number_allows(n, n_classes
 def test_the_weights_end_at_their_bounds(scale):
     codes = np.arange(10) % 2
     right = np.eye(2)[codes]
-    for n_views in (1, 3):
-        slight = fit_view_weights(np.stack([scale * right] * n_views), codes, np.ones(2))
-        assert_allclose(slight, [20] * n_views, rtol=1e-3)
-        wrong = fit_view_weights(np.stack([-100 * right] * n_views), codes, np.ones(2))
-        assert_allclose(wrong, [0.02, 0, 0][:n_views], rtol=1e-3)
-    # a view is heard through the lower bound on the sum only where none has anything to say
-    mixed = fit_view_weights(np.stack([-100 * right, right, -right]), codes, np.ones(2))
+    for n_groups in (1, 3):
+        slight = fit_group_weights(np.stack([scale * right] * n_groups), codes, np.ones(2))
+        assert_allclose(slight, [20] * n_groups, rtol=1e-3)
+        wrong = fit_group_weights(np.stack([-100 * right] * n_groups), codes, np.ones(2))
+        assert_allclose(wrong, [0.02, 0, 0][:n_groups], rtol=1e-3)
+    # a group is heard through the lower bound on the sum only where none has anything to say
+    mixed = fit_group_weights(np.stack([-100 * right, right, -right]), codes, np.ones(2))
     assert mixed[1] > 1
     assert_allclose(mixed[[0, 2]], 0, atol=1e-3)
 
@@ -263,31 +263,31 @@ def test_the_order_of_classes_does_not_matter_but_their_weight_does():
 
 
 def test_a_single_block_has_a_cost_of_a_twentieth_of_the_deviation_of_its_scores():
-    scores, codes = simulated_views(40, 3, (0.3, 0.5, 0.6))
+    scores, codes = simulated_groups(40, 3, (0.3, 0.5, 0.6))
     scores /= 8  # the less they vary, the more weight it takes to be worth the cost
     costly, weight = np.array([False, True, True]), np.array([1.0, 2.0, 0.5])
-    spread = [0.0, *(np.mean([np.std(row) for row in of_view]) for of_view in scores[1:])]
+    spread = [0.0, *(np.mean([np.std(row) for row in of_group]) for of_group in scores[1:])]
 
-    def loss(view_weights):
-        return log_loss_by_hand(scores, codes, weight, view_weights) + 0.05 * np.dot(spread, view_weights)
+    def loss(group_weights):
+        return log_loss_by_hand(scores, codes, weight, group_weights) + 0.05 * np.dot(spread, group_weights)
 
-    fitted = fit_view_weights(scores, codes, weight, costly)
+    fitted = fit_group_weights(scores, codes, weight, costly)
     found = minimize(lambda roots: loss(roots**2), np.full(3, 0.7), method="Nelder-Mead", options={"xatol": 1e-6})
     assert found.success
     assert_allclose(fitted, found.x**2, rtol=2e-3, atol=2e-3)
-    assert fitted[1:].sum() < fit_view_weights(scores, codes, weight)[1:].sum() - 0.02
+    assert fitted[1:].sum() < fit_group_weights(scores, codes, weight)[1:].sum() - 0.02
 
 
-def test_of_views_that_are_alike_the_one_by_both_blocks_is_heard():
+def test_of_groups_that_are_alike_the_one_by_both_blocks_is_heard():
     scores, codes = simulated(100, 3, 1.0)
-    fitted = fit_view_weights(np.stack([scores] * 4), codes, np.ones(3), np.array([False, False, True, True]))
+    fitted = fit_group_weights(np.stack([scores] * 4), codes, np.ones(3), np.array([False, False, True, True]))
     assert_allclose(fitted[2:], 0, atol=1e-6)
     assert fitted[:2].sum() == pytest.approx(1 / fitted_temperature(scores, codes, np.ones(3)), rel=1e-3)
 
 
-def test_the_order_of_views_does_not_matter():
-    scores, codes = simulated_views(300, 3, (0.6, 0.0, 1.2))
-    expected = fit_view_weights(scores, codes, np.array([1.0, 2.0, 3.0]))
+def test_the_order_of_groups_does_not_matter():
+    scores, codes = simulated_groups(300, 3, (0.6, 0.0, 1.2))
+    expected = fit_group_weights(scores, codes, np.array([1.0, 2.0, 3.0]))
     for order in ([2, 0, 1], [1, 2, 0]):
-        turned = fit_view_weights(scores[order], codes, np.array([1.0, 2.0, 3.0]))
+        turned = fit_group_weights(scores[order], codes, np.array([1.0, 2.0, 3.0]))
         assert_allclose(turned, expected[order], rtol=1e-3, atol=1e-3)

@@ -24,7 +24,7 @@ def rows(two_blocks):
     return Rows(two_blocks[0], columns, torch.device("cpu"), torch.float32)
 
 
-@pytest.mark.parametrize("method", ["scores", "view_scores", "embed", "projection_error", "encode"])
+@pytest.mark.parametrize("method", ["scores", "group_scores", "embed", "projection_error", "encode"])
 def test_chunks_give_what_the_whole_gives(network, rows, two_blocks, method, monkeypatch):
     x = torch.from_numpy(two_blocks[0])
     with torch.no_grad():

@@ -1,15 +1,15 @@
-"""Weights of the views and the temperature, and what they are good for."""
+"""Weights of the groups and the temperature, and what they are good for."""
 
 import math
 
 import numpy as np
 import pytest
 from member_scores import (
-    assert_view_weights,
+    assert_block_weights,
     codes_of,
-    held_out_scores_in_views,
+    held_out_scores_in_groups,
     model_of,
-    scores_in_views,
+    scores_in_groups,
     weights_fitted_on,
 )
 from numpy.testing import assert_allclose
@@ -21,20 +21,20 @@ from skdual.training.folds import held_out_folds
 
 
 @pytest.mark.parametrize("block_dropout", [0, 0.5])
-def test_the_view_weights_are_fitted_on_held_out_and_validation_rows(two_blocks, quick, block_dropout):
+def test_the_group_weights_are_fitted_on_held_out_and_validation_rows(two_blocks, quick, block_dropout):
     X, y = two_blocks
     params = {"n_members": 4, "class_weight": {"left": 3}, "block_dropout": block_dropout}
     model = model_of(quick, **params).fit(X, y)
     folds = held_out_folds(codes_of(y), 2)
     rows = [row for row in range(150) if folds[row] in (0, 1)]
-    held_out = held_out_scores_in_views(model, X, folds, rows)
+    held_out = held_out_scores_in_groups(model, X, folds, rows)
     weight = np.array([3.0, 1.0, 1.0])
     weight /= weight[codes_of(y)].mean()
-    assert_view_weights(model, weights_fitted_on(model, held_out, y[rows], weight))
+    assert_block_weights(model, weights_fitted_on(model, held_out, y[rows], weight))
     X_val, y_val = X[:40], np.roll(y, 1)[:40]
     watched = model_of(quick, **params).fit(X, y, X_val=X_val, y_val=y_val)
-    seen = np.concatenate([held_out, scores_in_views(model, X_val)], axis=1)
-    assert_view_weights(watched, weights_fitted_on(watched, seen, np.concatenate([y[rows], y_val]), weight))
+    seen = np.concatenate([held_out, scores_in_groups(model, X_val)], axis=1)
+    assert_block_weights(watched, weights_fitted_on(watched, seen, np.concatenate([y[rows], y_val]), weight))
     assert watched.probability_temperature_ > 1.1 * model.probability_temperature_  # for most of these labels are wrong
 
 
@@ -42,29 +42,29 @@ def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, 
     X, y = two_blocks
     for n_members in (1, 3):
         model = model_of(quick, early_stopping=True, validation_fraction=0.3, n_members=n_members).fit(X, y)
-        chosen, fitted_on = scores_in_views(model, X)[:, rows_seen["valid"]], rows_seen["valid"]
+        chosen, fitted_on = scores_in_groups(model, X)[:, rows_seen["valid"]], rows_seen["valid"]
         if n_members == 3:
             folds = np.full(150, -1)
             folds[rows_seen["train"]] = held_out_folds(codes_of(y[rows_seen["train"]]), 2)
             held_out = np.flatnonzero(folds == 0)  # which one member of either half holds out
-            chosen = np.concatenate([held_out_scores_in_views(model, X, folds, held_out), chosen], axis=1)
+            chosen = np.concatenate([held_out_scores_in_groups(model, X, folds, held_out), chosen], axis=1)
             fitted_on = np.concatenate([held_out, fitted_on])
-        assert_view_weights(model, weights_fitted_on(model, chosen, y[fitted_on]))
+        assert_block_weights(model, weights_fitted_on(model, chosen, y[fitted_on]))
 
 
 @pytest.mark.parametrize(("block_dropout", "unfitted"), [(0, [1]), (0.5, [1, 0, 0])])
-def test_one_member_has_view_weights_from_validation_rows_only(two_blocks, quick, block_dropout, unfitted):
+def test_one_member_has_group_weights_from_validation_rows_only(two_blocks, quick, block_dropout, unfitted):
     X, y = two_blocks
     params = {"n_members": 1, "block_dropout": block_dropout}
     without = model_of(quick, **params).fit(X, y)
-    assert without.view_weights_.tolist() == unfitted
+    assert without.block_weights_.tolist() == unfitted
     assert without.probability_temperature_ == 1.0
     assert isinstance(without.probability_temperature_, float)
-    scores = scores_in_views(without, X)
+    scores = scores_in_groups(without, X)
     assert_allclose(without.decision_function(X), scores[0], rtol=1e-5, atol=1e-5)
     given = model_of(quick, **params).fit(X, y, X_val=X[:40], y_val=y[:40])
-    expected = weights_fitted_on(given, scores_in_views(given, X[:40]), y[:40])
-    assert_view_weights(given, expected)
+    expected = weights_fitted_on(given, scores_in_groups(given, X[:40]), y[:40])
+    assert_block_weights(given, expected)
     assert abs(math.log(expected.sum())) > 0.05
     by_hand = np.tensordot(expected, scores, axes=1)
     assert_allclose(given.decision_function(X), by_hand, rtol=1e-3, atol=1e-3 if block_dropout else 1e-4)
@@ -84,8 +84,8 @@ def test_a_block_of_noise_does_no_harm(quick, noisy):
     alone = LogisticRegression().fit(known[train], y[train]).score(known[test], y[test])
     model = DualBranchClassifier(**params).fit(X[train], y[train])
     without = DualBranchClassifier(**(params | {"block_dropout": 0})).fit(X[train], y[train])
-    assert model.view_weights_[2 if noisy == "a" else 1] > 0.6
-    assert model.view_weights_[1 if noisy == "a" else 2] < 0.1
+    assert model.block_weights_[2 if noisy == "a" else 1] > 0.6
+    assert model.block_weights_[1 if noisy == "a" else 2] < 0.1
     assert model.score(X[test], y[test]) > alone - 0.04
     assert without.score(X[test], y[test]) < alone - 0.06  # there is something to be gained
 
