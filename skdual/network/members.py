@@ -39,18 +39,15 @@ class MemberLinear(nn.Module):
 
 
 class MemberColumns(nn.Module):
-    """The columns of a block as the members take them: rows, and the slice of the members that take these.
+    """The columns of a block as the members take them.
 
-    Rows have the shape (batch, in_features) or, for each member its own, (n_members, batch, in_features). They come in
-    the dtype of products.
+    The plain members take the rows alike, the regularised ones mixed, and with the columns multiplied by their
+    relevance, where they are.
 
     Attributes
     ----------
     relevance : tensor of shape (n_members, 1, in_features), or None
         What the regularised members multiply the columns by; 1 for the others.
-    n_coordinates : int or None
-        Where ``x`` has so many columns for the plain members together, if there are any, and then as many for each of
-        the others.
     """
 
     relevance: torch.Tensor | None
@@ -58,23 +55,28 @@ class MemberColumns(nn.Module):
     def __init__(self):
         super().__init__()
         self.register_buffer("relevance", None, persistent=False)
-        self.n_coordinates = None
 
     def forward(self, n_members, x, mixed=None):
-        """Pairs of both; given ``mixed``, of the same shape, the regularised members take it in place of ``x``."""
+        """Pairs of rows and of the members that take these, as :func:`in_product_dtype` gives them.
+
+        Given ``mixed``, of the same shape, the regularised members take it in place of ``x``.
+        """
         mixed = x if mixed is None else mixed
         plain, regularized = member_halves(n_members)
-        if self.n_coordinates is not None:
-            shared = self.n_coordinates * (plain.stop > 0)
-            x, mixed = x[:, :shared], mixed[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
-            mixed = mixed[: n_members - plain.stop]
-        elif self.relevance is not None:
+        if self.relevance is not None:
             mixed = mixed * self.relevance[regularized]
         elif mixed is x:
             plain, regularized = slice(0, n_members), slice(0, 0)
-        dtype = product_dtype(x)
-        inputs = (x, plain), (mixed, regularized)
-        return [(rows.to(dtype), members) for rows, members in inputs if members.start < members.stop]
+        return in_product_dtype((x, plain), (mixed, regularized))
+
+
+def in_product_dtype(*inputs):
+    """Pairs of rows, in the dtype of their products, and of the slice of the members that take them, if any.
+
+    Rows have the shape (batch, in_features) or, for each member its own, (n_members, batch, in_features).
+    """
+    dtype = product_dtype(inputs[0][0])
+    return [(rows.to(dtype), members) for rows, members in inputs if members.start < members.stop]
 
 
 class ColumnLinear(MemberLinear):

@@ -20,7 +20,7 @@ from .calibration import calibrate
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
 from .relevance import set_relevance
-from .row_span import enter_row_span
+from .span_training import SpanTraining
 from .warm_start import check_continuation
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
@@ -89,12 +89,10 @@ def fit_network(params, data, device, seed, before=None):
             _shift_units(net.module_, training)
             scalers = _set_statistics(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, scalers, settings["criterion"]["class_weight"])
-        seen, watched, leave_row_span = enter_row_span(
-            net, training, validation, seed, fitted_before=before is not None
-        )
-        net.partial_fit(seen, validation=watched)
+        span = SpanTraining(net, training, validation, seed, fitted_before=before is not None)
+        net.partial_fit(span.training, validation=span.validation)
         with held_interrupts() as held:
-            leave_row_span()
+            span.leave()
             net.module_.merge_relevance()
             calibrate(net.module_, training, validation, net.criterion__class_weight)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])

@@ -89,24 +89,6 @@ def test_regularised_members_multiply_the_columns_by_their_relevance(n_members, 
     torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("with_mixed", [True, False])
-@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
-def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_plain, with_mixed):
-    layer = OnColumns(n_members, 4, 5)
-    n_inputs = n_members - n_plain + bool(n_plain)
-    x, mixed = torch.randn(2, n_inputs, 6, 4).double()
-    of_member = [0] * n_plain + list(range(bool(n_plain), n_inputs))
-    expected = torch.stack(
-        [
-            layer((mixed if with_mixed and member >= n_plain else x)[place])[member]
-            for member, place in enumerate(of_member)
-        ]
-    )
-    layer.columns.n_coordinates = 4
-    x, mixed = (torch.cat(list(of), dim=1) for of in (x, mixed))
-    torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
-
-
 def test_columns_come_in_the_dtype_of_products():
     columns, x, mixed = MemberColumns(), *torch.randn(2, 6, 4)
     columns.relevance = torch.rand(2, 1, 4)
