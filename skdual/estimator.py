@@ -31,7 +31,7 @@ class DualBranchClassifier(FittedMethods):
     standardize : bool, str, pair or dict, default=True
         How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. "robust": median
         and quartiles instead, such that a normal column has unit variance. "log1p": log(1 + x), then as "standard"; no
-        cell may be negative. These three limit cells smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
+        value may be negative. These three limit values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
         [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale
         that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
@@ -63,7 +63,8 @@ class DualBranchClassifier(FittedMethods):
     projection_dim : int, default=128
         Width of the projections that the contrastive loss compares.
     contrastive : {"supervised", "self_supervised"} or None, default="supervised"
-        Positives are all views of the class, or the other view of the row. None: no contrastive loss.
+        Which projections are positives of each other: all of the same class, or those of the two branches of a row.
+        None: no contrastive loss.
     contrastive_weight : float, default=1.0
         Weight of the contrastive loss; 0 removes it.
     temperature : float, default=0.1
@@ -91,7 +92,7 @@ class DualBranchClassifier(FittedMethods):
     mixup_alpha : "auto" or float, default="auto"
         The regularised members (see Notes) see half of the rows of a batch mixed with another row of it, in all
         columns and in the target, with weights drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0
-        mixes none. "auto" is 0.4, and 0 where more than half of the cells of X are 0, as in counts of words or genes.
+        mixes none. "auto" is 0.4, and 0 where more than half of the values of X are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2. "auto" is the power of two nearest to a sixteenth of the training rows, between
         32 and 256.
@@ -107,8 +108,8 @@ class DualBranchClassifier(FittedMethods):
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
         (see Notes), and without ``early_stopping``, "auto" lets the learning rate fall twice, over a quarter of the
-        epochs and over the others: where the held-out rows have a log loss lower by 3 % after the first time, as in
-        noisy data, the weights of then are kept.
+        epochs and over the others. The weights from the end of the first fall are kept where the held-out rows have a
+        log loss lower by 3 % by them than by the last ones, as in noisy data.
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
@@ -137,7 +138,7 @@ class DualBranchClassifier(FittedMethods):
         (``X_val`` of :meth:`fit`, or ``early_stopping=True``), ``head="subspace"`` and a ``rejection_label``. None: no
         row is rejected.
     rejection_label : label or None, default=None
-        What :meth:`predict` answers for "none of these": a label like those of y, but none of them.
+        What :meth:`predict` answers for "none of these": a label of the same type as those of y, but not one of them.
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
@@ -159,8 +160,8 @@ class DualBranchClassifier(FittedMethods):
         can be drawn, as in log files, a line after every tenth of the fit. 2 prints a table row each epoch. Fits that
         run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
-        Or pairs (name, callback). Each is copied before use; what it refers to is not. Of a block of more columns than
-        training rows they see coordinates in place of columns (see Notes).
+        skorch callbacks, or pairs (name, callback). Each is copied before use; what it refers to is not. Of a block of
+        more columns than training rows they see coordinates in place of columns (see Notes).
     net_params : dict or None, default=None
         Further arguments of the skorch net, such as ``{"optimizer__betas": (0.9, 0.99)}``, merged last, so that they
         win over what other parameters give; not of its module, which the other parameters settle.
@@ -227,8 +228,8 @@ class DualBranchClassifier(FittedMethods):
 
     Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
     span of these n rows, as each member takes them: every unit then needs n weights in place of p for the same outputs.
-    They are converted back to weights of all columns at the end. Beyond 2**26 cells of training and validation rows, or
-    of coordinates, and in fits of fewer than 1100 / sqrt(n) and 100 steps, the columns are trained as they are.
+    They are converted back to weights of all columns at the end. Beyond 2**26 values of training and validation rows,
+    or of coordinates, and in fits of fewer than 1100 / sqrt(n) and 100 steps, the columns are trained as they are.
 
     References
     ----------
@@ -360,7 +361,7 @@ class DualBranchClassifier(FittedMethods):
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time, or
-            where a block has more columns than rows all of them, up to 2**26 cells (see Notes).
+            where a block has more columns than rows all of them, up to 2**26 values (see Notes).
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional

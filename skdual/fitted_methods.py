@@ -78,7 +78,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
 
         Examples
@@ -111,7 +111,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
 
         Examples
@@ -151,7 +151,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
 
         Examples
@@ -182,7 +182,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
 
         Examples
@@ -213,7 +213,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
 
         Examples
@@ -244,7 +244,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
 
         Examples
@@ -281,7 +281,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
         AttributeError
             With another head.
@@ -313,14 +313,14 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         familiarity : ndarray of shape (n_samples,)
-            float32 or float64, as the network computes. At most 0, and about -1 at least.
+            float32 or float64, as the network computes. Between about -1 and 0.
 
         Raises
         ------
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or cells that are not finite, too large to compute with, or negative
+            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
             where ``standardize`` takes the logarithm.
         AttributeError
             With another head.

@@ -96,7 +96,7 @@ def resolve_settings(
     n_train : int
         Rows to train on, validation rows left out.
     zero_share : float
-        Share of their cells that are 0.
+        Share of their values that are 0.
     min_bfloat16_weights : float, default=inf
         Weights of the branches from which on ``precision="auto"`` rounds products to bfloat16.
     block_names : pair of str, default=("a", "b")

@@ -28,7 +28,7 @@ class _CountTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 class LogNormalizer(_CountTransformer):
     """Library-size normalisation: every row scaled to one total, then log(1 + x).
 
-    Cell x_ij becomes log(1 + x_ij · target_sum / Σ_j x_ij), what ``normalize_total`` and ``log1p`` of scanpy make of
+    Value x_ij becomes log(1 + x_ij · target_sum / Σ_j x_ij), what ``normalize_total`` and ``log1p`` of scanpy make of
     it. Rows of zeros stay zeros, sparse matrices sparse.
 
     Parameters
@@ -81,7 +81,7 @@ class LogNormalizer(_CountTransformer):
         Raises
         ------
         ValueError
-            If X has negative cells, or ``target_sum=None`` and nothing but zeros.
+            If X has negative values, or ``target_sum=None`` and nothing but zeros.
 
         Examples
         --------
@@ -94,7 +94,7 @@ class LogNormalizer(_CountTransformer):
         target_sum = self.target_sum
         if target_sum is None:
             if not totals.any():
-                raise ValueError("target_sum=None takes the median of the rows' totals, but every cell of X is 0.")
+                raise ValueError("target_sum=None takes the median of the rows' totals, but every value of X is 0.")
             target_sum = np.median(totals[totals > 0])
         validate_data(self, X, skip_check_array=True)
         self.target_sum_ = float(target_sum)
@@ -199,7 +199,7 @@ class CenteredLogRatio(_CountTransformer):
         Raises
         ------
         ValueError
-            If X has negative cells.
+            If X has negative values.
 
         Examples
         --------
@@ -263,12 +263,12 @@ def _check_counts(estimator, X):
         counts = counts.astype(np.float32, copy=False)
     if sp.issparse(counts) and not counts.has_canonical_format:
         counts = counts.copy()
-        counts.sum_duplicates()  # a logarithm needs whole cells
+        counts.sum_duplicates()  # a logarithm needs whole values
     negative = (counts < 0).nonzero()[1]
     if len(negative):
         first = negative.min()
         raise ValueError(
-            f"Negative values in data passed to {type(estimator).__name__}: {len(negative)} cells of X, in "
+            f"Negative values in data passed to {type(estimator).__name__}: {len(negative)} values of X, in "
             f"{column_label(first, column_names(X) or None)} first; it takes counts, at least 0."
         )
     return counts

@@ -22,17 +22,19 @@ EARLY = {"early_stopping": True, "rejection_quantile": 0.2, "rejection_label": "
 
 @pytest.fixture(scope="module", params=["none", "maxabs", "minmax"])
 def unlimited(request, two_blocks, quick):
-    """A model whose scaling lets large cells through."""
+    """A model whose scaling lets large values through."""
     return DualBranchClassifier(standardize=request.param, **quick).fit(*two_blocks)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
-def test_cells_too_large_to_compute_with_are_refused(unlimited, two_blocks, method, container):
+def test_values_too_large_to_compute_with_are_refused(unlimited, two_blocks, method, container):
     X = two_blocks[0].copy()
     getattr(unlimited, method)(container(X))
     X[[70, 90]] = np.finfo(np.float32).max
-    with pytest.raises(ValueError, match=r"^X has 2 row\(s\), row 70 first, of cells so large .* scale .* standardize"):
+    with pytest.raises(
+        ValueError, match=r"^X has 2 row\(s\), row 70 first, of values so large .* scale .* standardize"
+    ):
         getattr(unlimited, method)(container(X))
 
 
@@ -45,7 +47,7 @@ def test_a_rejecting_model_refuses_them_too(two_blocks, quick):
 
 
 @pytest.mark.parametrize("standardize", ["standard", "robust"])
-def test_scalings_that_limit_cells_take_them(two_blocks, quick, standardize):
+def test_scalings_that_limit_values_take_them(two_blocks, quick, standardize):
     X = two_blocks[0].copy()
     model = DualBranchClassifier(standardize=standardize, **quick).fit(*two_blocks)
     X[70] = np.finfo(np.float32).max
@@ -53,13 +55,13 @@ def test_scalings_that_limit_cells_take_them(two_blocks, quick, standardize):
         getattr(model, method)(X)
 
 
-def test_cells_beyond_float32_name_their_column(two_blocks, quick):
+def test_values_beyond_float32_name_their_column(two_blocks, quick):
     names = [f"c{number}" for number in range(12)]
     X = pd.DataFrame(two_blocks[0], columns=names)
     model = DualBranchClassifier(**quick).fit(X, two_blocks[1])
     X = X.astype(np.float64)
     X.loc[5, "c9"] = 1e300
-    with pytest.raises(ValueError, match=r"^X contains cells beyond .* row 5, column 'c9', too large for float32"):
+    with pytest.raises(ValueError, match=r"^X contains values beyond .* row 5, column 'c9', too large for float32"):
         model.predict(X)
 
 

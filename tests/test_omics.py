@@ -116,7 +116,7 @@ def test_frames_of_numbers_of_several_types():
 
 
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
-def test_cells_beyond_float32_are_kept_in_float64(store):
+def test_values_beyond_float32_are_kept_in_float64(store):
     large = COUNTS * 1e60
     for counts, levels in ((large, LEVELS), (LEVELS, large), (COUNTS, large)):
         adata = AnnData(store(counts), obsm={"protein": store(levels)})
@@ -215,7 +215,7 @@ def test_missing_labels_texts_and_no_x_are_refused(cite):
     with pytest.raises(ValueError, match="target='cell_type' is missing in 4 of 30 cells"):
         from_anndata(cite, block_b={"obsm": "protein"}, target="cell_type")
     cite.obsm["texts"] = pd.DataFrame({"a": LABELS}, index=CELLS)
-    with pytest.raises(ValueError, match="block 'protein' must be a matrix of numbers, got cells of object"):
+    with pytest.raises(ValueError, match="block 'protein' must be a matrix of numbers, got values of object"):
         from_anndata(cite, block_b={"obsm": "texts"}, target=None)
     cite.X = None
     with pytest.raises(ValueError, match="adata has no X; name one of its layers: 'counts'"):

@@ -1,4 +1,4 @@
-"""Both transformers beside the formulas of scanpy and muon, written out cell by cell."""
+"""Both transformers beside the formulas of scanpy and muon, written out value by value."""
 
 import math
 
@@ -55,10 +55,10 @@ def expected(transformer, counts):
 
 
 def with_duplicates(X):
-    """Every cell of CSR in two halves."""
+    """Every value of CSR in two halves."""
     n, p = X.shape
-    cells = np.concatenate([X, X], axis=1).ravel() / 2
-    return sp.csr_matrix((cells, np.tile(np.arange(p), 2 * n), np.arange(0, 2 * n * p + 1, 2 * p)), shape=X.shape)
+    values = np.concatenate([X, X], axis=1).ravel() / 2
+    return sp.csr_matrix((values, np.tile(np.arange(p), 2 * n), np.arange(0, 2 * n * p + 1, 2 * p)), shape=X.shape)
 
 
 @every_transformer
@@ -75,7 +75,7 @@ def test_equals_the_formula_on_training_and_new_rows(transformer, store):
 
 
 @every_transformer
-def test_sparse_stays_csr_without_further_cells(transformer):
+def test_sparse_stays_csr_without_further_values(transformer):
     result = clone(transformer).fit_transform(sp.csr_matrix(TRAIN))
     assert result.format == "csr"
     assert result.nnz == np.count_nonzero(TRAIN)
@@ -167,7 +167,7 @@ def test_inside_a_column_transformer():
 
 @every_transformer
 @pytest.mark.parametrize("store", [np.array, sp.csr_matrix, lambda X: pd.DataFrame(X, columns=list("abcdef"))])
-def test_negative_cells_are_refused_by_column_and_change_nothing(transformer, store):
+def test_negative_values_are_refused_by_column_and_change_nothing(transformer, store):
     fitted = clone(transformer).fit(TRAIN)
     before = dict(vars(fitted))
     X = np.array(NEW, dtype=float)
@@ -175,7 +175,7 @@ def test_negative_cells_are_refused_by_column_and_change_nothing(transformer, st
     X = store(X)
     column = "'d'" if isinstance(X, pd.DataFrame) else "3"
     for refuse in (fitted.fit, fitted.transform) if not isinstance(X, pd.DataFrame) else (fitted.fit,):
-        with pytest.raises(ValueError, match=f"{type(fitted).__name__}: 2 cells of X, in column {column} first"):
+        with pytest.raises(ValueError, match=f"{type(fitted).__name__}: 2 values of X, in column {column} first"):
             refuse(X)
     assert vars(fitted) == before
 
@@ -192,7 +192,7 @@ def test_wrong_parameters_are_refused():
             transformer.fit(TRAIN)
         with pytest.raises(ValueError, match=message):  # though it would learn nothing from a fit
             transformer.transform(NEW)
-    with pytest.raises(ValueError, match=r"target_sum=None .* every cell of X is 0"):
+    with pytest.raises(ValueError, match=r"target_sum=None .* every value of X is 0"):
         LogNormalizer(None).fit(np.zeros((3, 2)))
 
 

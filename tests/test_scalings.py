@@ -140,19 +140,19 @@ def data_set(X, subset=None):
 @pytest.mark.parametrize("columns", [None, np.array([2]), np.array([1, 5, 6])], ids=str)
 @pytest.mark.parametrize("subset", [None, rng.permutation(90)[:40]], ids=["all rows", "a subset"])
 @pytest.mark.parametrize("store", [np.array, np.asfortranarray, sp.csr_matrix, sp.csr_array])
-def test_statistics_of_few_cells_at_a_time(way, columns, subset, store, monkeypatch):
+def test_statistics_of_few_values_at_a_time(way, columns, subset, store, monkeypatch):
     chosen = SPARSE if subset is None else SPARSE[subset]
     chosen = chosen if columns is None else chosen[:, columns]
-    for n_cells in (1, 100, 10**9):
-        monkeypatch.setattr(rows_module, "_CHUNK_CELLS", n_cells)
-        monkeypatch.setattr(rows_module, "_PART_CELLS", n_cells)
+    for n_values in (1, 100, 10**9):
+        monkeypatch.setattr(rows_module, "_CHUNK_VALUES", n_values)
+        monkeypatch.setattr(rows_module, "_PART_VALUES", n_values)
         mean, scale = column_statistics(data_set(store(SPARSE), subset), way, columns)
         z = ((np.log1p(chosen) if way == "log1p" else chosen) - mean) / scale
         assert_allclose(z, clone(ORACLES[way]).fit_transform(chosen), rtol=1e-9, atol=1e-12)
 
 
 def test_whole_columns_are_not_all_dense_at_once(monkeypatch):
-    monkeypatch.setattr(rows_module, "_CHUNK_CELLS", 20_000)
+    monkeypatch.setattr(rows_module, "_CHUNK_VALUES", 20_000)
     wide = sp.random(1000, 2000, density=0.01, format="csr", random_state=0)
     tracemalloc.start()
     column_statistics(data_set(wide), "robust")
@@ -192,16 +192,16 @@ def test_ranges_and_zeros():
     assert_array_equal(read[:, 7:] == 0, SPARSE[:, 7:] == 0)
 
 
-# negative cells and logarithms
+# negative values and logarithms
 
 
 @pytest.mark.parametrize("store", [np.array, sp.csr_matrix])
-def test_negative_cells_under_a_logarithm_are_named_at_fit_and_predict(store):
+def test_negative_values_under_a_logarithm_are_named_at_fit_and_predict(store):
     wrong = X.copy()
     wrong[[4, 50], [9, 8]] = -0.5
     model = model_of(("none", "log1p")).fit(store(X), Y)
     before = model.predict_proba(store(Z))
-    message = "{} has 2 negative cell\\(s\\) in block 'b', in column 8 first, which standardize='log1p'"
+    message = "{} has 2 negative value\\(s\\) in block 'b', in column 8 first, which standardize='log1p'"
     for refuse, name in (
         (lambda: model.fit(store(wrong), Y), "X"),
         (lambda: model.fit(store(X), Y, X_val=store(wrong), y_val=Y), "X_val"),
@@ -217,7 +217,7 @@ def test_negative_cells_under_a_logarithm_are_named_at_fit_and_predict(store):
 def test_the_column_of_a_frame_is_named():
     frame = pd.DataFrame(X.copy(), columns=[f"g{i}" for i in range(12)])
     frame.loc[3, "g5"] = -1
-    with pytest.raises(ValueError, match=r"1 negative cell\(s\) in block 'a', in column 'g5' first"):
+    with pytest.raises(ValueError, match=r"1 negative value\(s\) in block 'a', in column 'g5' first"):
         model_of("log1p").fit(frame, Y)
 
 

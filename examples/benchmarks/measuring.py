@@ -182,7 +182,7 @@ def tiny_fit():
 
 
 def sparse_sample(n_rows, columns):
-    """The same as CSR, with one cell in each run of 20 columns: 5 per cent."""
+    """The same as CSR, with one value in each run of 20 columns: 5 per cent."""
     rng = np.random.default_rng(0)
     runs = np.arange(0, sum(columns), 20, dtype=np.int32)
     indices = (runs + rng.integers(20, size=(n_rows, len(runs)), dtype=np.int32)).ravel()

@@ -7,7 +7,7 @@ import numpy as np
 
 def column_names(X):
     """Names of the columns of a frame, in order; none of anything else."""
-    for attribute in ("column_names", "columns"):  # of pyarrow, whose columns are the cells, and of the others
+    for attribute in ("column_names", "columns"):  # of pyarrow, whose columns are the values, and of the others
         if hasattr(type(X), attribute):
             return list(getattr(X, attribute))
     return []
@@ -24,9 +24,9 @@ def column_label(position, names=None):
 
 
 def check_not_lazy(X, name):
-    """Refuse a frame whose cells are not computed yet."""
+    """Refuse a frame whose values are not computed yet."""
     if type(X).__name__ == "LazyFrame":
-        raise TypeError(f"{name} must hold its cells, got a LazyFrame; give {name}.collect().")
+        raise TypeError(f"{name} must hold its values, got a LazyFrame; give {name}.collect().")
 
 
 def check_container(X, name):
@@ -41,14 +41,14 @@ def check_container(X, name):
     Raises
     ------
     TypeError
-        If X is a frame whose cells are not computed yet.
+        If X is a frame whose values are not computed yet.
     ValueError
         If X or a column of it holds dates, durations, complex numbers or, in a frame, anything else that is not a
         number; or if columns of a frame share a name.
     """
     check_not_lazy(X, name)
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(f"{name} has {np.ma.count_masked(X)} masked cells; impute them first.")
+        raise ValueError(f"{name} has {np.ma.count_masked(X)} masked values; impute them first.")
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind == "c":
         raise ValueError(
@@ -75,7 +75,7 @@ def check_container(X, name):
 
 
 def _is_number_type(dtype):
-    """Whether a type of pandas or polars says by itself that its cells are real numbers."""
+    """Whether a type of pandas or polars says by itself that its values are real numbers."""
     if hasattr(dtype, "is_numeric"):  # polars
         return dtype.is_numeric()
     return getattr(dtype, "kind", None) in {"b", "i", "u", "f"}

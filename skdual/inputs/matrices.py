@@ -9,7 +9,7 @@ from ..devices import free_memory, send
 RESIDENT_SHARE = 0.5
 """Share of an accelerator's free memory that the rows of a fit may take."""
 
-_COPIED_CELLS = 2**24
+_COPIED_VALUES = 2**24
 
 
 def matrix_for_training(X, device, dtype):
@@ -57,8 +57,8 @@ class HostMatrix:
         # three 1-D arrays travel, and the rows are made dense where they land
         n, p = part.shape
         row = np.repeat(np.arange(n, dtype=np.int64), np.diff(part.indptr))
-        cell = send(torch.from_numpy(row * p + part.indices), self.device)
-        return _dense((n, p), cell, send(torch.from_numpy(part.data), self.device, self.dtype), part)
+        position = send(torch.from_numpy(row * p + part.indices), self.device)
+        return _dense((n, p), position, send(torch.from_numpy(part.data), self.device, self.dtype), part)
 
     def _rows(self, index):
         """Rows of a dense matrix: where they lie side by side, as when predicting, not copied."""
@@ -86,12 +86,12 @@ class ResidentCSR:
         self._data = _send_in_parts(X.data, device, dtype)
         self._columns = _send_in_parts(X.indices, device)
         self._starts = _send_in_parts(X.indptr, device, torch.int64)
-        self._X = X  # on the host, to know without asking the device how many cells a batch has
+        self._X = X  # on the host, to know without asking the device how many values a batch has
 
     def take(self, index, device_index):
-        n_cells = int((self._X.indptr[index + 1] - self._X.indptr[index]).sum())
+        n_values = int((self._X.indptr[index + 1] - self._X.indptr[index]).sum())
         ends = (self._starts[device_index + 1] - self._starts[device_index]).cumsum(0)
-        at = torch.arange(n_cells, device=device_index.device)
+        at = torch.arange(n_values, device=device_index.device)
         row = torch.searchsorted(ends, at, right=True)
         at = at + (self._starts[device_index + 1] - ends)[row]
         p = self._X.shape[1]
@@ -102,13 +102,13 @@ def _send_in_parts(array, device, dtype=None):
     """An array on the device; part by part, because casting, pinning and files that are mapped need copies."""
     dtype = dtype or torch.from_numpy(array[:0].copy()).dtype
     sent = torch.empty(array.shape, dtype=dtype, device=device)
-    step = max(1, _COPIED_CELLS // max(1, array[:1].size))
+    step = max(1, _COPIED_VALUES // max(1, array[:1].size))
     for start in range(0, len(array), step):
         sent[start : start + step] = send(torch.from_numpy(array[start : start + step].copy()), device, dtype)
     return sent
 
 
-def _dense(shape, cell, values, X):
-    """A dense tensor with ``values`` in its flat positions ``cell``, which CSR matrix X may hold twice."""
+def _dense(shape, position, values, X):
+    """A dense tensor with ``values`` in its flat ``position``, of which CSR matrix X may hold some twice."""
     x = torch.zeros(shape[0] * shape[1], dtype=values.dtype, device=values.device)
-    return x.index_put_((cell,), values, accumulate=not X.has_canonical_format).view(shape)
+    return x.index_put_((position,), values, accumulate=not X.has_canonical_format).view(shape)

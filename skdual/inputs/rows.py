@@ -12,8 +12,8 @@ from ..scalings import SCALINGS
 from .matrices import HostMatrix
 
 _RUN_BYTES = 2**20
-_CHUNK_CELLS = 2**24  # cells of X that are dense at one time outside training: 64 MiB of float32
-_PART_CELLS = 2**20  # cells that statistics are computed of at one time: they stay in a processor's cache
+_CHUNK_VALUES = 2**24  # values of X that are dense at one time outside training: 64 MiB of float32
+_PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Rows(torch.utils.data.Dataset):
     @property
     def chunk_size(self):
         """How many rows are few enough to be dense at one time."""
-        return _n_within(_CHUNK_CELLS, self.X.shape[1])
+        return _n_within(_CHUNK_VALUES, self.X.shape[1])
 
     def chunks(self, index=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
@@ -135,19 +135,19 @@ def _is_memory_mapped(array):
 
 def _parts(rows):
     """All rows of X that belong to a data set, a few at a time."""
-    size = _n_within(_PART_CELLS, rows.X.shape[1])
+    size = _n_within(_PART_VALUES, rows.X.shape[1])
     for start in range(0, len(rows), size):
         some = slice(start, start + size)
         yield rows.X[some if rows.subset is None else rows.subset[some]]
 
 
-def _n_within(n_cells, n_columns):
+def _n_within(n_values, n_columns):
     """How many rows to go through together."""
-    return int(np.clip(n_cells // max(n_columns, 1), 16, 1024))
+    return int(np.clip(n_values // max(n_columns, 1), 16, 1024))
 
 
 def zero_share(rows):
-    """Share of the cells of a data set that are 0."""
+    """Share of the values of a data set that are 0."""
     n_zeros = 0
     for part in _parts(rows):
         n_zeros += part.shape[0] * part.shape[1] - (
@@ -193,7 +193,7 @@ def dense_chunks(rows, columns, dtype=np.float64):
 def _chunks_of_columns(rows, columns):
     """All rows of some columns, some columns at a time, dense and in float64."""
     columns = np.arange(rows.X.shape[1]) if columns is None else columns
-    size = max(1, _CHUNK_CELLS // len(rows))
+    size = max(1, _CHUNK_VALUES // len(rows))
     for start in range(0, len(columns), size):
         part = rows.X[:, columns[start : start + size]]
         part = part if rows.subset is None else part[rows.subset]

@@ -13,7 +13,7 @@ from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_dtypes, column_label
 from .labels import check_labels, label_codes
 
-_CHUNK_CELLS = 2**16  # which stay in a processor's cache
+_SLICE_SIZE = 2**16  # values at one time, which stay in a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,28 +75,28 @@ def check_matrix(estimator, X, name="X"):
 
 
 def check_range(X, dtype, name="X", feature_names=None):
-    """Refuse cells that are finite in X (as checked before) but not in the torch dtype that is computed in.
+    """Refuse values that are finite in X (as checked before) but not in the torch dtype that is computed in.
 
     Raises
     ------
     ValueError
-        With the place of the first such cell.
+        With the place of the first such value.
     """
     largest = torch.finfo(dtype).max
     if float(np.finfo(X.dtype).max) <= largest:
         return
-    for start, part in _parts(X.data if sp.issparse(X) else X):
+    for start, part in _slices(X.data if sp.issparse(X) else X):
         if np.abs(part).max(initial=0) > largest:
             first = _first_place(X, start, np.abs(part) > largest, feature_names)
             raise ValueError(
-                f"{name} contains cells beyond {largest:.1e}, the first in {first}, too large for "
+                f"{name} contains values beyond {largest:.1e}, the first in {first}, too large for "
                 f"{str(dtype).removeprefix('torch.')}, in which the model computes; scale the columns, or set "
                 f"precision='float64'."
             )
 
 
 def check_signs(X, columns, scalings, name="X", feature_names=None):
-    """Refuse negative cells in a block that is scaled by its logarithm.
+    """Refuse negative values in a block that is scaled by its logarithm.
 
     Parameters
     ----------
@@ -117,27 +117,27 @@ def check_signs(X, columns, scalings, name="X", feature_names=None):
         if not SCALINGS[scaling].logarithm:
             continue
         negative = np.zeros(X.shape[1], dtype=np.int64)
-        for start, part in _parts(X.data if sp.issparse(X) else X):
-            cells = np.nonzero(part < 0)
-            at = X.indices[start + cells[0]] if sp.issparse(X) else cells[1]
+        for start, part in _slices(X.data if sp.issparse(X) else X):
+            place = np.nonzero(part < 0)
+            at = X.indices[start + place[0]] if sp.issparse(X) else place[1]
             negative += np.bincount(at, minlength=len(negative))
         if negative[index].any():
             first = index[negative[index] > 0][0]
             raise ValueError(
-                f"{name} has {negative[index].sum()} negative cell(s) in block {block!r}, in "
+                f"{name} has {negative[index].sum()} negative value(s) in block {block!r}, in "
                 f"{column_label(first, feature_names)} first, which standardize={scaling!r} can't take the logarithm "
                 f"of; scale that block another way."
             )
 
 
-def _parts(values):
+def _slices(values):
     """Consecutive slices of an array with their starts, small enough for a temporary copy."""
-    size = max(1, _CHUNK_CELLS // max(1, values[:1].size))
+    size = max(1, _SLICE_SIZE // max(1, values[:1].size))
     return ((start, values[start : start + size]) for start in range(0, len(values), size))
 
 
 def _checked_matrix(estimator, X, name, reset):
-    """X as float32 or float64, dense or CSR, every cell finite and there once; refusals say which argument it is."""
+    """X as float32 or float64, dense or CSR, every value finite and there once; refusals say which argument it is."""
     check_container(X, name)
     try:
         checked = validate_data(estimator, X, reset=reset, **_matrix_rules(X))
@@ -147,7 +147,7 @@ def _checked_matrix(estimator, X, name, reset):
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: {error}") from error
     if sp.issparse(checked):
-        _check_columns_of_cells(checked, name)
+        _check_column_numbers(checked, name)
     if sp.issparse(checked) and _has_duplicates(checked):
         checked = checked.copy()  # which may be the user's own
         checked.sum_duplicates()
@@ -155,24 +155,24 @@ def _checked_matrix(estimator, X, name, reset):
     return checked
 
 
-def _check_columns_of_cells(X, name):
-    """Refuse a CSR matrix with cells outside of its columns, which scipy lets through where it is put together."""
-    for start, part in _parts(X.indices):
+def _check_column_numbers(X, name):
+    """Refuse a CSR matrix with values outside of its columns, which scipy lets through where it is put together."""
+    for start, part in _slices(X.indices):
         wrong = (part < 0) | (part >= X.shape[1])
         if wrong.any():
             at = start + int(wrong.argmax())
             row = np.searchsorted(X.indptr, at, side="right") - 1
             raise ValueError(
-                f"{name} has {X.shape[1]} columns, but a cell in row {row} is in column {X.indices[at]}; its indices "
+                f"{name} has {X.shape[1]} columns, but a value in row {row} is in column {X.indices[at]}; its indices "
                 f"or its shape are wrong."
             )
 
 
 def _has_duplicates(X):
-    """Whether a CSR matrix holds a cell twice; one of unsorted columns is looked at some rows at a time."""
+    """Whether a CSR matrix holds a value twice; one of unsorted columns is looked at some rows at a time."""
     if X.has_canonical_format:
         return False
-    size = max(1, _CHUNK_CELLS * X.shape[0] // max(1, X.nnz))
+    size = max(1, _SLICE_SIZE * X.shape[0] // max(1, X.nnz))
     for start in range(0, X.shape[0], size):
         part = X[start : start + size]
         n_stored = part.nnz
@@ -201,11 +201,11 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
 
 
 def _check_finite(X, name, feature_names):
-    """Refuse NaN and infinite cells with their number and the place of the first."""
+    """Refuse NaN and infinite values with their number and the place of the first."""
     values = X.data if sp.issparse(X) else X
     n_nan = n_infinite = 0
     first = None
-    for start, part in _parts(values):
+    for start, part in _slices(values):
         if np.isfinite(part).all():
             continue
         n_nan += int(np.isnan(part).sum())
@@ -213,13 +213,13 @@ def _check_finite(X, name, feature_names):
         first = first or _first_place(X, start, ~np.isfinite(part), feature_names)
     if first is not None:
         raise ValueError(
-            f"{name} contains {n_nan} NaN and {n_infinite} infinite (inf) cells, the first in {first}; every cell must "
-            f"be finite. Impute them first, for instance with sklearn.impute.SimpleImputer."
+            f"{name} contains {n_nan} NaN and {n_infinite} infinite (inf) values, the first in {first}; every value "
+            f"must be finite. Impute them first, for instance with sklearn.impute.SimpleImputer."
         )
 
 
 def _first_place(X, start, wrong, feature_names):
-    """Row and column of the first true entry of ``wrong``, a mask over one of the parts of X (of its data if CSR)."""
+    """Row and column of the first true entry of ``wrong``, a mask over one of the slices of X (of its data if CSR)."""
     at = np.argwhere(wrong)[0]
     at[0] += start
     if sp.issparse(X):

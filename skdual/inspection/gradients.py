@@ -27,7 +27,7 @@ NOISE = 0.5
 """Standard deviation of their noise, in standard deviations of the column."""
 
 _POINTS = 256  # rows, counted once for each step or copy, that go through the network together
-_CELLS = 2**22  # at most so many cells of them
+_VALUES = 2**22  # at most so many values of them
 
 
 class Part(NamedTuple):
@@ -166,7 +166,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
             attributions, missed = METHODS[method](scores, part)
             return torch.cat(attributions, dim=1).detach(), torch.tensor(missed)
 
-    points = int(np.clip(_CELLS // sum(b.shape[1] for b in baseline), 1, _POINTS))
+    points = int(np.clip(_VALUES // sum(b.shape[1] for b in baseline), 1, _POINTS))
     n_missed, finite = 0, np.ones(len(rows), dtype=bool)
     for index, (attributions, missed) in as_memory_allows(explain, [np.arange(len(rows))], points):
         n_missed += int(missed)

@@ -94,7 +94,7 @@ def baseline_blocks(estimator, baseline):
     )
     with own_modes(), torch.no_grad():
         if not estimator.network_.scores(*blocks).isfinite().all():
-            raise ValueError("baseline has cells so large that what the network makes of them is not finite.")
+            raise ValueError("baseline has values so large that what the network makes of them is not finite.")
     return blocks
 
 
@@ -117,7 +117,7 @@ def _numbers(baseline, n_features):
     try:
         row = np.asarray(baseline)
         if row.dtype.kind not in "biufO":  # texts and complex numbers would be turned into others
-            raise TypeError(f"cells of {row.dtype}")
+            raise TypeError(f"values of {row.dtype}")
         row = row.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(

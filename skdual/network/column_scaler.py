@@ -6,7 +6,7 @@ from torch import nn
 from ..scalings import SCALINGS
 
 LIMIT = 3.0
-"""Standard deviations that no cell goes beyond where cells are limited."""
+"""Standard deviations that no value goes beyond where values are limited."""
 
 _HUGE = 1e9  # whose square is finite; beyond it all is the limit
 
@@ -14,7 +14,7 @@ _HUGE = 1e9  # whose square is finite; beyond it all is the limit
 class ColumnScaler(nn.Module):
     """z = (x - center) / scale with statistics of the training rows, then limited smoothly: z / sqrt(1 + (z / 3)^2).
 
-    The limit (Holzmueller et al., 2024, RealMLP) leaves cells near the mean as they are. Without it the columns
+    The limit (Holzmueller et al., 2024, RealMLP) leaves values near the mean as they are. Without it the columns
     that are 0 in nearly all rows, as in counts of words or genes, reach tens of deviations where they are
     not, and drown the rest. It moves the mean of such columns off 0, which ``limited_mean`` can take out again.
     Scalings to a range have no limit, and "none" leaves the columns as they are.

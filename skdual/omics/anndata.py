@@ -4,7 +4,7 @@ import reprlib
 
 import numpy as np
 
-from .blocks import check_among, check_is_instance, column_of, complete_labels, embedding, join, variables
+from .blocks import check_among, check_is_instance, column_of, complete_labels, join, read_obsm, read_variables
 
 
 def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna", "protein")):
@@ -14,10 +14,12 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     ----------
     adata : anndata.AnnData of shape (n_cells, n_variables)
         In memory or backed by a file.
-    block_a, block_b : "X" or dict, block_a="X" by default
-        Where the columns of a block are. "X": every variable. ``{"obsm": key}``: an array, sparse matrix or DataFrame
+    block_a : "X" or dict, default="X"
+        Where the columns of block A are. "X": every variable. ``{"obsm": key}``: an array, sparse matrix or DataFrame
         in ``obsm``. Any other dict: the variables with these values in columns of ``var``, such as
         ``{"feature_types": "Gene Expression", "highly_variable": True}``.
+    block_b : "X" or dict
+        The same for block B.
     target : str or None
         Column of ``obs`` with the labels; None where there are none, as in rows to predict.
     layer : str, optional
@@ -28,9 +30,9 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, CSR where either block is sparse and ndarray otherwise, float64 where both blocks are or a cell is too
-        large for float32, and float32 otherwise, of shape (n_cells, n_columns_a + n_columns_b); ``target``, ndarray of
-        shape (n_cells,) or None; ``blocks``, dict name -> slice, for :class:`~skdual.DualBranchClassifier`;
+        ``data``, CSR where either block is sparse and ndarray otherwise, float64 where both blocks are or a value is
+        too large for float32, and float32 otherwise, of shape (n_cells, n_columns_a + n_columns_b); ``target``, ndarray
+        of shape (n_cells,) or None; ``blocks``, dict name -> slice, for :class:`~skdual.DualBranchClassifier`;
         ``feature_names``, list of str such as ``"rna:CD3E"`` (columns of an ``obsm`` array are numbered);
         ``obs_names``, ndarray of str of shape (n_cells,).
 
@@ -78,7 +80,7 @@ def from_anndata(adata, *, block_a="X", block_b, target, layer=None, names=("rna
     if adata.isbacked:
         adata = adata.to_memory()
     parts = [
-        embedding(adata, source["obsm"]) if mask is None else variables(adata, layer, mask)
+        read_obsm(adata, source["obsm"]) if mask is None else read_variables(adata, layer, mask)
         for mask, source in zip(chosen, (block_a, block_b), strict=True)
     ]
     return join(parts, names, labels, adata.obs_names)

@@ -33,27 +33,27 @@ def column_of(frame, name, parameter, place):
     return frame[name]
 
 
-def variables(adata, layer, mask, owner="adata"):
-    """Cells and names of the variables under the mask; ``owner`` is what errors call the AnnData."""
+def read_variables(adata, layer, mask, owner="adata"):
+    """Values and names of the variables under the mask; ``owner`` is what errors call the AnnData."""
     if layer is not None:
         check_among(adata.layers, layer, "layer", f"the layers of {owner}")
     elif adata.X is None:
         raise ValueError(f"{owner} has no X; name one of its layers: {', '.join(map(repr, adata.layers)) or 'none'}.")
-    cells = adata.X if layer is None else adata.layers[layer]
-    return (cells if mask.all() else cells[:, mask]), adata.var_names[mask]
+    values = adata.X if layer is None else adata.layers[layer]
+    return (values if mask.all() else values[:, mask]), adata.var_names[mask]
 
 
-def embedding(adata, key, owner="adata"):
-    """Cells and column names of an entry of ``obsm``."""
+def read_obsm(adata, key, owner="adata"):
+    """Values and column names of an entry of ``obsm``."""
     check_among(adata.obsm, key, "obsm", f"the keys of obsm of {owner}")
-    cells = adata.obsm[key]
-    if not hasattr(cells, "columns"):
-        return (cells if sp.issparse(cells) else np.asarray(cells)), range(cells.shape[1])
-    dtypes = cells.dtypes
+    values = adata.obsm[key]
+    if not hasattr(values, "columns"):
+        return (values if sp.issparse(values) else np.asarray(values)), range(values.shape[1])
+    dtypes = values.dtypes
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
         # columns of two types would become objects
-        return cells.to_numpy(dtype=np.result_type(np.float32, *dtypes)), cells.columns
-    return np.asarray(cells), cells.columns
+        return values.to_numpy(dtype=np.result_type(np.float32, *dtypes)), values.columns
+    return np.asarray(values), values.columns
 
 
 def complete_labels(column, target):
@@ -65,13 +65,13 @@ def complete_labels(column, target):
 
 
 def join(parts, names, labels, obs_names):
-    """Put the blocks, pairs of cells and column names, side by side."""
-    for (cells, _), name in zip(parts, names, strict=True):
-        if cells.ndim != 2 or not cells.shape[1] or cells.dtype.kind not in "biuf":
+    """Put the blocks, pairs of values and column names, side by side."""
+    for (values, _), name in zip(parts, names, strict=True):
+        if values.ndim != 2 or not values.shape[1] or values.dtype.kind not in "biuf":
             raise ValueError(
-                f"block {name!r} must be a matrix of numbers, got cells of {cells.dtype} in the shape {cells.shape}."
+                f"block {name!r} must be a matrix of numbers, got values of {values.dtype} in the shape {values.shape}."
             )
-    data, width = join_blocks(*_of_one_dtype([cells for cells, _ in parts]))
+    data, width = join_blocks(*_of_one_dtype([values for values, _ in parts]))
     return Bunch(
         data=data,
         target=labels,
@@ -84,11 +84,11 @@ def join(parts, names, labels, obs_names):
 
 
 def _of_one_dtype(blocks):
-    """Both blocks as float64 where both are, or where float32 does not reach as far as their cells; as float32 else."""
-    if any(cells.dtype != np.float64 for cells in blocks):
+    """Both blocks as float64 where both are, or where float32 does not hold their values; as float32 else."""
+    if any(values.dtype != np.float64 for values in blocks):
         try:
             with np.errstate(over="raise"):
-                return [cells.astype(np.float32, copy=False) for cells in blocks]
+                return [values.astype(np.float32, copy=False) for values in blocks]
         except FloatingPointError:
             pass
-    return [cells.astype(np.float64, copy=False) for cells in blocks]
+    return [values.astype(np.float64, copy=False) for values in blocks]

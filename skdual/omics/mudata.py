@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .blocks import check_among, check_is_instance, complete_labels, embedding, join, variables
+from .blocks import check_among, check_is_instance, complete_labels, join, read_obsm, read_variables
 
 
 def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None):
@@ -71,11 +71,11 @@ def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None)
         if adata.isbacked:
             adata = adata.to_memory()
         if name in keys:
-            cells, columns = embedding(adata, keys[name], owner=f"modality {name!r}")
+            values, columns = read_obsm(adata, keys[name], owner=f"modality {name!r}")
         else:
             everything = np.ones(adata.n_vars, dtype=bool)
-            cells, columns = variables(adata, layers.get(name), everything, owner=f"modality {name!r}")
-        parts.append((cells[at], columns))
+            values, columns = read_variables(adata, layers.get(name), everything, owner=f"modality {name!r}")
+        parts.append((values[at], columns))
     return join(parts, names, labels, obs_names)
 
 

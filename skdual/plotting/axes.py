@@ -34,11 +34,11 @@ def divide(ax, n_rows, n_columns):
     panels : ndarray of matplotlib Axes of shape (n_rows, n_columns)
     """
     ax.set_axis_off()
-    figure, cell = ax.figure, ax.get_subplotspec()
+    figure, spec = ax.figure, ax.get_subplotspec()
     # a layout engine finds the gaps in a grid by itself; without one they must hold the labels
-    gaps = {} if cell is not None and figure.get_layout_engine() else {"wspace": 0.4, "hspace": 0.4}
-    if cell is not None:
-        grid = cell.subgridspec(n_rows, n_columns, **gaps)
+    gaps = {} if spec is not None and figure.get_layout_engine() else {"wspace": 0.4, "hspace": 0.4}
+    if spec is not None:
+        grid = spec.subgridspec(n_rows, n_columns, **gaps)
         return np.array([[figure.add_subplot(grid[i, j]) for j in range(n_columns)] for i in range(n_rows)])
     bounds = ax.get_position()  # of axes put at a place of their own, which layout engines leave there
     edges = {"left": bounds.x0, "right": bounds.x1, "bottom": bounds.y0, "top": bounds.y1}

@@ -140,7 +140,7 @@ def _rejection_threshold(network, validation, quantile):
     if not np.isfinite(familiarity).all():
         raise ValueError(
             f"rejection_quantile={quantile} learns its threshold from the validation rows, "
-            f"{np.sum(~np.isfinite(familiarity))} of which have cells too large to compute with; scale their columns."
+            f"{np.sum(~np.isfinite(familiarity))} of which have values too large to compute with; scale their columns."
         )
     return float(np.quantile(familiarity, quantile))
 

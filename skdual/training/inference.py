@@ -80,9 +80,9 @@ def check_finite_results(finite):
     """Refuse rows of X, False in ``finite``, an ndarray of bool, that the network makes something infinite of."""
     if not finite.all():
         raise ValueError(
-            f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of cells so large that what the network "
+            f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of values so large that what the network "
             f"makes of them is not finite; scale the columns of X as in the fit, or fit with a standardize that limits "
-            f"cells, such as 'standard'."
+            f"values, such as 'standard'."
         )
 
 

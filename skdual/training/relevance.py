@@ -49,7 +49,7 @@ def set_relevance(network, rows, scalers, class_weight):
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
         relevance = np.ones((network.n_members, 1, len(index)))
-        with np.errstate(all="ignore"):  # of cells too large to compute with, as training will say
+        with np.errstate(all="ignore"):  # of values too large to compute with, as training will say
             by_member = _leave_one_fold_out(scaler, rows, index, row_weight, fold, len(held_out))
             for member, statistics in enumerate(by_member, regularized.start):
                 relevance[member] = column_relevance(*statistics)
@@ -90,7 +90,7 @@ def column_relevance(n_rows, n_classes, explained, variance):
     power = np.where(varies, _positive_part(posterior_mean, posterior_std), 0)
     power += FLOOR * power.mean()
     total = power @ variance
-    # 0 where no column tells anything, not finite where cells are too large
+    # 0 where no column tells anything, not finite where values are too large
     return np.sqrt(power * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
 
 

@@ -23,8 +23,8 @@ from .folds import trained_rows
 from .inference import run_in_chunks
 from .row_span import RowSpan
 
-MAX_CELLS = 2**26
-"""Cells of training and validation rows, or of their coordinates where these are more, of which no dense copy is made
+MAX_VALUES = 2**26
+"""Values of training and validation rows, or of their coordinates where these are more, of which no dense copy is made
 beyond: 256 MiB of float32."""
 
 MIN_WAY = 1100
@@ -33,13 +33,13 @@ MIN_WAY = 1100
 MAX_SHORT_STEPS = 100
 """Steps from which on no fit is short, however few its rows."""
 
-_COPIES = 10  # of the rows' cells, for which a device needs room to compute the span
+_COPIES = 10  # of the rows' values, for which a device needs room to compute the span
 
 
 class SpanTraining:
     """Makes the first weights of a network coordinates in the span of the training rows, until :meth:`leave`.
 
-    That holds for blocks of more columns than training rows; where there is none, beyond ``MAX_CELLS``, and for a fit
+    That holds for blocks of more columns than training rows; where there is none, beyond ``MAX_VALUES``, and for a fit
     of few steps (fewer than ``MIN_WAY`` / sqrt(n) and ``MAX_SHORT_STEPS``), nothing changes.
 
     Parameters
@@ -64,9 +64,9 @@ class SpanTraining:
         self._scalers = net.module_.scaler_a, net.module_.scaler_b
         self._branches: list[_SpanBranch] = []
         if max(training.columns.widths) > len(training) and not _is_short(net, len(training)):
-            n_cells = _n_cells(net.module_, training, validation)
-            if n_cells <= MAX_CELLS:
-                device = _device_for(training, n_cells, net.dtype)
+            n_values = _n_values(net.module_, training, validation)
+            if n_values <= MAX_VALUES:
+                device = _device_for(training, n_values, net.dtype)
                 self._enter(device, np.random.default_rng(seed), fitted_before)
 
     def _enter(self, device, random_generator, fitted_before):
@@ -110,8 +110,8 @@ def _is_short(net, n_rows):
     return net.max_epochs * n_rows / net.batch_size < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
 
 
-def _n_cells(network, training, validation):
-    """Cells of all rows, or of their coordinates where these are more."""
+def _n_values(network, training, validation):
+    """Values of all rows, or of their coordinates where these are more."""
     n_rows, widths = len(training), training.columns.widths
     n_coordinates = [
         n_rows * len(_relevance_of_spans(branch)) if width > n_rows else 0
@@ -120,15 +120,15 @@ def _n_cells(network, training, validation):
     return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, widths, n_coordinates))
 
 
-def _device_for(rows, n_cells, dtype):
+def _device_for(rows, n_values, dtype):
     """Where the span is computed: with the network, if the device has what it takes, or else on the host."""
     free = free_memory(rows.device)
-    fits = free is not None and _COPIES * n_cells * dtype.itemsize <= RESIDENT_SHARE * free
+    fits = free is not None and _COPIES * n_values * dtype.itemsize <= RESIDENT_SHARE * free
     return rows.device if fits and can_factorize(rows.device) else torch.device("cpu")
 
 
 def _center_limited(scaler, rows):
-    """Let a scaler that limits cells, and rows that it scaled, lose the mean: it would be the largest coordinate."""
+    """Let a scaler that limits values, and rows that it scaled, lose the mean: it would be the largest coordinate."""
     if scaler.limited:
         mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
         scaler.set_limited_mean(mean)

@@ -92,8 +92,8 @@ def test_rows_that_stay_on_the_device_travel_once(two_blocks, quick, to_matrix, 
         n_bytes[n_epochs] = fit_seen(two_blocks, quick, to_matrix, **params)[1]["bytes_to_device"]
     numbers = 150 * 8
     X = to_matrix(two_blocks[0])
-    cells = X.nnz * (4 + 8) if sp.issparse(X) else X.nbytes  # of CSR each value with its place
-    assert n_bytes[5] - n_bytes[2] == 3 * (numbers + (0 if there else cells))
+    values = X.nnz * (4 + 8) if sp.issparse(X) else X.nbytes  # of CSR each value with its place
+    assert n_bytes[5] - n_bytes[2] == 3 * (numbers + (0 if there else values))
 
 
 @of_each_matrix

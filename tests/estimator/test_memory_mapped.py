@@ -153,23 +153,23 @@ def write_dense(folder, part):
 
 
 def write_csr(folder, part):
-    """Every other cell: the even columns of even rows, and the odd ones of the others."""
-    n_cells = N_COLUMNS // 2
+    """Every other value: the even columns of even rows, and the odd ones of the others."""
+    n_values = N_COLUMNS // 2
     columns = np.arange(0, N_COLUMNS, 2, dtype=np.int32) + np.arange(PART, dtype=np.int32)[:, None] % 2
-    shapes = {"data": (np.float32, N_ROWS * n_cells), "indices": (np.int32, N_ROWS * n_cells)}
+    shapes = {"data": (np.float32, N_ROWS * n_values), "indices": (np.int32, N_ROWS * n_values)}
     for name, values in (("data", np.take_along_axis(part, columns.astype(np.int64), axis=1)), ("indices", columns)):
         dtype, length = shapes[name]
         stored = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (length,))
-        for start in range(0, length, PART * n_cells):
-            stored[start : start + PART * n_cells] = values.ravel()
-    np.save(folder / "indptr.npy", np.arange(0, N_ROWS * n_cells + 1, n_cells, dtype=np.int32))
+        for start in range(0, length, PART * n_values):
+            stored[start : start + PART * n_values] = values.ravel()
+    np.save(folder / "indptr.npy", np.arange(0, N_ROWS * n_values + 1, n_values, dtype=np.int32))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA has to count all private memory, as on Linux")
 @pytest.mark.parametrize(("kind", "write"), [("dense", write_dense), ("csr", write_csr)], ids=["dense", "csr"])
 def test_x_is_not_copied_to_memory(kind, write, tmp_path):
-    """1.5 GB of cells are fitted and predicted by a process that may have 0.4 GB beside its libraries."""
+    """1.5 GB of values are fitted and predicted by a process that may have 0.4 GB beside its libraries."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 3, PART)
     part = (

@@ -133,7 +133,7 @@ def test_a_fit_that_fails_on_the_way_changes_nothing(two_blocks, quick):
 
 
 @pytest.mark.parametrize("to_matrix", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
-def test_cells_too_large_for_float32_are_refused_where_it_is_computed_in(two_blocks, quick, to_matrix):
+def test_values_too_large_for_float32_are_refused_where_it_is_computed_in(two_blocks, quick, to_matrix):
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     huge = X.copy()
     huge[3, 2] = -1e200
@@ -144,7 +144,7 @@ def test_cells_too_large_for_float32_are_refused_where_it_is_computed_in(two_blo
         (lambda: model.fit(X, y, X_val=huge, y_val=y), "X_val"),
         (lambda: model.fit(X, y).predict(huge), "X"),
     ]:
-        with pytest.raises(ValueError, match=f"^{name} contains cells beyond .* float32"):
+        with pytest.raises(ValueError, match=f"^{name} contains values beyond .* float32"):
             call()
     assert np.isfinite(model_of(quick, max_epochs=1).fit(X, y).predict_proba(huge)).all()
 

@@ -151,7 +151,7 @@ def test_labels_that_no_other_can_stand_beside_are_refused(classes):
         ({"rejection_label": -1}, ["rejection_label", "such as 'left'", "-1"]),
         ({"rejection_quantile": None}, ["rejection_label='neither'", "rejection_quantile"]),
         ({"rejection_quantile": 1.0}, ["rejection_quantile", "1.0"]),
-        ({"rejection_quantile": 0}, ["rejection_quantile", "0"]),
+        ({"rejection_quantile": 0}, ["rejection_quantile", "Got 0 instead"]),
         ({"head": "linear"}, ["rejection_quantile=0.2", "head='subspace'", "head='linear'"]),
     ],
 )

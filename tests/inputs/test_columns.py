@@ -14,7 +14,7 @@ from sklearn.compose import ColumnTransformer, make_column_selector
 from skdual import DualBranchClassifier, from_prefix, join_blocks
 from skdual.inputs.columns import resolve_blocks
 
-# every cell holds the number of its column, so that whoever selects columns tells which they were
+# every value holds the number of its column, so that whoever selects columns tells which they were
 ARRAY = np.tile(np.arange(6.0), (2, 1))
 CSR = sp.csr_matrix(ARRAY)
 FRAME = pd.DataFrame(ARRAY, columns=list("uvwxyz")).astype({"v": np.float32, "y": np.float32})

@@ -98,7 +98,7 @@ def test_columns_of_numbers_are_taken(frame):
 def test_a_lazy_frame_is_to_be_collected(name, call):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # polars warns of what is asked of it in vain
-        with pytest.raises(TypeError, match=rf"^{name} must hold its cells, got a LazyFrame; give {name}\.collect"):
+        with pytest.raises(TypeError, match=rf"^{name} must hold its values, got a LazyFrame; give {name}\.collect"):
             call(pl.from_pandas(GOOD).lazy())
 
 
@@ -132,7 +132,7 @@ def test_a_table_of_pyarrow_is_a_frame_like_any_other():
 
 def test_join_blocks_says_what_to_do_with_other_frames():
     lazy, table = pl.from_pandas(GOOD).lazy(), pa.Table.from_pandas(GOOD)
-    with pytest.raises(TypeError, match=r"^B must hold its cells, got a LazyFrame; give B\.collect"):
+    with pytest.raises(TypeError, match=r"^B must hold its values, got a LazyFrame; give B\.collect"):
         join_blocks(pl.from_pandas(GOOD), lazy)
     with pytest.raises(TypeError, match=r"pandas or polars, got pyarrow; give A\.to_pandas\(\)"):
         join_blocks(table, table)

@@ -19,7 +19,7 @@ EMPTY = [0, 17, 18, N - 1]
 
 @pytest.fixture(name="X", params=[np.float32, np.float64], ids=lambda dtype: dtype.__name__)
 def matrix(request):
-    """Half zeros, with rows and a column of nothing else; every other cell is another number, exact in float32."""
+    """Half zeros, with rows and a column of nothing else; every other value is another number, exact in float32."""
     X = np.arange(1.0, N * P + 1).reshape(N, P) / 8
     X[np.random.default_rng(0).random((N, P)) < 0.5] = 0
     X[EMPTY], X[:, 2] = 0, 0
@@ -54,7 +54,7 @@ def int64_indices(X, folder):
 
 
 def unsorted(X, folder):
-    """The cells of every row from the last to the first."""
+    """The values of every row from the last to the first."""
     X = sp.csr_matrix(X)
     turned = np.concatenate(
         [np.arange(stop, start, -1) - 1 for start, stop in zip(X.indptr, X.indptr[1:], strict=False)]
@@ -63,7 +63,7 @@ def unsorted(X, folder):
 
 
 def twice(X, folder):
-    """Every cell as a quarter and three quarters of it, which lie apart."""
+    """Every value as a quarter and three quarters of it, which lie apart."""
     data = np.concatenate([X / 4, X * 3 / 4], axis=1).ravel()
     return csr(data, np.tile(np.arange(P), 2 * N), np.arange(0, 2 * N * P + 1, 2 * P))
 
@@ -120,15 +120,15 @@ def test_rows_are_those_of_the_dense_matrix(X, stored, device, dtype, tmp_path):
 
 
 @on_each
-@pytest.mark.parametrize("cells", [1, 7, P, 5 * P, N * P])
+@pytest.mark.parametrize("values", [1, 7, P, 5 * P, N * P])
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
-def test_a_matrix_that_is_sent_in_parts_arrives_as_a_whole(X, store, device, cells, monkeypatch):
-    monkeypatch.setattr(matrices, "_COPIED_CELLS", cells)
+def test_a_matrix_that_is_sent_in_parts_arrives_as_a_whole(X, store, device, values, monkeypatch):
+    monkeypatch.setattr(matrices, "_COPIED_VALUES", values)
     assert_array_equal(taken(resident(store(X), device, torch.float32), range(N), device).cpu(), X)
 
 
 @on_each
-def test_a_matrix_without_cells(device):
+def test_a_matrix_without_values(device):
     X = sp.csr_matrix((N, P), dtype=np.float32)
     for matrix in (HostMatrix(X, device, torch.float32), resident(X, device, torch.float32)):
         assert_array_equal(taken(matrix, [4, 4, 0], device).cpu(), np.zeros((3, P)))
@@ -136,8 +136,8 @@ def test_a_matrix_without_cells(device):
 
 @pytest.mark.parametrize("store", [np.asarray, np.asfortranarray, sp.csr_matrix])
 def test_no_more_than_a_part_is_copied_on_the_host_at_a_time(store, monkeypatch):
-    monkeypatch.setattr(matrices, "_COPIED_CELLS", 5000)
-    X = store(np.ones((50_000, P)))  # 2.4 MB of cells
+    monkeypatch.setattr(matrices, "_COPIED_VALUES", 5000)
+    X = store(np.ones((50_000, P)))  # 2.4 MB of values
     resident(X[:2], standin_device.DEVICE, torch.float32)  # what the first use brings in is not counted
     tracemalloc.start()
     resident(X, standin_device.DEVICE, torch.float32)
@@ -181,7 +181,7 @@ def test_what_crosses_the_bus_for_rows_of_the_host():
     for store, n_bytes in (
         (np.asarray, 50 * 100 * 4),
         (sp.csr_matrix, 50 * (8 + 4)),
-    ):  # cells; a place and a value each
+    ):  # values; a place and a value each
         matrix = HostMatrix(store(X), standin_device.DEVICE, torch.float32)
         with standin_device.traffic() as seen:
             matrix.take(rows, torch.from_numpy(rows))
@@ -193,7 +193,7 @@ def test_what_crosses_the_bus_for_rows_of_the_host():
 
 
 def n_bytes(X, dtype):
-    """What the device holds: cells, or the values of those that are stored, their columns and where rows begin."""
+    """What the device holds: values, or the values of those that are stored, their columns and where rows begin."""
     size = {torch.float32: 4, torch.float64: 8}[dtype]
     if not sp.issparse(X):
         return X.shape[0] * X.shape[1] * size

@@ -85,7 +85,7 @@ def assert_blocks(batch, dense):
 @stored_as
 @of_rows
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_fetch_gives_the_cells_of_the_dense_rows(X, stored, subset, dtype, tmp_path):
+def test_fetch_gives_the_values_of_the_dense_rows(X, stored, subset, dtype, tmp_path):
     batch = data_set(stored(X, tmp_path), dtype, subset=subset).fetch(AT)
     assert {block.dtype for block in batch.blocks} == {dtype}
     assert_blocks(batch, chosen(X, subset)[AT].astype(str(dtype).removeprefix("torch.")))
@@ -211,16 +211,16 @@ def test_fetch_copies_its_rows_only(store):
 def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
     shapes, toarray = [], sp.csr_matrix.toarray
     monkeypatch.setattr(sp.csr_matrix, "toarray", lambda part: shapes.append(part.shape) or toarray(part))
-    monkeypatch.setattr(module, "_PART_CELLS", 20 * P)
+    monkeypatch.setattr(module, "_PART_VALUES", 20 * P)
     column_statistics(data_set(sp.csr_matrix(X)))
     assert shapes == [(20, P)] * 3
 
 
 @stored_as
 @of_rows
-@pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
-def test_statistics_are_those_of_standard_scaler(X, stored, subset, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_CELLS", cells)
+@pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
+def test_statistics_are_those_of_standard_scaler(X, stored, subset, values, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PART_VALUES", values)
     mean, scale = column_statistics(data_set(stored(X, tmp_path), subset=subset))
     oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
     assert mean.dtype == scale.dtype == np.float64
@@ -230,18 +230,18 @@ def test_statistics_are_those_of_standard_scaler(X, stored, subset, cells, tmp_p
 
 @stored_as
 @of_rows
-@pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
-def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, cells, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_CELLS", cells)
+@pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
+def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, values, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PART_VALUES", values)
     dense, matrix = chosen(X, subset), stored(X, tmp_path)
-    n_zeros = sum(cell == 0 for row in dense.tolist() for cell in row)
+    n_zeros = sum(value == 0 for row in dense.tolist() for value in row)
     assert zero_share(data_set(matrix, subset=subset)) == pytest.approx(n_zeros / dense.size, rel=1e-12)
     assert 0.3 < n_zeros / dense.size < 0.8
 
 
-@pytest.mark.parametrize("cells", [1, 2**24], ids=["many chunks", "one chunk"])
-def test_constant_columns_have_scale_one(X, cells, monkeypatch):
-    monkeypatch.setattr(module, "_PART_CELLS", cells)
+@pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
+def test_constant_columns_have_scale_one(X, values, monkeypatch):
+    monkeypatch.setattr(module, "_PART_VALUES", values)
     _, scale = column_statistics(data_set(X))
     assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
 
@@ -249,24 +249,24 @@ def test_constant_columns_have_scale_one(X, cells, monkeypatch):
 @stored_as
 @of_rows
 def test_statistics_do_not_depend_on_how_the_rows_are_stored(X, stored, subset, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_CELLS", 1)
+    monkeypatch.setattr(module, "_PART_VALUES", 1)
     expected = column_statistics(data_set(X, subset=subset))
     assert_array_equal(column_statistics(data_set(stored(X, tmp_path), subset=subset)), expected)
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 2500])
-@pytest.mark.parametrize(("cells", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
-def test_chunks_are_all_rows_once_in_order(n, cells, most, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+@pytest.mark.parametrize(("values", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
+def test_chunks_are_all_rows_once_in_order(n, values, most, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_VALUES", values)
     chunks = list(data_set(np.zeros((n, P))).chunks())
     assert_array_equal(np.concatenate(chunks), np.arange(n))
     assert max(map(len, chunks)) == min(n, most)
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 2000])
-@pytest.mark.parametrize(("cells", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
-def test_chunks_of_given_rows_are_these_in_their_order(n, cells, most, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", cells)
+@pytest.mark.parametrize(("values", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
+def test_chunks_of_given_rows_are_these_in_their_order(n, values, most, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_VALUES", values)
     given = np.random.default_rng(0).permutation(2500)[:n]
     chunks = list(data_set(np.zeros((2500, P))).chunks(given))
     assert_array_equal(np.concatenate(chunks), given)
@@ -304,13 +304,13 @@ def test_a_mebibyte_of_rows_of_a_file_is_read_together(p, dtype, tmp_path):
         assert (run_length + 1) * row_bytes > 2**20
 
 
-def test_a_mebibyte_of_the_cells_of_a_mapped_csr_matrix_is_read_together(X, tmp_path, monkeypatch):
+def test_a_mebibyte_of_the_values_of_a_mapped_csr_matrix_is_read_together(X, tmp_path, monkeypatch):
     matrix = mapped_csr(X, tmp_path)
     monkeypatch.setattr(module, "_RUN_BYTES", -(-10 * matrix.data.nbytes // N))  # what 10 rows have on average
     assert data_set(matrix).run_length == 10
     monkeypatch.setattr(module, "_RUN_BYTES", 1)
     assert data_set(matrix).run_length == 1
-    assert data_set(mapped_csr(np.zeros_like(X), tmp_path)).run_length >= 1  # no cells
+    assert data_set(mapped_csr(np.zeros_like(X), tmp_path)).run_length >= 1  # no values
 
 
 @pytest.mark.parametrize("stored", [STORED[name] for name in STORED if name != "memory-mapped"])

@@ -46,9 +46,9 @@ def as_dense(X):
     return X.toarray() if sp.issparse(X) else X
 
 
-BAD_CELLS = {
-    "first cell": [(0, 0, np.nan)],
-    "last cell": [(N - 1, P - 1, -np.inf)],
+BAD_VALUES = {
+    "first value": [(0, 0, np.nan)],
+    "last value": [(N - 1, P - 1, -np.inf)],
     "last row of a chunk": [(1023, 4, np.inf)],
     "first row of a chunk": [(1024, 0, np.nan)],
     "after empty rows": [(300, 2, np.nan), (301, 1, np.nan)],
@@ -58,17 +58,17 @@ BAD_CELLS = {
 
 
 @contained
-@pytest.mark.parametrize("cells", BAD_CELLS.values(), ids=BAD_CELLS.keys())
+@pytest.mark.parametrize("values", BAD_VALUES.values(), ids=BAD_VALUES.keys())
 @pytest.mark.parametrize("chunk", [1, 1024])
-def test_cells_that_are_not_finite_are_counted_and_placed(container, cells, chunk, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", chunk * P)
+def test_values_that_are_not_finite_are_counted_and_placed(container, values, chunk, monkeypatch):
+    monkeypatch.setattr(module, "_SLICE_SIZE", chunk * P)
     bad = X.copy()
-    for row, column, value in cells:
+    for row, column, value in values:
         bad[row, column] = value
     bad = container(bad)
-    row, column, _ = cells[0]
+    row, column, _ = values[0]
     place = repr(NAMES[column]) if hasattr(bad, "columns") else column
-    counts = f"{sum(np.isnan(v) for *_, v in cells)} NaN and {sum(np.isinf(v) for *_, v in cells)} infinite"
+    counts = f"{sum(np.isnan(v) for *_, v in values)} NaN and {sum(np.isinf(v) for *_, v in values)} infinite"
     with pytest.raises(ValueError, match=rf"^X contains {counts} .* the first in row {row}, column {place};"):
         check(bad)
 
@@ -82,7 +82,7 @@ def test_cells_that_are_not_finite_are_counted_and_placed(container, cells, chun
     ],
     ids=["predict", "validation"],
 )
-def test_cells_that_are_not_finite_are_refused_everywhere(container, name, call):
+def test_values_that_are_not_finite_are_refused_everywhere(container, name, call):
     bad = X.copy()
     bad[7, 3] = np.nan
     with pytest.raises(ValueError, match=rf"^{name} contains 1 NaN and 0 infinite .* row 7, column ('x'|3);"):
@@ -91,7 +91,7 @@ def test_cells_that_are_not_finite_are_refused_everywhere(container, name, call)
 
 @contained
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, bool], ids=lambda dtype: dtype.__name__)
-def test_cells_stay_as_they_are_and_only_integers_become_floats(container, dtype):
+def test_values_stay_as_they_are_and_only_integers_become_floats(container, dtype):
     given = (10 * X).astype(dtype)
     checked = check(container(given)).X
     assert checked.dtype == (dtype if np.issubdtype(dtype, np.floating) else np.float64)
@@ -204,7 +204,7 @@ def test_changed_columns_give_scikit_learn_s_errors(call, changed, message):
         ({"X_val": FRAME.replace(0, np.inf), "y_val": Y}, "X_val contains"),
         ({"X_val": FRAME, "y_val": Y + 1}, "y_val has"),
     ],
-    ids=["cells", "blocks", "one class", "length of y", "no y_val", "validation cells", "unknown label"],
+    ids=["values", "blocks", "one class", "length of y", "no y_val", "validation values", "unknown label"],
 )
 def test_a_refused_check_leaves_the_estimator_as_it_was(estimator, changes, message):
     before = dict(vars(estimator))
@@ -222,8 +222,8 @@ def test_a_passed_check_leaves_the_estimator_as_it_was():
 
 @pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array])
 @pytest.mark.parametrize("chunk", [1, 1000])
-def test_cells_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_CELLS", chunk)
+def test_values_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monkeypatch):
+    monkeypatch.setattr(module, "_SLICE_SIZE", chunk)
     dense = np.abs(X[:300])
     twice = with_duplicates(dense, container)
     stored = [part.copy() for part in (twice.data, twice.indices, twice.indptr)]
@@ -238,7 +238,7 @@ def test_cells_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monke
 
 
 def with_duplicates(dense, container):
-    """A CSR matrix that holds the first cell of every third row twice, as -1 and as 1 more than it is."""
+    """A CSR matrix that holds the first value of every third row twice, as -1 and as 1 more than it is."""
     parts = [], [], [0]
     for number, row in enumerate(dense):
         columns = np.flatnonzero(row)
@@ -257,10 +257,10 @@ def test_unsorted_columns_without_duplicates_are_not_copied():
 
 
 @pytest.mark.parametrize("column", [-1, P, P + 3])
-def test_cells_outside_of_the_columns_of_csr_are_placed(column):
+def test_values_outside_of_the_columns_of_csr_are_placed(column):
     parts = np.ones(4), np.array([3, 0, 4, column]), np.array([0, 2, 3, 4])
     outside = sp.csr_matrix(parts, shape=(3, P))  # which scipy does not look into
-    message = rf"^X has {P} columns, but a cell in row 2 is in column {column}; its indices or its shape are wrong"
+    message = rf"^X has {P} columns, but a value in row 2 is in column {column}; its indices or its shape are wrong"
     with pytest.raises(ValueError, match=message):
         check(outside, [0, 1, 0])
     with pytest.raises(ValueError, match=message):
@@ -270,12 +270,14 @@ def test_cells_outside_of_the_columns_of_csr_are_placed(column):
 
 
 @contained
-def test_cells_beyond_float32_are_placed(container):
+def test_values_beyond_float32_are_placed(container):
     big = X.copy()
     big[[700, 1900], [3, 0]] = -1e39, 1e39
     checked = check(container(big))
     where = "'x'" if checked.feature_names is not None else "3"
-    with pytest.raises(ValueError, match=rf"^X contains cells beyond 3.4e\+38, the first in row 700, column {where}, "):
+    with pytest.raises(
+        ValueError, match=rf"^X contains values beyond 3.4e\+38, the first in row 700, column {where}, "
+    ):
         module.check_range(checked.X, torch.float32, feature_names=checked.feature_names)
     module.check_range(checked.X, torch.float64, feature_names=checked.feature_names)
 
@@ -292,7 +294,7 @@ def test_a_refusal_of_validation_rows_names_them():
         (np.ones(4), ValueError, "^X: Expected 2D array, got 1D array"),
         (pd.Series(np.ones(4)), ValueError, "^X: Expected a 2-dimensional container but got .*Series"),
         (pl.Series(np.ones(4)), ValueError, "^X: Expected 2D array, got 1D array"),
-        (np.ma.masked_array(np.ones((4, 2)), mask=np.eye(4, 2)), ValueError, "^X has 2 masked cells; impute them"),
+        (np.ma.masked_array(np.ones((4, 2)), mask=np.eye(4, 2)), ValueError, "^X has 2 masked values; impute them"),
         (np.ones((4, 2), dtype="M8[s]"), ValueError, r"^X must hold numbers, got datetime64\[s\]"),
         (np.ones((4, 2), dtype="m8[D]"), ValueError, r"^X must hold numbers, got timedelta64\[D\]"),
         (np.ones((4, 2), dtype=complex), ValueError, "^Complex data not supported: X is of complex128"),

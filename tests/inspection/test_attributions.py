@@ -170,10 +170,10 @@ def test_rows_too_large_to_compute_with_are_refused_as_predict_does(two_blocks, 
     large = X[:20].copy()
     large[[7, 9]] = np.copysign(3e38, large[[7, 9]])
     for call in (limitless.predict, lambda rows: explain(limitless, rows, method=method)):
-        with pytest.raises(ValueError, match=r"X has 2 row\(s\), row 7 first, of cells so large"):
+        with pytest.raises(ValueError, match=r"X has 2 row\(s\), row 7 first, of values so large"):
             call(large)
     if method == "integrated_gradients":
-        with pytest.raises(ValueError, match="baseline has cells so large that"):
+        with pytest.raises(ValueError, match="baseline has values so large that"):
             explain(limitless, X[:3], method=method, baseline=large[7])
         with torch.autocast("cpu", dtype=torch.float16):  # which would not reach as far
             explain(limitless, X[:3], method=method, baseline=np.full(X.shape[1], 1e5))
@@ -249,7 +249,7 @@ def test_names_of_the_baseline_must_be_those_of_the_columns(model, unnamed, plan
         (sp.csr_matrix(np.zeros((1, 16))), "one number a column"),
         (0.0, r"one number a column, shape .16,.; got shape \(\)"),
         (np.zeros((1, 16)), r"one number a column, shape .16,.; got shape \(1, 16\)"),
-        (np.full(16, 1e39), "contains cells beyond 3.4e.38.*too large for float32"),
+        (np.full(16, 1e39), "contains values beyond 3.4e.38.*too large for float32"),
     ],
 )
 def test_a_wrong_baseline_is_named(model, planted, baseline, message):
@@ -261,7 +261,7 @@ def test_a_negative_baseline_of_logarithms_is_named_by_column(planted, blocks, s
     X, y = planted[0][:60].abs(), planted[1][:60]
     model = DualBranchClassifier(blocks, **(settings | {"standardize": "log1p", "max_epochs": 1})).fit(X, y)
     baseline = np.where(X.columns == "rna2", -0.5, 0)
-    with pytest.raises(ValueError, match=r"baseline has 1 negative cell\(s\) in block 'rna', in column 'rna2' first"):
+    with pytest.raises(ValueError, match=r"baseline has 1 negative value\(s\) in block 'rna', in column 'rna2' first"):
         attributions(model, X, baseline=baseline)
 
 

@@ -184,9 +184,9 @@ def test_a_block_scaled_by_its_logarithm_is_explained_in_it(planted, settings):
     assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     noisy = attributions(model, rows, target="two", method="smooth_grad", random_state=0)
     assert np.isfinite(noisy).all(axis=None)
-    with pytest.raises(ValueError, match=r"X has 1 negative cell\(s\) in block 'a', in column 3 first"):
+    with pytest.raises(ValueError, match=r"X has 1 negative value\(s\) in block 'a', in column 3 first"):
         attributions(model, np.where(np.arange(16) == 3, -1, X[:1]), target="two")
-    with pytest.raises(ValueError, match=r"baseline has 1 negative cell\(s\) in block 'a', in column 3 first"):
+    with pytest.raises(ValueError, match=r"baseline has 1 negative value\(s\) in block 'a', in column 3 first"):
         attributions(model, rows, baseline=np.where(np.arange(16) == 3, -1, 0))
 
 

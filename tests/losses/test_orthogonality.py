@@ -23,9 +23,9 @@ def test_equals_loops(shape):
 def test_zero_for_orthonormal_bases_only():
     orthonormal = torch.linalg.qr(torch.randn(6, 10, 4).double())[0].transpose(1, 2)
     assert orthogonality_loss(orthonormal).item() == pytest.approx(0, abs=1e-28)
-    # gram matrix 4 I: each of the D diagonal cells of D x D is off by 3
+    # gram matrix 4 I: each of the D diagonal values of D x D is off by 3
     assert orthogonality_loss(2 * orthonormal).item() == pytest.approx(9 / 4)
-    parallel = orthonormal[:, [0, 0, 0, 0]]  # gram matrix of ones: 12 of 16 cells are off by 1
+    parallel = orthonormal[:, [0, 0, 0, 0]]  # gram matrix of ones: 12 of 16 values are off by 1
     assert orthogonality_loss(parallel).item() == pytest.approx(12 / 16)
 
 

@@ -101,13 +101,13 @@ def test_scores_that_are_all_alike_and_far_from_zero(sign, exponent):
 
 
 class _LargestTensor(TorchDispatchMode):
-    """The cells of the largest tensor that any operator gives."""
+    """The values of the largest tensor that any operator gives."""
 
-    cells = 0
+    values = 0
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         result = operator(*args, **(kwargs or {}))
-        self.cells = max([self.cells, *(leaf.numel() for leaf in tree_leaves(result) if torch.is_tensor(leaf))])
+        self.values = max([self.values, *(leaf.numel() for leaf in tree_leaves(result) if torch.is_tensor(leaf))])
         return result
 
 
@@ -116,11 +116,11 @@ def test_weights_of_few_samples_are_held_at_a_time(monkeypatch):
     inputs = make_inputs(n=32, n_a=60, n_b=70)
     with _LargestTensor() as largest:
         sum(x.sum() for x in attend_both_ways(*inputs)).backward()
-    assert largest.cells == 2 * 3 * 60 * 70  # room for two matrices of weights of three samples
+    assert largest.values == 2 * 3 * 60 * 70  # room for two matrices of weights of three samples
     monkeypatch.undo()
     with _LargestTensor() as largest:
         sum(x.sum() for x in attend_both_ways(*inputs)).backward()
-    assert largest.cells == 2 * 32 * 60 * 70  # of all of them it would be seen
+    assert largest.values == 2 * 32 * 60 * 70  # of all of them it would be seen
 
 
 def test_a_compiled_graph_agrees(monkeypatch):

@@ -16,7 +16,7 @@ def scaler():
     return scaler
 
 
-def test_equals_the_formula_cell_by_cell(scaler):
+def test_equals_the_formula_value_by_value(scaler):
     x = np.random.default_rng(0).normal(MEAN, 3 * SCALE, (50, 3))
     expected = np.empty_like(x)
     for i, j in np.ndindex(x.shape):
@@ -25,7 +25,7 @@ def test_equals_the_formula_cell_by_cell(scaler):
     np.testing.assert_allclose(scaler(torch.from_numpy(x)), expected, rtol=1e-14)
 
 
-def test_cells_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
+def test_values_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
     mean, scale = torch.from_numpy(MEAN), torch.from_numpy(SCALE)
     deviations = torch.tensor([[0.0], [0.1], [-0.1], [1e4], [-1e4]])
     scaled = scaler(mean + deviations * scale)

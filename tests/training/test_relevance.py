@@ -127,7 +127,7 @@ def test_is_the_same_a_few_rows_and_columns_at_a_time(told, networks, to_matrix,
     X, y = told
     X = to_matrix(np.where(X > 5, X, 0))
     whole = relevance_of(networks, X, y)
-    monkeypatch.setattr("skdual.inputs.rows._PART_CELLS", 16 * sum(WIDTHS))
+    monkeypatch.setattr("skdual.inputs.rows._PART_VALUES", 16 * sum(WIDTHS))
     monkeypatch.setattr(relevance, "_MAX_SUMS", 5 * 3 * 3)
     for few, all_at_once in zip(relevance_of(networks, X, y), whole, strict=True):
         assert_allclose(few, all_at_once, rtol=1e-10)
@@ -155,7 +155,7 @@ def test_columns_of_one_value_are_no_matter(told, networks, standardize, dtype):
 
 
 @pytest.mark.filterwarnings("error")
-def test_cells_too_large_to_square_are_no_matter(told, networks):
+def test_values_too_large_to_square_are_no_matter(told, networks):
     X, y = told
     X[3, 5] = 1e200
     with pytest.raises(ValueError, match="became NaN or infinite in epoch 1"):

@@ -46,7 +46,7 @@ def wide():
 @pytest.fixture
 def in_columns(monkeypatch):
     """Function that keeps the training in the columns from then on."""
-    return lambda: monkeypatch.setattr(span_training, "MAX_CELLS", 0)
+    return lambda: monkeypatch.setattr(span_training, "MAX_VALUES", 0)
 
 
 def member_scores(model, X):
@@ -60,9 +60,9 @@ def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, monke
     X, y = wide
     params = {**PLAIN, "standardize": "minmax", "weight_decay": 0.0, "n_members": n_members, "warm_start": True}
 
-    def fit(max_cells, *rates):
+    def fit(max_values, *rates):
         """From the same weights, which have parts outside the span, with gradient descent of the block's own rate."""
-        monkeypatch.setattr(span_training, "MAX_CELLS", 0)
+        monkeypatch.setattr(span_training, "MAX_VALUES", 0)
         model = DualBranchClassifier(**params, learning_rate=1e-12).fit(X, y)
         start = member_scores(model, X)
         groups = [
@@ -71,7 +71,7 @@ def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, monke
             for layer in ("layers.0", "shortcut")
         ]
         descent = {"optimizer": torch.optim.SGD, "optimizer__param_groups": groups, "optimizer__momentum": 0.9}
-        monkeypatch.setattr(span_training, "MAX_CELLS", max_cells)
+        monkeypatch.setattr(span_training, "MAX_VALUES", max_values)
         return start, model.set_params(learning_rate=0.01, net_params=descent).fit(X, y)
 
     start, expected = fit(0, 1, 1)
@@ -174,7 +174,7 @@ def test_sparse_rows_give_the_same_network(wide):
 
 
 @pytest.mark.filterwarnings("error")
-def test_cells_too_large_are_refused_without_a_warning(wide):
+def test_values_too_large_are_refused_without_a_warning(wide):
     X, y = wide
     X = X.astype(np.float32)
     X[3, 5] = 1e30
@@ -222,9 +222,9 @@ def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, 
 
 
 @pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
-def test_coordinates_count_as_cells_where_they_are_more(wide, monkeypatch, n_members, in_span):
+def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_members, in_span):
     # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
-    monkeypatch.setattr(span_training, "MAX_CELLS", N_ROWS * (60 + 48))
+    monkeypatch.setattr(span_training, "MAX_VALUES", N_ROWS * (60 + 48))
     widths = []
 
     class Watch(Callback):
