@@ -42,33 +42,33 @@ _MAX_WEIGHT_DECAY = 1.0
 _MAX_SHRINKAGE = 4.0  # twice the exponent, for the mean of the learning rate is half its peak
 
 
-def hidden_layer_sizes(widths, directions):
+def hidden_layer_sizes(n_columns, max_ranks):
     """Widths of both branches.
 
     Parameters
     ----------
-    widths : pair of int
-        Columns of block A and of block B.
-    directions : pair of int
-        In how many directions the training rows of either block differ: its columns, or the rows where these are fewer.
+    n_columns : pair of int
+        Of block A and of block B.
+    max_ranks : pair of int
+        Largest rank that the training rows of either block can have: its columns, or the rows where these are fewer.
     """
     return tuple(
-        wide if _is_wide(n_directions, wide) else _narrow_sizes(n_columns)
-        for wide, n_columns, n_directions in zip(WIDE_SIZES, widths, directions, strict=True)
+        wide if _is_wide(max_rank, wide) else _narrow_sizes(p)
+        for wide, p, max_rank in zip(WIDE_SIZES, n_columns, max_ranks, strict=True)
     )
 
 
-def dropout(directions):
+def dropout(max_ranks):
     """A rate for each branch, which goes with its widths."""
     return tuple(
-        rate if _is_wide(n_directions, sizes) else NARROW_DROPOUT
-        for rate, sizes, n_directions in zip(WIDE_DROPOUT, WIDE_SIZES, directions, strict=True)
+        rate if _is_wide(max_rank, sizes) else NARROW_DROPOUT
+        for rate, sizes, max_rank in zip(WIDE_DROPOUT, WIDE_SIZES, max_ranks, strict=True)
     )
 
 
-def _is_wide(n_directions, sizes):
+def _is_wide(max_rank, sizes):
     """Whether a block has at least 4 columns, and training rows, for each unit that wide widths start with."""
-    return n_directions >= 4 * sizes[0]
+    return max_rank >= 4 * sizes[0]
 
 
 def _narrow_sizes(n_columns):
@@ -79,27 +79,25 @@ def _narrow_sizes(n_columns):
     return sizes
 
 
-def n_members(widths, sizes, n_train):
+def n_members(n_columns, sizes, n_train):
     """8, halved until the members have few enough weights in their encoders, of widths ``sizes``, and rows to see."""
-    n_weights = _n_hidden_weights(widths, sizes)
+    n_weights = _n_hidden_weights(n_columns, sizes)
     n = MAX_MEMBERS
     while n > 1 and (n * n_weights > _MAX_WEIGHTS or n * n_train > _MAX_MEMBER_ROWS):
         n //= 2
     return n
 
 
-def n_branch_weights(directions, sizes, n_members):
+def n_branch_weights(max_ranks, sizes, n_members):
     """How many weights the branches of all members have in training, those of the shortcuts among them."""
-    of_shortcuts = sum(n * of_branch[-1] for n, of_branch in zip(directions, sizes, strict=True))
-    return n_members * (_n_hidden_weights(directions, sizes) + of_shortcuts)
+    of_shortcuts = sum(n * of_branch[-1] for n, of_branch in zip(max_ranks, sizes, strict=True))
+    return n_members * (_n_hidden_weights(max_ranks, sizes) + of_shortcuts)
 
 
-def _n_hidden_weights(widths, sizes):
+def _n_hidden_weights(n_columns, sizes):
     """Those of the hidden layers of both branches."""
     return sum(
-        n_in * n_out
-        for n_columns, of_branch in zip(widths, sizes, strict=True)
-        for n_in, n_out in pairwise([n_columns, *of_branch])
+        n_in * n_out for p, of_branch in zip(n_columns, sizes, strict=True) for n_in, n_out in pairwise([p, *of_branch])
     )
 
 

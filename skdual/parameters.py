@@ -73,14 +73,15 @@ CONSTRAINTS = {
 
 def resolve_settings(
     params,
-    widths,
+    n_columns,
     codes,
     classes,
     n_train,
     zero_share,
-    min_bfloat16_weights=math.inf,
-    block_names=("a", "b"),
-    has_validation=False,
+    *,
+    min_bfloat16_weights,
+    block_names,
+    has_validation,
 ):
     """Replace "auto" by values, check what depends on the data, and sort the parameters by their users.
 
@@ -88,8 +89,8 @@ def resolve_settings(
     ----------
     params : dict
         All parameters of the estimator, each value within CONSTRAINTS.
-    widths : pair of int
-        Columns of block A and of block B.
+    n_columns : pair of int
+        Of block A and of block B.
     codes : ndarray of int64
         Class codes of all rows.
     classes : ndarray
@@ -97,10 +98,10 @@ def resolve_settings(
         Rows to train on, validation rows left out.
     zero_share : float
         Share of their values that are 0.
-    min_bfloat16_weights : float, default=inf
+    min_bfloat16_weights : float
         Weights of the branches from which on ``precision="auto"`` rounds products to bfloat16.
-    block_names : pair of str, default=("a", "b")
-    has_validation : bool, default=False
+    block_names : pair of str
+    has_validation : bool
         Whether there are validation rows.
 
     Returns
@@ -121,29 +122,29 @@ def resolve_settings(
             f"contrastive={params['contrastive']!r} and contrastive_weight={params['contrastive_weight']}; set "
             f"memory_bank_size=0 or turn the loss on."
         )
-    directions = [min(n_columns, n_train) for n_columns in widths]  # in which the training rows of a block differ
-    hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], widths, directions)
+    max_ranks = [min(p, n_train) for p in n_columns]
+    hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], n_columns, max_ranks)
     _check_dims(params, sum(sizes[-1] for sizes in hidden_layer_sizes))
     batch = _batch_settings(params, n_train, len(classes))
 
     def given(name, otherwise, *arguments):
         return otherwise(*arguments) if params[name] == "auto" else params[name]
 
-    n_members = int(given("n_members", defaults.n_members, widths, hidden_layer_sizes, n_train))
+    n_members = int(given("n_members", defaults.n_members, n_columns, hidden_layer_sizes, n_train))
     steps = _steps(n_train, batch)
     max_epochs = int(given("max_epochs", defaults.max_epochs, steps))
-    learning_rate = float(given("learning_rate", defaults.learning_rate, sum(widths), n_train))
+    learning_rate = float(given("learning_rate", defaults.learning_rate, sum(n_columns), n_train))
     may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
-    n_branch_weights = defaults.n_branch_weights(directions, hidden_layer_sizes, n_members)
+    n_branch_weights = defaults.n_branch_weights(max_ranks, hidden_layer_sizes, n_members)
     return {
         "net_params": dict(params["net_params"] or {}),
         "rejection": _rejection(params, classes, has_validation),
         "module": {
             "n_members": n_members,
-            "in_features": tuple(widths),
+            "in_features": tuple(n_columns),
             "n_classes": len(classes),
             "hidden_layer_sizes": hidden_layer_sizes,
-            "dropout": _dropout(params["dropout"], directions),
+            "dropout": _dropout(params["dropout"], max_ranks),
             "standardize": scaling_pair(params["standardize"], block_names),
             "projection_dim": params["projection_dim"] if has_contrastive else 0,
             "bfloat16": params["precision"] == "bfloat16"
@@ -229,9 +230,9 @@ def _is_number(value: Any, kind) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _hidden_layer_sizes(value, widths, directions):
+def _hidden_layer_sizes(value, n_columns, max_ranks):
     if isinstance(value, str):
-        return defaults.hidden_layer_sizes(widths, directions)
+        return defaults.hidden_layer_sizes(n_columns, max_ranks)
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
@@ -241,10 +242,10 @@ def _hidden_layer_sizes(value, widths, directions):
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
 
 
-def _dropout(value, directions):
+def _dropout(value, max_ranks):
     """A rate for each branch."""
     if isinstance(value, str):
-        return defaults.dropout(directions)
+        return defaults.dropout(max_ranks)
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
     if len(pair) != 2 or not all(_is_number(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
         raise ValueError(f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}.")

@@ -17,13 +17,14 @@ from skdual.network.members import MemberDropout
 from skdual.parameters import resolve_settings
 from skdual.training.schedule import WarmupCosine
 
+OTHERS = {"min_bfloat16_weights": math.inf, "block_names": ("a", "b"), "has_validation": False}
 CLASSES = np.array(["ant", "bee", "cat", "dog"])
 CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
 
 
 def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_share=0.0, **changed):
     return resolve_settings(
-        DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share
+        DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share, **OTHERS
     )
 
 
@@ -49,7 +50,8 @@ def test_auto_rounds_products_to_bfloat16_from_so_many_weights_on(precision, n_m
     sizes = ((9, 7, 5), (6,))
     estimator = DualBranchClassifier(precision=precision, hidden_layer_sizes=sizes, n_members=n_members)
     params = estimator.get_params(deep=False)
-    settings = resolve_settings(params, (40, 20), CODES, CLASSES, n_train, 0.0, min_bfloat16_weights=least)
+    others = OTHERS | {"min_bfloat16_weights": least}
+    settings = resolve_settings(params, (40, 20), CODES, CLASSES, n_train, 0.0, **others)
     assert settings["module"]["bfloat16"] == expected
 
 

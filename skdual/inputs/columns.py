@@ -91,7 +91,7 @@ class ColumnBlocks:
     indices: tuple
 
     @property
-    def widths(self):
+    def n_columns(self):
         return tuple(len(index) for index in self.indices)
 
     def same_as(self, other):

@@ -28,7 +28,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     cv : int, splitter or iterable, default=5
         As in :func:`~sklearn.model_selection.cross_val_score`.
     scoring : str, callable or None, default=None
-        As there. None: accuracy.
+        As in :func:`~sklearn.model_selection.cross_val_score`. None: accuracy.
 
     Returns
     -------

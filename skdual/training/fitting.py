@@ -65,7 +65,7 @@ def fit_network(params, data, device, seed, before=None):
         params = {**params, "n_members": before.settings["module"]["n_members"]}
     settings = resolve_settings(
         params,
-        data.columns.widths,
+        data.columns.n_columns,
         data.y,
         data.classes,
         len(training),
@@ -150,8 +150,8 @@ def _shift_units(network, rows):
 
     With fewer, new rows are shorter than training rows in the directions that these tell anything about.
     """
-    for branch, width in zip((network.branch_a, network.branch_b), rows.columns.widths, strict=True):
-        if len(rows) >= 2 * width:
+    for branch, p in zip((network.branch_a, network.branch_b), rows.columns.n_columns, strict=True):
+        if len(rows) >= 2 * p:
             branch.shift_units(_SHIFT)
 
 
@@ -162,7 +162,7 @@ def _set_statistics(network, rows, feature_names):
     """
     dtype = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
     on_host = [
-        ColumnScaler(p, scaling).to(dtype) for p, scaling in zip(rows.columns.widths, network.scalings, strict=True)
+        ColumnScaler(p, scaling).to(dtype) for p, scaling in zip(rows.columns.n_columns, network.scalings, strict=True)
     ]
     twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
     blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))

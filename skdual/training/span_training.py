@@ -63,7 +63,7 @@ class SpanTraining:
         self._net, self._codes = net, training.y
         self._scalers = net.module_.scaler_a, net.module_.scaler_b
         self._branches: list[_SpanBranch] = []
-        if max(training.columns.widths) > len(training) and not _is_short(net, len(training)):
+        if max(training.columns.n_columns) > len(training) and not _is_short(net, len(training)):
             n_values = _n_values(net.module_, training, validation)
             if n_values <= MAX_VALUES:
                 device = _device_for(training, n_values, net.dtype)
@@ -112,12 +112,12 @@ def _is_short(net, n_rows):
 
 def _n_values(network, training, validation):
     """Values of all rows, or of their coordinates where these are more."""
-    n_rows, widths = len(training), training.columns.widths
+    n_rows, n_columns = len(training), training.columns.n_columns
     n_coordinates = [
-        n_rows * len(_relevance_of_spans(branch)) if width > n_rows else 0
-        for width, branch in zip(widths, (network.branch_a, network.branch_b), strict=True)
+        n_rows * len(_relevance_of_spans(branch)) if p > n_rows else 0
+        for p, branch in zip(n_columns, (network.branch_a, network.branch_b), strict=True)
     ]
-    return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, widths, n_coordinates))
+    return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, n_columns, n_coordinates))
 
 
 def _device_for(rows, n_values, dtype):

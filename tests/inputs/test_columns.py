@@ -93,7 +93,7 @@ def test_without_blocks_both_branches_read_every_column():
 def test_a_dict_names_the_blocks_in_its_order():
     columns = resolve({"late": slice(4, None), "early": [0, 1, 2, 3]}, ARRAY)
     assert columns.names == ("late", "early")
-    assert columns.widths == (2, 4)
+    assert columns.n_columns == (2, 4)
     assert_indices(columns, [4, 5], [0, 1, 2, 3])
 
 

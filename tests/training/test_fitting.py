@@ -18,7 +18,15 @@ from skdual.training.fitting import split_rows
 def settings(widths=(7, 5), **params):
     y = np.arange(60) % 3
     return resolve_settings(
-        DualBranchClassifier(**params).get_params(deep=False), widths, y, np.arange(3), 60, zero_share=0.0
+        DualBranchClassifier(**params).get_params(deep=False),
+        widths,
+        y,
+        np.arange(3),
+        60,
+        zero_share=0.0,
+        min_bfloat16_weights=math.inf,
+        block_names=("a", "b"),
+        has_validation=False,
     )
 
 
