@@ -31,7 +31,7 @@ class DualBranchClassifier(FittedMethods):
     standardize : bool, str, pair or dict, default=True
         How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. "robust": median
         and quartiles instead, such that a normal column has unit variance. "log1p": log(1 + x), then as "standard"; no
-        value may be negative. These three limit values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
+        value may be negative. These three clip values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
         [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale
         that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
@@ -240,10 +240,10 @@ class DualBranchClassifier(FittedMethods):
     Networks", ICML 2017 (temperature). Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
     ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019. Wang & Aitchison, "How to set AdamW's
     weight decay as you scale model and dataset size", ICML 2025. Holzmueller et al., "Better by Default", NeurIPS 2024
-    (smooth limit of standardised columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition", IEEE
-    TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on Computing
-    2009 (random turn of the rows' span). Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935, and Morris,
-    "Parametric Empirical Bayes Inference", JASA 1983 (relevance of columns).
+    (smooth clipping of standardised columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition",
+    IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on
+    Computing 2009 (random turn of the rows' span). Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935, and
+    Morris, "Parametric Empirical Bayes Inference", JASA 1983 (relevance of columns).
 
     Examples
     --------

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from . import defaults
-from .inputs.labels import codes_of_labels
+from .inputs.labels import label_to_code
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
 from .scalings import SCALINGS, scaling_pair
 
@@ -268,7 +268,7 @@ def _check_dims(params, embedding_dim):
 def _class_weight(class_weight, classes, codes):
     """Weight of each class, scaled to mean 1 over the rows."""
     if isinstance(class_weight, dict):
-        code_of = codes_of_labels(list(class_weight), classes)
+        code_of = label_to_code(list(class_weight), classes)
         # as in scikit-learn, others may stand beside all labels of y, of rows that this fit does not see
         has_all = len(set(code_of.values())) == len(classes)
         unknown = [label for label in class_weight if label not in code_of and not has_all]

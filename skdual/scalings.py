@@ -9,7 +9,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 
 
 class Scaling(NamedTuple):
-    """One way: z = (x - center) / scale, of log(1 + x) with ``logarithm``, then limited smoothly with ``limited``.
+    """One way: z = (x - center) / scale, of log(1 + x) with ``logarithm``, then smoothly clipped with ``clipped``.
 
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
     ``whole_columns`` chunks of columns. Without it columns stay as they are.
@@ -18,7 +18,7 @@ class Scaling(NamedTuple):
     statistics: Callable | None
     whole_columns: bool = False
     logarithm: bool = False
-    limited: bool = False
+    clipped: bool = False
 
 
 def _moments(chunks):
@@ -50,9 +50,9 @@ def _quartiles(chunks):
 
 
 SCALINGS = {
-    "standard": Scaling(_moments, limited=True),
-    "robust": Scaling(_quartiles, whole_columns=True, limited=True),
-    "log1p": Scaling(_moments, logarithm=True, limited=True),
+    "standard": Scaling(_moments, clipped=True),
+    "robust": Scaling(_quartiles, whole_columns=True, clipped=True),
+    "log1p": Scaling(_moments, logarithm=True, clipped=True),
     "minmax": Scaling(_range),
     "maxabs": Scaling(_largest),
     "none": Scaling(None),

@@ -30,7 +30,7 @@ ORACLES = {
     "log1p": make_pipeline(FunctionTransformer(np.log1p), StandardScaler()),
     "none": FunctionTransformer(),
 }
-LIMITED = {"standard", "robust", "log1p"}
+CLIPPED = {"standard", "robust", "log1p"}
 WAYS = list(ORACLES)
 every_way = pytest.mark.parametrize("way", WAYS)
 
@@ -64,7 +64,7 @@ def scaled(model, X):
 
 def expected(way, train, new):
     z = clone(ORACLES[way]).fit(train).transform(new)
-    return z / np.sqrt(1 + (z / LIMIT) ** 2) if way in LIMITED else z
+    return z / np.sqrt(1 + (z / LIMIT) ** 2) if way in CLIPPED else z
 
 
 def test_every_way_is_tested():

@@ -56,7 +56,7 @@ def check_labels(y, name, n_rows, rows_name):
     return labels
 
 
-def label_codes(labels, classes, name, complaint):
+def encode_labels(labels, classes, name, complaint):
     """Class codes of an array of labels, ndarray of int64.
 
     Raises
@@ -67,14 +67,25 @@ def label_codes(labels, classes, name, complaint):
     labels = _as_list(labels)
     if classes.dtype.kind in "iuf" and any(isinstance(label, bool) for label in labels):  # True is 1 to Python
         raise ValueError(f"{name} must hold numbers, as the classes are; got booleans.")
-    codes = codes_of_labels(labels, classes)
+    codes = label_to_code(labels, classes)
     unknown = [label for label in dict.fromkeys(labels) if label not in codes]
     if unknown:
         raise ValueError(f"{name} has {len(unknown)} label(s) that {complaint}, {_shown(unknown[0])} first.")
     return np.array([codes[label] for label in labels], dtype=np.int64)
 
 
-def codes_of_labels(labels, classes):
+def encode_fitted_labels(labels, classes, name, n_rows):
+    """Class codes of the labels of the rows of X, ndarray of int64, for a classifier that was fitted with ``classes``.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many labels as rows, or labels that are none of ``classes_``.
+    """
+    return encode_labels(check_labels(labels, name, n_rows, "X"), classes, name, "are not in classes_")
+
+
+def label_to_code(labels, classes):
     """Class code of each label, of an array or a list, that is a class, as a dict.
 
     Labels are looked up as Python objects: numpy would turn labels of two types into strings and find 10 in "10". Dates

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from ..scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_dtypes, column_label
-from .labels import check_labels, label_codes
+from .labels import check_labels, encode_labels
 
 _SLICE_SIZE = 2**16  # values at one time, which stay in a processor's cache
 
@@ -197,7 +197,7 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
         return None
     X_val = check_matrix(estimator, X_val, "X_val")
     y_val = check_labels(y_val, "y_val", X_val.shape[0], "X_val")
-    return X_val, label_codes(y_val, classes, "y_val", "y has not")
+    return X_val, encode_labels(y_val, classes, "y_val", "y has not")
 
 
 def _check_finite(X, name, feature_names):

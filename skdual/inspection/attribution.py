@@ -1,11 +1,15 @@
 """How much each feature adds to a class score: row by row, and on the whole for every class."""
 
+import reprlib
+
 import numpy as np
 
 from ..extras import import_extra
+from ..inputs.labels import encode_fitted_labels
 from ..training.inference import run_in_chunks
+from .baseline import baseline_blocks
 from .gradients import METHODS, attribute_rows
-from .validation import baseline_blocks, check_classifier, check_method, class_codes, column_names
+from .validation import check_classifier, check_method
 
 
 def attributions(
@@ -170,7 +174,7 @@ def _prepare(estimator, X, method, baseline, feature_names):
     """The arguments that both functions share, checked: rows, baseline of both blocks, names of the columns."""
     check_classifier(estimator)
     check_method(method, METHODS)
-    columns = column_names(estimator, feature_names)
+    columns = _feature_index(estimator, feature_names)
     return estimator._rows(X), baseline_blocks(estimator, baseline), columns
 
 
@@ -183,4 +187,33 @@ def _one_a_row(target, n_rows):
 def _target_codes(estimator, rows, labels, name):
     if labels is None:
         return run_in_chunks(estimator.network_, "scores", rows).argmax(axis=1)
-    return class_codes(estimator, labels, len(rows), name)
+    return encode_fitted_labels(labels, estimator.classes_, name, len(rows))
+
+
+def _feature_index(estimator, feature_names):
+    """A pandas MultiIndex ("block", "feature") over the columns of block A, then those of block B.
+
+    Raises
+    ------
+    ValueError
+        If ``feature_names`` are not one str a column of X, or the names of the fit in another order.
+    """
+    pandas = import_extra("pandas", extra="inspection", caller="skdual.inspection")
+    n_features = estimator.n_features_in_
+    of_fit = getattr(estimator, "feature_names_in_", [f"x{column}" for column in range(n_features)])
+    names = of_fit if feature_names is None else feature_names
+    if not hasattr(names, "__len__") or isinstance(names, (str, set, dict)):
+        raise ValueError(f"feature_names must be one str a column, {n_features} of them; got {reprlib.repr(names)}.")
+    names = list(names)
+    if len(names) != n_features:
+        raise ValueError(f"feature_names must be one str a column; got {len(names)} for {n_features} columns.")
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(f"feature_names must be one str a column; got {reprlib.repr(wrong[0])} among them.")
+    if names != list(of_fit) and sorted(names) == sorted(of_fit):
+        raise ValueError(
+            "feature_names must be in the order of the columns; got those of the fit (feature_names_in_) in another."
+        )
+    blocks = zip(estimator.block_names_, estimator.block_indices_, strict=True)
+    pairs = [(block, names[column]) for block, index in blocks for column in index]
+    return pandas.MultiIndex.from_tuples(pairs, names=["block", "feature"])

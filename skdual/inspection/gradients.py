@@ -12,7 +12,6 @@ from ..extras import import_extra
 from ..scalings import SCALINGS
 from ..training.inference import as_memory_allows, check_finite_results
 from ..warn import warn
-from .validation import column_scales
 
 TOLERANCE = 1e-3
 """Share of a row's largest class score, or the baseline's, by which integrated gradients may miss their sum."""
@@ -157,7 +156,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         part = Part(
             x=explained(rows.fetch(index).blocks),
             baseline=explained(baseline),
-            scale=column_scales(network),
+            scale=(network.scaler_a.scale[None], network.scaler_b.scale[None]),
             target=send(torch.from_numpy(codes[index]), rows.device),
             points=points,
             seed=int(random_state.randint(np.iinfo(np.int32).max)),

@@ -11,9 +11,9 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from ..extras import import_extra
-from ..inputs.labels import codes_of_labels
+from ..inputs.labels import label_to_code
 from ..inputs.validation import check_matrix
-from .validation import check_classifier, check_method, check_targets, column_centers
+from .validation import check_classifier, check_method, check_targets
 
 METHODS = ("permutation", "ablation")
 
@@ -113,7 +113,7 @@ def _scores_of(scorer):
 
 def _check_known(estimator, y):
     """Refuse labels that no prediction can equal, of which every score would be the same with and without a block."""
-    if not hasattr(estimator, "rejection_threshold_") and not codes_of_labels(y, estimator.classes_):
+    if not hasattr(estimator, "rejection_threshold_") and not label_to_code(y, estimator.classes_):
         raise ValueError(f"y has none of the labels in classes_, {estimator.classes_}; got {y.tolist()[0]!r} first.")
 
 
@@ -132,12 +132,12 @@ class _Constant(nn.Module):
 
 def _without_each_block(estimator):
     """Copies of the estimator, one of which does not see block A, the other not block B."""
-    for block, center in zip("ab", column_centers(estimator.network_), strict=True):
+    for block in "ab":
         # not by copy.copy, which builds the network anew on whatever device the parameter means by now
         without = object.__new__(type(estimator))
         vars(without).update(vars(estimator), network_=copy.deepcopy(estimator.network_))
         scaler = getattr(without.network_, f"scaler_{block}")
-        setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(center), scaler))
+        setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(scaler.origin[None]), scaler))
         without.network_.eval()
         yield without
 

@@ -82,26 +82,26 @@ class _ChunkedAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient_a, gradient_b):
+    def backward(ctx, grad_a, grad_b):
         made = [x.new_empty(x.shape) for x in ctx.saved_tensors[:4]]
-        for part, (room, further) in _chunks(2, *ctx.saved_tensors, gradient_a, gradient_b, *made):
+        for part, (room, further) in _chunks(2, *ctx.saved_tensors, grad_a, grad_b, *made):
             query_a, query_b, value_a, value_b, attended_a, attended_b, total_a, total_b = part[:8]
-            gradient_a, gradient_b, of_query_a, of_query_b, of_value_a, of_value_b = part[8:]
-            gradient_a, gradient_b = gradient_a / total_a, gradient_b / total_b
+            grad_a, grad_b, grad_query_a, grad_query_b, grad_value_a, grad_value_b = part[8:]
+            grad_a, grad_b = grad_a / total_a, grad_b / total_b
             # what softmax takes off each row of gradients: its mean by the weights
             taken_a, taken_b = (
-                (gradient * attended).sum(dim=1, keepdim=True).neg_()
-                for gradient, attended in ((gradient_a, attended_a), (gradient_b, attended_b))
+                (grad * attended).sum(dim=1, keepdim=True).neg_()
+                for grad, attended in ((grad_a, attended_a), (grad_b, attended_b))
             )
             weights = _powers(query_a, query_b, room)
-            torch.bmm(gradient_b, weights.mT, out=of_value_a)
-            torch.bmm(gradient_a, weights, out=of_value_b)
+            torch.bmm(grad_b, weights.mT, out=grad_value_a)
+            torch.bmm(grad_a, weights, out=grad_value_b)
             # both ways in one product
-            left = torch.cat([gradient_a, taken_a, value_a, _ones(value_a)], dim=1)
-            right = torch.cat([value_b, _ones(value_b), gradient_b, taken_b], dim=1)
-            of_scores = torch.bmm(left.mT, right, out=further).mul_(weights)
-            torch.bmm(query_b, of_scores.mT, out=of_query_a)
-            torch.bmm(query_a, of_scores, out=of_query_b)
+            left = torch.cat([grad_a, taken_a, value_a, _ones(value_a)], dim=1)
+            right = torch.cat([value_b, _ones(value_b), grad_b, taken_b], dim=1)
+            grad_scores = torch.bmm(left.mT, right, out=further).mul_(weights)
+            torch.bmm(query_b, grad_scores.mT, out=grad_query_a)
+            torch.bmm(query_a, grad_scores, out=grad_query_b)
         scale = 1 / math.sqrt(made[0].shape[1])
         return made[0].mul_(scale), made[1].mul_(scale), made[2], made[3]
 

@@ -60,11 +60,11 @@ class TokenNorm(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx, grad_output):
         normalized, factor = ctx.saved_tensors
-        along = (gradient * normalized).mean(dim=2, keepdim=True)
-        of_x = torch.addcmul(gradient, normalized, along, value=-1)
-        return of_x.sub_(gradient.mean(dim=2, keepdim=True)).mul_(factor), None
+        along = (grad_output * normalized).mean(dim=2, keepdim=True)
+        grad_x = torch.addcmul(grad_output, normalized, along, value=-1)
+        return grad_x.sub_(grad_output.mean(dim=2, keepdim=True)).mul_(factor), None
 
 
 class TokenSide(nn.Module):

@@ -21,10 +21,10 @@ class _UnitLength(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx, grad_output):
         y, inverse = ctx.saved_tensors
-        along = (gradient * y).sum(dim=-1, keepdim=True)
-        return torch.addcmul(gradient, y, along, value=-1).mul_(inverse)
+        along = (grad_output * y).sum(dim=-1, keepdim=True)
+        return torch.addcmul(grad_output, y, along, value=-1).mul_(inverse)
 
 
 def unit_length(x):
@@ -42,9 +42,9 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx, grad_output):
         (bases,) = ctx.saved_tensors
-        return (gradient + gradient.mT) @ bases
+        return (grad_output + grad_output.mT) @ bases
 
 
 def gram(bases):

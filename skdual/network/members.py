@@ -100,7 +100,7 @@ class ColumnLinear(MemberLinear):
             dtype = inputs[0][0].dtype
             if self._memory is None or not self._memory.fits(self.weight, dtype):
                 self._memory = StepMemory(self.weight, dtype)
-            if not self._memory.lent:
+            if not self._memory.in_use:
                 return StepProduct.apply(self.weight, self.bias, self._memory, inputs)
         if len(inputs) == 1:  # the gradient of a split would be copied
             return member_products(inputs[0][0], self.weight, self.bias)

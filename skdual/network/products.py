@@ -71,12 +71,12 @@ class StepMemory:
 
     Attributes
     ----------
-    lent : bool
+    in_use : bool
         Whether a product waits for its gradient: another one in the same graph has to find other memory.
     """
 
     def __init__(self, weight, dtype):
-        self.dtype, self.lent = dtype, False
+        self.dtype, self.in_use = dtype, False
         self.gradient = torch.empty_like(weight)
         self.rounded = None if dtype == weight.dtype else torch.empty_like(weight, dtype=dtype)
 
@@ -98,7 +98,7 @@ class StepProduct(torch.autograd.Function):
         """``inputs`` are pairs of rows, in the dtype of ``memory``, and the slice of the members that take them."""
         rounded = weight if memory.rounded is None else memory.rounded.copy_(weight)
         ctx.weight, ctx.memory, ctx.inputs = weight, memory, inputs
-        memory.lent = True
+        memory.in_use = True
         products = []
         for x, members in inputs:
             of_members = None if bias is None else bias[members].to(memory.dtype)
@@ -107,20 +107,20 @@ class StepProduct(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx, grad_output):
         memory, weight = ctx.memory, ctx.weight
         # a gradient that is still there, and will be added to, may lie in this memory
-        of_weight = memory.gradient if weight.grad is None else torch.empty_like(weight)
-        rounded = of_weight if memory.rounded is None else memory.rounded
+        grad_weight = memory.gradient if weight.grad is None else torch.empty_like(weight)
+        rounded = grad_weight if memory.rounded is None else memory.rounded
         for x, members in ctx.inputs:
             if x.ndim == 3:
-                torch.bmm(gradient[members].transpose(1, 2), x, out=rounded[members])
+                torch.bmm(grad_output[members].transpose(1, 2), x, out=rounded[members])
             else:
-                units = gradient[members].transpose(0, 1).flatten(1)
+                units = grad_output[members].transpose(0, 1).flatten(1)
                 torch.mm(units.T, x, out=rounded[members].flatten(0, 1))
         if memory.rounded is not None:
-            of_weight.copy_(rounded)
-        memory.lent = False
-        of_bias = gradient.sum(dim=1, dtype=weight.dtype) if ctx.needs_input_grad[1] else None
+            grad_weight.copy_(rounded)
+        memory.in_use = False
+        grad_bias = grad_output.sum(dim=1, dtype=weight.dtype) if ctx.needs_input_grad[1] else None
         # autograd takes over a tensor that nobody else holds, and copies others: hence a view
-        return of_weight.view_as(of_weight), of_bias, None, None
+        return grad_weight.view_as(grad_weight), grad_bias, None, None

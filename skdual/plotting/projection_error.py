@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from ..inspection.validation import class_codes
+from ..inputs.labels import encode_fitted_labels
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
 from .estimators import final_classifier, rows_of_classifier
@@ -104,7 +104,7 @@ class ProjectionErrorDisplay:
                 f"{cls.__name__} needs a classifier that was fitted with head='subspace', got one fitted without."
             )
         errors = classifier.projection_error(rows_of_classifier(estimator, X))
-        own = np.arange(errors.shape[1]) == class_codes(classifier, y, len(errors), "y")[:, None]
+        own = np.arange(errors.shape[1]) == encode_fitted_labels(y, classifier.classes_, "y", len(errors))[:, None]
         return cls(errors[own], np.where(own, np.inf, errors).min(axis=1)).plot(ax=ax)
 
     def plot(self, ax=None):

@@ -8,15 +8,14 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
-from ..inputs.frames import column_label
 from ..inputs.matrices import matrix_for_training
-from ..inputs.rows import Rows, column_statistics, zero_share
+from ..inputs.rows import Rows, zero_share
 from ..inputs.validation import check_range, check_signs
-from ..network.column_scaler import ColumnScaler
 from ..parameters import resolve_settings
 from ..warn import warn
 from .build import build_net
 from .calibration import calibrate
+from .column_scaling import set_statistics
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
 from .relevance import set_relevance
@@ -87,7 +86,7 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.reset_group_weights()
         else:
             _shift_units(net.module_, training)
-            scalers = _set_statistics(net.module_, training, data.feature_names)
+            scalers = set_statistics(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, scalers, settings["criterion"]["class_weight"])
         span = SpanTraining(net, training, validation, seed, fitted_before=before is not None)
         net.partial_fit(span.training, validation=span.validation)
@@ -153,33 +152,3 @@ def _shift_units(network, rows):
     for branch, p in zip((network.branch_a, network.branch_b), rows.columns.n_columns, strict=True):
         if len(rows) >= 2 * p:
             branch.shift_units(_SHIFT)
-
-
-def _set_statistics(network, rows, feature_names):
-    """Scale the blocks by the rows; both at one reading where they are scaled the same way.
-
-    Returns the scalers of both on the host, in the dtype of X.
-    """
-    dtype = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
-    on_host = [
-        ColumnScaler(p, scaling).to(dtype) for p, scaling in zip(rows.columns.n_columns, network.scalings, strict=True)
-    ]
-    twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
-    blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))
-    for scaling in dict.fromkeys(network.scalings):
-        if scaling == "none":
-            continue
-        mine = [(scalers, index) for name, scalers, index in blocks if name == scaling]
-        columns = np.unique(np.concatenate([index for _, index in mine]))
-        center, scale = column_statistics(rows, scaling, columns)
-        wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
-        if len(wild):
-            raise ValueError(
-                f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), "
-                f"{column_label(wild[0], feature_names)} first; scale them down."
-            )
-        for scalers, index in mine:
-            at = np.searchsorted(columns, index)
-            for scaler in scalers:
-                scaler.set_statistics(center[at], scale[at])
-    return on_host

@@ -81,7 +81,7 @@ def check_finite_results(finite):
     if not finite.all():
         raise ValueError(
             f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of values so large that what the network "
-            f"makes of them is not finite; scale the columns of X as in the fit, or fit with a standardize that limits "
+            f"makes of them is not finite; scale the columns of X as in the fit, or fit with a standardize that clips "
             f"values, such as 'standard'."
         )
 

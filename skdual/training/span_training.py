@@ -75,7 +75,7 @@ class SpanTraining:
         wide = [number for number, rows in enumerate(blocks) if rows.shape[1] > len(rows)]
         for number in wide:
             if not fitted_before:
-                _center_limited(self._scalers[number], blocks[number])
+                _center_clipped(self._scalers[number], blocks[number])
             rows = send(torch.from_numpy(blocks[number]), device)
             branch = (network.branch_a, network.branch_b)[number]
             self._branches.append(_SpanBranch(branch, rows, random_generator, fitted_before))
@@ -127,11 +127,11 @@ def _device_for(rows, n_values, dtype):
     return rows.device if fits and can_factorize(rows.device) else torch.device("cpu")
 
 
-def _center_limited(scaler, rows):
-    """Let a scaler that limits values, and rows that it scaled, lose the mean: it would be the largest coordinate."""
-    if scaler.limited:
+def _center_clipped(scaler, rows):
+    """Let a scaler that clips values, and rows that it scaled, lose the mean: it would be the largest coordinate."""
+    if scaler.clipped:
         mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
-        scaler.set_limited_mean(mean)
+        scaler.set_clipped_mean(mean)
         rows -= mean
 
 

@@ -44,11 +44,11 @@ def int64_indices(X, folder):
     return X
 
 
-def every_cell_stored(X, folder):
+def every_value_stored(X, folder):
     return sp.csr_matrix((X.ravel(), np.tile(np.arange(P), N), np.arange(0, N * P + 1, P)), shape=X.shape)
 
 
-def every_cell_twice(X, folder):
+def every_value_twice(X, folder):
     halves = np.concatenate([X, X], axis=1).ravel() / 2
     return sp.csr_matrix((halves, np.tile(np.arange(P), 2 * N), np.arange(0, 2 * N * P + 1, 2 * P)), shape=X.shape)
 
@@ -62,8 +62,8 @@ STORED = {
     "csr": lambda X, folder: sp.csr_matrix(X),
     "csr array": lambda X, folder: sp.csr_array(X),
     "csr of int64 indices": int64_indices,
-    "csr with zeros": every_cell_stored,
-    "csr with duplicates": every_cell_twice,
+    "csr with zeros": every_value_stored,
+    "csr with duplicates": every_value_twice,
 }
 stored_as = pytest.mark.parametrize("stored", STORED.values(), ids=STORED.keys())
 of_rows = pytest.mark.parametrize("subset", [None, SUBSET], ids=["all rows", "a subset"])
@@ -92,7 +92,7 @@ def test_fetch_gives_the_values_of_the_dense_rows(X, stored, subset, dtype, tmp_
 
 
 def test_duplicates_stay_unsummed_in_the_matrix(X, tmp_path):
-    doubled = every_cell_twice(X, tmp_path)
+    doubled = every_value_twice(X, tmp_path)
     data_set(doubled).fetch(AT)
     column_statistics(data_set(doubled))
     zero_share(data_set(doubled))

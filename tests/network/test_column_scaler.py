@@ -36,7 +36,7 @@ def test_values_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
 
 
 @pytest.mark.parametrize(
-    ("scaling", "logarithm", "limited"),
+    ("scaling", "logarithm", "clipped"),
     [
         ("standard", False, True),
         ("robust", False, True),
@@ -45,23 +45,23 @@ def test_values_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
         ("maxabs", False, False),
     ],
 )
-def test_scalings_take_logarithms_and_limit_as_they_say(scaling, logarithm, limited):
+def test_scalings_take_logarithms_and_clip_as_they_say(scaling, logarithm, clipped):
     layer = ColumnScaler(3, scaling).double()
     layer.set_statistics(MEAN, SCALE)
     x = np.random.default_rng(0).gamma(1, 20, (50, 3))
     expected = np.empty_like(x)
     for i, j in np.ndindex(x.shape):
         z = ((math.log(1 + x[i, j]) if logarithm else x[i, j]) - MEAN[j]) / SCALE[j]
-        expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2) if limited else z
+        expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2) if clipped else z
     np.testing.assert_allclose(layer(torch.from_numpy(x)), expected, rtol=1e-13)
 
 
 def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
     x = torch.from_numpy(np.random.default_rng(0).exponential(8, (50, 3)))
-    limited = scaler(x)
-    assert limited.mean(dim=0).abs().min() > 0.5
-    scaler.set_limited_mean(limited.mean(dim=0).numpy())
-    torch.testing.assert_close(scaler(x), limited - limited.mean(dim=0))
+    clipped = scaler(x)
+    assert clipped.mean(dim=0).abs().min() > 0.5
+    scaler.set_clipped_mean(clipped.mean(dim=0).numpy())
+    torch.testing.assert_close(scaler(x), clipped - clipped.mean(dim=0))
 
 
 def test_mean_0_and_scale_1_until_statistics_are_set():
@@ -78,7 +78,7 @@ def test_a_scale_that_float32_rounds_to_0_is_none():
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"center", "scale", "limited_mean"}
+    assert set(scaler.state_dict()) == {"center", "scale", "clipped_mean"}
     assert not list(scaler.parameters())
 
 

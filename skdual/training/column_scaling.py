@@ -1,0 +1,53 @@
+"""The statistics that the columns are scaled by, of the training rows."""
+
+import numpy as np
+import torch
+
+from ..inputs.frames import column_label
+from ..inputs.rows import column_statistics
+from ..network.column_scaler import ColumnScaler
+
+
+def set_statistics(network, rows, feature_names):
+    """Scale the blocks by the rows; both at one reading where they are scaled the same way.
+
+    Parameters
+    ----------
+    network : DualBranchNetwork
+    rows : Rows
+        To train on.
+    feature_names : ndarray of str, optional
+
+    Returns
+    -------
+    scalers : list of two ColumnScaler
+        Of either block, on the host and in the dtype of X.
+
+    Raises
+    ------
+    ValueError
+        If a column is too large to be scaled.
+    """
+    dtype = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
+    on_host = [
+        ColumnScaler(p, scaling).to(dtype) for p, scaling in zip(rows.columns.n_columns, network.scalings, strict=True)
+    ]
+    twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
+    blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))
+    for scaling in dict.fromkeys(network.scalings):
+        if scaling == "none":
+            continue
+        mine = [(scalers, index) for name, scalers, index in blocks if name == scaling]
+        columns = np.unique(np.concatenate([index for _, index in mine]))
+        center, scale = column_statistics(rows, scaling, columns)
+        wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
+        if len(wild):
+            raise ValueError(
+                f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), "
+                f"{column_label(wild[0], feature_names)} first; scale them down."
+            )
+        for scalers, index in mine:
+            at = np.searchsorted(columns, index)
+            for scaler in scalers:
+                scaler.set_statistics(center[at], scale[at])
+    return on_host
