@@ -52,8 +52,9 @@ def test_an_interrupt_keeps_the_last_finished_epoch_and_warns(two_blocks, quick,
     X, y = two_blocks
     finished = 3 if hook == "on_epoch_end" else 2
     interrupted = model_of(quick, callbacks=[RaiseAt(3, hook)])
-    with pytest.warns(UserWarning, match=f"interrupted after {finished} of 4 epochs"):
+    with pytest.warns(UserWarning, match=f"interrupted after {finished} of 4 epochs") as seen:
         interrupted.fit(X, y)
+    assert seen[0].filename == __file__
     assert interrupted.n_epochs_ == len(interrupted.history_) == finished
     kept = model_of(quick, callbacks=[RaiseAt(finished, "on_epoch_end")])
     with pytest.warns(UserWarning, match="interrupted"):
@@ -116,8 +117,9 @@ def test_an_interrupt_after_the_last_epoch_does_not_stop_what_is_left(wide, quic
     (X, y), params = wide, {"blocks": 75, "n_members": 2}
     expected = model_of(quick, **params).fit(X, y).predict_proba(X)
     press_ctrl_c_in(monkeypatch, owner, name, after)
-    with pytest.warns(UserWarning, match="Ctrl-C came after the last epoch; the fit was finished"):
+    with pytest.warns(UserWarning, match="Ctrl-C came after the last epoch; the fit was finished") as seen:
         model = model_of(quick, **params).fit(X, y)
+    assert seen[0].filename == __file__
     assert_array_equal(model.predict_proba(X), expected)
 
 
