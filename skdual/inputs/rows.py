@@ -156,7 +156,7 @@ def zero_share(rows):
     return n_zeros / (len(rows) * rows.X.shape[1])
 
 
-def column_statistics(rows, scaling="standard", columns=None):
+def column_statistics(rows, scaling, columns):
     """What columns are scaled by: their centers and scales, such as means and standard deviations.
 
     Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
@@ -165,10 +165,10 @@ def column_statistics(rows, scaling="standard", columns=None):
     Parameters
     ----------
     rows : Rows
-    scaling : str, default="standard"
+    scaling : str
         A name in :data:`~skdual.scalings.SCALINGS` other than "none".
-    columns : ndarray of int64, optional
-        Positions of the columns in X, in order; all by default.
+    columns : ndarray of int64
+        Positions of the columns in X, in order.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def column_statistics(rows, scaling="standard", columns=None):
 
 def dense_chunks(rows, columns, dtype=np.float64):
     """All rows of some columns, some rows at a time, dense and of the dtype."""
-    place = slice(None) if columns is None else _slice_of(columns)
+    place = _slice_of(columns)
     for part in _parts(rows):
         dense = part.toarray() if sp.issparse(part) else part
         yield dense[:, columns if place is None else place].astype(dtype, order="C")
@@ -192,7 +192,6 @@ def dense_chunks(rows, columns, dtype=np.float64):
 
 def _chunks_of_columns(rows, columns):
     """All rows of some columns, some columns at a time, dense and in float64."""
-    columns = np.arange(rows.X.shape[1]) if columns is None else columns
     size = max(1, _CHUNK_VALUES // len(rows))
     for start in range(0, len(columns), size):
         part = rows.X[:, columns[start : start + size]]

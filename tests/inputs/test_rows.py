@@ -73,6 +73,10 @@ def data_set(X, dtype=torch.float64, **options):
     return Rows(X, COLUMNS, torch.device("cpu"), dtype, **options)
 
 
+def statistics_of(rows):
+    return column_statistics(rows, "standard", np.arange(P))
+
+
 def chosen(X, subset):
     return X if subset is None else X[subset]
 
@@ -94,7 +98,7 @@ def test_fetch_gives_the_values_of_the_dense_rows(X, stored, subset, dtype, tmp_
 def test_duplicates_stay_unsummed_in_the_matrix(X, tmp_path):
     doubled = every_value_twice(X, tmp_path)
     data_set(doubled).fetch(AT)
-    column_statistics(data_set(doubled))
+    statistics_of(data_set(doubled))
     zero_share(data_set(doubled))
     assert doubled.nnz == 2 * X.size
 
@@ -212,7 +216,7 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
     shapes, toarray = [], sp.csr_matrix.toarray
     monkeypatch.setattr(sp.csr_matrix, "toarray", lambda part: shapes.append(part.shape) or toarray(part))
     monkeypatch.setattr(module, "_PART_VALUES", 20 * P)
-    column_statistics(data_set(sp.csr_matrix(X)))
+    statistics_of(data_set(sp.csr_matrix(X)))
     assert shapes == [(20, P)] * 3
 
 
@@ -221,7 +225,7 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_statistics_are_those_of_standard_scaler(X, stored, subset, values, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_VALUES", values)
-    mean, scale = column_statistics(data_set(stored(X, tmp_path), subset=subset))
+    mean, scale = statistics_of(data_set(stored(X, tmp_path), subset=subset))
     oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
     assert mean.dtype == scale.dtype == np.float64
     assert_allclose(mean, oracle.mean_, rtol=1e-10)
@@ -242,7 +246,7 @@ def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, valu
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_constant_columns_have_scale_one(X, values, monkeypatch):
     monkeypatch.setattr(module, "_PART_VALUES", values)
-    _, scale = column_statistics(data_set(X))
+    _, scale = statistics_of(data_set(X))
     assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
 
 
@@ -250,8 +254,8 @@ def test_constant_columns_have_scale_one(X, values, monkeypatch):
 @of_rows
 def test_statistics_do_not_depend_on_how_the_rows_are_stored(X, stored, subset, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_VALUES", 1)
-    expected = column_statistics(data_set(X, subset=subset))
-    assert_array_equal(column_statistics(data_set(stored(X, tmp_path), subset=subset)), expected)
+    expected = statistics_of(data_set(X, subset=subset))
+    assert_array_equal(statistics_of(data_set(stored(X, tmp_path), subset=subset)), expected)
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 2500])
