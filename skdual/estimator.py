@@ -116,7 +116,8 @@ class DualBranchClassifier(FittedMethods):
     weight_decay : "auto" or float, default="auto"
         Decoupled weight decay of the weight matrices, times the learning rate of the step. "auto" is 1, and less in
         long fits: 4 over the product of ``learning_rate`` and the number of steps. Where ``net_params`` has an
-        ``optimizer``, ``optimizer__param_groups`` or ``lr`` of its own, it is what the optimizer has by default.
+        ``optimizer``, ``optimizer__param_groups``, ``lr`` or ``optimizer__lr`` of its own, it is what the optimizer has
+        by default.
     warmup : float, default=0.1
         Share of the steps over which the learning rate rises; it falls along half a cosine afterwards.
     gradient_clip : float or None, default=1.0
@@ -130,8 +131,10 @@ class DualBranchClassifier(FittedMethods):
         Epochs without improvement. With ``early_stopping=True`` only.
     warm_start : bool, default=False
         Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew. The columns
-        stay scaled by the rows of the first fit. With other rows, or the same in another order, those that are held
-        out (see Notes) were learnt before, and the probabilities come out too sharp; give ``X_val`` then.
+        stay scaled by the rows of the first fit, and widths and members that are "auto" stay as they are. The same rows
+        in the same order are held out (see Notes), and set aside by ``early_stopping``, as in the first fit. With other
+        rows, in another order, or with ``early_stopping`` newly turned on, such rows were learnt before, and the
+        probabilities come out too sharp; give ``X_val`` then.
     rejection_quantile : float or None, default=None
         Share of the validation rows, in (0, 1), that the threshold of familiarity leaves out (see
         :meth:`score_samples`). :meth:`predict` gives rows below it ``rejection_label``. Needs validation rows
@@ -161,7 +164,8 @@ class DualBranchClassifier(FittedMethods):
         run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
         skorch callbacks, or pairs (name, callback). Each is copied before use; what it refers to is not. Of a block of
-        more columns than training rows they see coordinates in place of columns (see Notes).
+        more columns than training rows they see coordinates in place of columns (see Notes). An ``LRScheduler`` is
+        refused, as the learning rate is settled; scores with ``use_caching=False`` get no labels.
     net_params : dict or None, default=None
         Further arguments of the skorch net, such as ``{"optimizer__betas": (0.9, 0.99)}``, merged last, so that they
         win over what other parameters give; not of its module, which the other parameters settle.

@@ -215,7 +215,8 @@ def _rejection_label(label: Any, classes):
         fits = _is_number(label, numbers.Integral) and int64.min <= label <= int64.max
     elif classes.dtype.kind == "f":
         kind, wanted = float, "a finite number that float64 holds"
-        fits = _is_number(label, numbers.Real) and -largest <= label <= largest and float(label) == label
+        plain = label.item() if isinstance(label, np.generic) else label  # small floats of numpy can't be compared
+        fits = _is_number(plain, numbers.Real) and -largest <= plain <= largest and float(plain) == plain
     else:
         kind, wanted, fits = str, "a str", isinstance(label, str)
     if not fits or label in classes.tolist():
@@ -332,7 +333,7 @@ def _weight_decay(params, learning_rate, n_steps):
     """As an argument of the optimizer; none where "auto", which may be 1, would meet another than it is meant for."""
     if params["weight_decay"] != "auto":
         return {"optimizer__weight_decay": params["weight_decay"]}
-    if not {"optimizer", "optimizer__param_groups", "lr"}.isdisjoint(params["net_params"] or ()):
+    if not {"optimizer", "optimizer__param_groups", "lr", "optimizer__lr"}.isdisjoint(params["net_params"] or ()):
         return {}
     return {"optimizer__weight_decay": defaults.weight_decay(learning_rate, n_steps)}
 

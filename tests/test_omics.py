@@ -115,6 +115,20 @@ def test_frames_of_numbers_of_several_types():
     assert found.feature_names[4:] == ["protein:smoker", "protein:age", "protein:dose"]
 
 
+@pytest.mark.parametrize("kinds", [("Int64", "Float64"), ("boolean", "float64"), ("int64[pyarrow]", "Int32")], ids=str)
+def test_frames_of_nullable_numbers(kinds):
+    levels = pd.DataFrame({"a": LEVELS[:, 0] > 1, "b": LEVELS[:, 1]}, CELLS).astype(int)
+    nullable = pd.DataFrame({name: levels[name].astype(kind) for name, kind in zip("ab", kinds, strict=True)})
+    adata = AnnData(COUNTS.astype(np.float32), pd.DataFrame(index=CELLS), obsm={"clinical": nullable})
+    found = from_anndata(adata, block_b={"obsm": "clinical"}, target=None)
+    assert_array_equal(found.data[:, 4:], levels.astype(np.float32))
+    nullable["b"] = nullable["b"].mask(levels.index == CELLS[3])
+    adata.obsm["clinical"] = nullable
+    assert np.argwhere(np.isnan(from_anndata(adata, block_b={"obsm": "clinical"}, target=None).data)).tolist() == [
+        [3, 5]
+    ]
+
+
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
 def test_values_beyond_float32_are_kept_in_float64(store):
     large = COUNTS * 1e60

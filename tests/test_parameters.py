@@ -455,7 +455,14 @@ def test_automatic_weight_decay_leaves_a_share_of_the_weights(n_train, changed, 
 
 
 @pytest.mark.parametrize(
-    "net_params", [{"optimizer": torch.optim.SGD}, {"optimizer__param_groups": [("head.*", {})]}, {"lr": 0.1}], ids=str
+    "net_params",
+    [
+        {"optimizer": torch.optim.SGD},
+        {"optimizer__param_groups": [("head.*", {})]},
+        {"lr": 0.1},
+        {"optimizer__lr": 0.1},
+    ],
+    ids=str,
 )
 def test_automatic_weight_decay_is_for_our_own_optimizer(net_params):
     assert "optimizer__weight_decay" not in settled(net_params=net_params)["net"]

@@ -29,6 +29,12 @@ def check_not_lazy(X, name):
         raise TypeError(f"{name} must hold its values, got a LazyFrame; give {name}.collect().")
 
 
+def check_not_masked(X, name):
+    """Refuse an array some of whose values are masked, which numpy would hand on as they are."""
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(f"{name} has {np.ma.count_masked(X)} masked values; impute them first.")
+
+
 def check_container(X, name):
     """Refuse a matrix or frame of columns that are not numbers or can't be told apart.
 
@@ -47,8 +53,7 @@ def check_container(X, name):
         number; or if columns of a frame share a name.
     """
     check_not_lazy(X, name)
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(f"{name} has {np.ma.count_masked(X)} masked values; impute them first.")
+    check_not_masked(X, name)
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind == "c":
         raise ValueError(

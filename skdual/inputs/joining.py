@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from .frames import check_not_lazy
+from .frames import check_not_lazy, check_not_masked
 
 
 def join_blocks(A, B):
@@ -26,8 +26,8 @@ def join_blocks(A, B):
     TypeError
         If a frame comes with something that is not a frame of the same library.
     ValueError
-        If the numbers of rows differ, the rows of two frames are labelled differently, or the frames
-        share column names.
+        If the numbers of rows differ, the rows of two frames are labelled differently, the frames share column names,
+        or values of an array are masked.
 
     Examples
     --------
@@ -37,8 +37,9 @@ def join_blocks(A, B):
     >>> X.shape, blocks
     ((3, 6), 4)
     """
-    check_not_lazy(A, "A")
-    check_not_lazy(B, "B")
+    for name, block in (("A", A), ("B", B)):
+        check_not_lazy(block, name)
+        check_not_masked(block, name)
     libraries = [type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)]
     if libraries[0] != libraries[1]:
         raise TypeError(

@@ -49,10 +49,10 @@ def read_obsm(adata, key, owner="adata"):
     values = adata.obsm[key]
     if not hasattr(values, "columns"):
         return (values if sp.issparse(values) else np.asarray(values)), range(values.shape[1])
-    dtypes = values.dtypes
+    dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in values.dtypes]  # of nullable types
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
         # columns of two types would become objects
-        return values.to_numpy(dtype=np.result_type(np.float32, *dtypes)), values.columns
+        return values.to_numpy(dtype=np.result_type(np.float32, *dtypes), na_value=np.nan), values.columns
     return np.asarray(values), values.columns
 
 

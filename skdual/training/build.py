@@ -4,7 +4,7 @@ from inspect import signature
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
@@ -14,6 +14,7 @@ from .net import DualBranchNet
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 _OF_THE_ESTIMATOR = {"classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters} - {"kwargs"}
 _FUSED_ADAMW = ("cpu", "cuda")
+_NOT_WITH_FUSED = {"optimizer", "optimizer__foreach"}
 
 
 def build_net(settings, params, device, dtype, seed):
@@ -39,6 +40,11 @@ def build_net(settings, params, device, dtype, seed):
         named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
         if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
             raise ValueError(f"callbacks must be skorch callbacks or pairs (name, callback), got {callback!r}.")
+        if isinstance(named, LRScheduler) or (isinstance(named, type) and issubclass(named, LRScheduler)):
+            raise ValueError(
+                "callbacks: LRScheduler would be overridden, because learning_rate, warmup and max_epochs settle the "
+                "learning rate of every step."
+            )
     net_params = settings["net_params"]
     useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
     if useless:
@@ -67,12 +73,12 @@ def build_net(settings, params, device, dtype, seed):
         **{f"module__{name}": value for name, value in settings["module"].items()},
         **{f"criterion__{name}": value for name, value in settings["criterion"].items()},
     }
-    if "optimizer" not in net_params and device.type in _FUSED_ADAMW:
+    if device.type in _FUSED_ADAMW and _NOT_WITH_FUSED.isdisjoint(net_params):
         arguments["optimizer__fused"] = True
     arguments.update(net_params)
     try:
         return DualBranchNet(DualBranchNetwork, **arguments).initialize()
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         if not net_params:
             raise
         raise ValueError(f"net_params={net_params!r} was refused by the skorch net: {error}") from error

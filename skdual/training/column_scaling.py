@@ -29,9 +29,8 @@ def set_statistics(network, rows, feature_names):
         If a column is too large to be scaled.
     """
     dtype = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
-    on_host = [
-        ColumnScaler(p, scaling).to(dtype) for p, scaling in zip(rows.columns.n_columns, network.scalings, strict=True)
-    ]
+    with torch.device("cpu"):  # the default device may be any of the caller's
+        on_host = [ColumnScaler(p, s).to(dtype) for p, s in zip(rows.columns.n_columns, network.scalings, strict=True)]
     twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
     blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):

@@ -20,7 +20,7 @@ from .inference import run_in_chunks
 from .interrupts import held_interrupts
 from .relevance import set_relevance
 from .span_training import SpanTraining
-from .warm_start import check_continuation
+from .warm_start import KEPT_IF_AUTO, check_continuation
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
 
@@ -43,15 +43,18 @@ def fit_network(params, data, device, seed, before=None):
     -------
     net : DualBranchNet
     settings : dict of dict
-        What :func:`~skdual.parameters.resolve_settings` made of ``params``.
+        What :func:`~skdual.parameters.resolve_settings` made of ``params``, and ``split``, the ``seed`` of the split of
+        validation rows.
     rejection_threshold : float or None
         Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
     check_range(data.X, dtype, feature_names=data.feature_names)
     train_rows = valid_rows = None
+    # a warm start that split the rows anew would validate on rows that it has learnt
+    split_seed = seed if before is None else before.settings["split"]["seed"]
     if params["early_stopping"] and data.validation is None:
-        train_rows, valid_rows = split_rows(data.y, float(params["validation_fraction"]), seed)
+        train_rows, valid_rows = split_rows(data.y, float(params["validation_fraction"]), split_seed)
     matrix = matrix_for_training(data.X, device, dtype)
     training = Rows(data.X, data.columns, device, dtype, data.y, train_rows, matrix)
     validation = None
@@ -60,8 +63,9 @@ def fit_network(params, data, device, seed, before=None):
         validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
     elif valid_rows is not None:
         validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows, matrix)
-    if before is not None and params["n_members"] == "auto":
-        params = {**params, "n_members": before.settings["module"]["n_members"]}
+    if before is not None:
+        kept = {name: before.settings["module"][name] for name in KEPT_IF_AUTO if isinstance(params[name], str)}
+        params = {**params, **kept}
     settings = resolve_settings(
         params,
         data.columns.n_columns,
@@ -73,6 +77,7 @@ def fit_network(params, data, device, seed, before=None):
         block_names=data.columns.names,
         has_validation=validation is not None,
     )
+    settings["split"] = {"seed": split_seed}
     scalings = settings["module"]["standardize"]
     check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
     if data.validation is not None:

@@ -331,6 +331,7 @@ class DualBranchNet(NeuralNetClassifier):
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             means.add(step.pop("terms"), len(batch.index))
+            self.history.record_batch(f"{prefix}_batch_size", len(batch.index))  # BatchScoring weighs by it
             self.notify("on_batch_end", batch=batch, training=training, **step)
         values, broken = means.read()
         for name, value in values.items():

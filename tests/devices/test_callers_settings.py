@@ -34,8 +34,14 @@ def float64_by_default():
 
 @pytest.mark.parametrize(
     "mode",
-    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16), float64_by_default],
-    ids=["no_grad", "inference_mode", "autocast", "default dtype"],
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        float64_by_default,
+        lambda: torch.device("meta"),
+    ],
+    ids=["no_grad", "inference_mode", "autocast", "default dtype", "default device"],
 )
 def test_what_the_caller_has_set_for_torch_changes_nothing(two_blocks, quick, mode):
     X, y = two_blocks

@@ -99,6 +99,14 @@ def test_labels_of_every_kind(rows, quick, y_of, label):
     assert labels.dtype == np.result_type(model.classes_.dtype, np.asarray(plain).dtype)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_of_numpy_are_labels_too(kind):
+    params = {"rejection_quantile": 0.2, "rejection_label": kind(0.5), "head": "subspace"}
+    label = _rejection(params, np.array([0.0, 1.0]), has_validation=True)["label"]
+    assert (label, type(label)) == (0.5, float)
+
+
 def test_labels_of_uint64_stay_integers(rows, quick):
     X, X_val, y, y_val = rows
     first = 2**62 + 1  # which float64 does not hold

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from member_scores import member_scores, model_of
-from skorch.callbacks import Checkpoint, EpochScoring
+from skorch.callbacks import BatchScoring, Checkpoint, EpochScoring, LRScheduler
 
 
 @pytest.mark.parametrize("n_members", [1, 2])
@@ -15,6 +15,31 @@ def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick, n_me
     assert not hasattr(scoring, "best_score_")
     by_both_blocks = model.classes_[member_scores(model, X[:40]).mean(axis=0).argmax(axis=1)]
     assert model.history_[-1]["valid_acc"] == pytest.approx(np.mean(by_both_blocks == y[:40]))
+
+
+@pytest.mark.parametrize("chunk", [1, 10**6])
+def test_scores_of_batches_are_weighted_by_their_rows(two_blocks, quick, monkeypatch, chunk):
+    X, y = two_blocks
+    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", chunk)  # validation batches of 16, 16 and 8 rows, or one
+    scorings = [EpochScoring("accuracy", name="of_epoch"), BatchScoring("accuracy", name="of_batches")]
+    model = model_of(quick, callbacks=scorings).fit(X, y, X_val=X[:40], y_val=y[:40])
+    for epoch in model.history_:
+        assert epoch["of_batches"] == pytest.approx(epoch["of_epoch"])
+
+
+@pytest.mark.parametrize("scheduler", [LRScheduler, LRScheduler("StepLR", step_size=1), ("rate", LRScheduler())])
+def test_schedulers_that_would_be_overridden_are_refused(two_blocks, quick, scheduler):
+    with pytest.raises(ValueError, match="LRScheduler would be overridden, because learning_rate, warmup"):
+        model_of(quick, callbacks=[scheduler]).fit(*two_blocks)
+
+
+def test_other_forms_of_adamw_can_be_asked_for(two_blocks, quick):
+    model = model_of(quick, net_params={"optimizer__foreach": True}).fit(*two_blocks)
+    assert model.net_.optimizer_.defaults["foreach"]
+    expected = model_of(quick).fit(*two_blocks).predict_proba(two_blocks[0])
+    np.testing.assert_allclose(model.predict_proba(two_blocks[0]), expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"net_params=.* was refused by the skorch net: .*differentiable"):
+        model_of(quick, net_params={"optimizer__differentiable": True}).fit(*two_blocks)
 
 
 @pytest.mark.parametrize(("monitor", "validation"), [("valid_loss_best", True), ("train_loss_best", False)])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from member_scores import assert_block_weights, model_of, scores_in_groups, weights_fitted_on
+from member_scores import assert_block_weights, member_scores, model_of, scores_in_groups, weights_fitted_on
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -86,7 +86,7 @@ def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
     ("params", "rows", "match"),
     [
         ({}, slice(None), "fitted classes"),
-        ({"token_dim": 8}, slice(None), "token_dim"),
+        ({"projection_dim": 4}, slice(None), "projection_dim is 8, but now it would be 4"),
         ({"n_members": 3}, slice(None), "n_members is 2, but now it would be 3"),
         ({"blocks": 6}, slice(None), "blocks"),
         ({"block_dropout": 0}, slice(None), "block_dropout is 0.25, but now it would be 0"),
@@ -100,3 +100,46 @@ def test_warm_start_with_something_else_is_refused(two_blocks, quick, params, ro
     with pytest.raises(ValueError, match=match):
         model.set_params(**params).fit(X[rows], labels)
     assert_array_equal(model.predict_proba(X), proba)
+
+
+@pytest.mark.parametrize(
+    ("changed", "form", "other_form"),
+    [
+        ({"token_dim": 8}, {"fusion": "attention"}, {"fusion": "concat"}),
+        ({"attention_heads": 2}, {"fusion": "attention"}, {"fusion": "concat"}),
+        ({"subspace_dim": 2}, {"head": "subspace"}, {"head": "linear"}),
+        ({"initialization": "xavier"}, None, {}),
+    ],
+)
+def test_what_no_fitted_weight_depends_on_may_change(two_blocks, quick, changed, form, other_form):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, learning_rate=1e-12, **other_form).fit(X, y)
+    before = member_scores(model, X)
+    assert_allclose(member_scores(model.set_params(**changed).fit(X, y), X), before, rtol=1e-5, atol=1e-5)
+    if form:
+        model = model_of(quick, warm_start=True, **form).fit(X, y)
+        with pytest.raises(ValueError, match=f"whose {next(iter(changed))} is"):
+            model.set_params(**changed).fit(X, y)
+
+
+def test_automatic_widths_stay_as_they_are(quick):
+    """Fewer rows make other widths of 2,048 columns in a fit that starts anew."""
+    X, y = np.random.default_rng(0).normal(size=(2048, 2058)).astype(np.float32), np.arange(2048) % 2
+    params = {"blocks": 10, "hidden_layer_sizes": "auto", "n_members": 1, "max_epochs": 1, "contrastive": None}
+    model = model_of(quick, warm_start=True, **params).fit(X, y)
+    widths = model.network_.branch_b.layers[0].weight.shape
+    assert model.fit(X[:100], y[:100]).network_.branch_b.layers[0].weight.shape == widths
+    assert clone(model).fit(X[:100], y[:100]).network_.branch_b.layers[0].weight.shape[1] < widths[1]
+
+
+def test_the_rows_that_are_set_aside_stay_the_same(two_blocks, quick, rows_seen):
+    X, y = two_blocks
+    params = {"early_stopping": True, "random_state": np.random.RandomState(0)}
+    model = model_of(quick, warm_start=True, **params).fit(X, y)
+    first = rows_seen["valid"]
+    model = copy.deepcopy(model.fit(X, y))
+    assert_array_equal(rows_seen["valid"], first)
+    model.fit(X, y)
+    assert_array_equal(rows_seen["valid"], first)
+    model.set_params(warm_start=False).fit(X, y)
+    assert not np.array_equal(rows_seen["valid"], first)
