@@ -7,11 +7,14 @@ import numpy as np
 from ..inputs.columns import ColumnBlocks
 
 KEPT_IF_AUTO = ("hidden_layer_sizes", "n_members")
-"""What "auto" is the same in a warm start as in the fit before, whatever the rows."""
+"""Parameters whose "auto" stays what it was in the fit before, whatever the rows."""
 
 _FREE_TO_CHANGE = ("dropout", "bfloat16", "initialization")  # no fitted weight depends on it
-_OF_ONE_FORM = {"token_dim": "fusion", "attention_heads": "fusion", "subspace_dim": "head"}
-_FORMS = {"fusion": "attention", "head": "subspace"}
+_ONLY_WITH = {
+    "token_dim": ("fusion", "attention"),
+    "attention_heads": ("fusion", "attention"),
+    "subspace_dim": ("head", "subspace"),
+}
 
 
 class PreviousFit(NamedTuple):
@@ -43,9 +46,9 @@ def check_continuation(before, data, settings):
     for name, value in settings["module"].items():
         fitted = before.settings["module"][name]
         free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other groups
-        if name in _OF_ONE_FORM:
-            form = _OF_ONE_FORM[name]
-            free = settings["module"][form] != _FORMS[form]
+        if name in _ONLY_WITH:
+            form, wanted = _ONLY_WITH[name]
+            free = settings["module"][form] != wanted
         if value != fitted and not free:
             raise ValueError(
                 f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
