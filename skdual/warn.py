@@ -1,10 +1,11 @@
 """Warnings that point at the line that called this package, where whoever reads them can do something about it."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep  # and no other package whose name begins the same
 
 
 def warn(message, category=UserWarning):
