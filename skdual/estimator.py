@@ -116,8 +116,7 @@ class DualBranchClassifier(FittedMethods):
     weight_decay : "auto" or float, default="auto"
         Decoupled weight decay of the weight matrices, times the learning rate of the step. "auto" is 1, and less in
         long fits: 4 over the product of ``learning_rate`` and the number of steps. Where ``net_params`` has an
-        ``optimizer``, ``optimizer__param_groups``, ``lr`` or ``optimizer__lr`` of its own, it is what the optimizer has
-        by default.
+        ``optimizer`` or ``optimizer__param_groups`` of its own, it is what the optimizer has by default.
     warmup : float, default=0.1
         Share of the steps over which the learning rate rises; it falls along half a cosine afterwards.
     gradient_clip : float or None, default=1.0
@@ -167,8 +166,8 @@ class DualBranchClassifier(FittedMethods):
         more columns than training rows they see coordinates in place of columns (see Notes). An ``LRScheduler`` is
         refused, as the learning rate is settled; scores with ``use_caching=False`` get no labels.
     net_params : dict or None, default=None
-        Further arguments of the skorch net, such as ``{"optimizer__betas": (0.9, 0.99)}``, merged last, so that they
-        win over what other parameters give; not of its module, which the other parameters settle.
+        Further arguments of the skorch net, such as ``{"optimizer__betas": (0.9, 0.99)}``, merged last. What another
+        parameter settles is refused here.
 
     Attributes
     ----------

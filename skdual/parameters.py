@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from . import defaults
+from .inputs.batches import n_batches
 from .inputs.labels import label_to_code
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
 from .scalings import SCALINGS, scaling_pair
@@ -131,7 +132,7 @@ def resolve_settings(
         return otherwise(*arguments) if params[name] == "auto" else params[name]
 
     n_members = int(given("n_members", defaults.n_members, n_columns, hidden_layer_sizes, n_train))
-    steps = _steps(n_train, batch)
+    steps = n_batches(n_train, batch["batch_size"], params["sampling"])
     max_epochs = int(given("max_epochs", defaults.max_epochs, steps))
     learning_rate = float(given("learning_rate", defaults.learning_rate, sum(n_columns), n_train))
     may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
@@ -333,12 +334,6 @@ def _weight_decay(params, learning_rate, n_steps):
     """As an argument of the optimizer; none where "auto", which may be 1, would meet another than it is meant for."""
     if params["weight_decay"] != "auto":
         return {"optimizer__weight_decay": params["weight_decay"]}
-    if not {"optimizer", "optimizer__param_groups", "lr", "optimizer__lr"}.isdisjoint(params["net_params"] or ()):
+    if not {"optimizer", "optimizer__param_groups"}.isdisjoint(params["net_params"] or ()):
         return {}
     return {"optimizer__weight_decay": defaults.weight_decay(learning_rate, n_steps)}
-
-
-def _steps(n_train, batch):
-    """Steps of an epoch."""
-    joined = batch["classes_per_batch"] is None  # a last row alone joins the batch before it (ShuffledBatches)
-    return max(1, math.ceil((n_train - joined) / batch["batch_size"]))

@@ -459,8 +459,6 @@ def test_automatic_weight_decay_leaves_a_share_of_the_weights(n_train, changed, 
     [
         {"optimizer": torch.optim.SGD},
         {"optimizer__param_groups": [("head.*", {})]},
-        {"lr": 0.1},
-        {"optimizer__lr": 0.1},
     ],
     ids=str,
 )

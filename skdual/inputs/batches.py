@@ -16,6 +16,12 @@ RUNS_MIXED = 256
 _SENT_AHEAD = 64
 
 
+def n_batches(n_rows, batch_size, sampling):
+    """Batches of an epoch by ``sampling``, ``"shuffle"`` or ``"class_aware"``."""
+    joined = sampling == "shuffle"  # a last row alone joins the batch before it
+    return max(1, math.ceil((n_rows - joined) / batch_size))
+
+
 class ShuffledBatches:
     """Every row once an epoch, in an order drawn anew for each.
 
@@ -26,6 +32,7 @@ class ShuffledBatches:
     ----------
     n_rows : int
     batch_size : int
+        At least 2.
     random_generator : numpy.random.Generator
     run_length : int, default=1
         Rows that lie side by side and are read together: such runs are shuffled, and then the rows of every
@@ -39,8 +46,7 @@ class ShuffledBatches:
         self.run_length = run_length
 
     def __len__(self):
-        full, rest = divmod(self.n_rows, self.batch_size)
-        return max(1, full + (rest > (1 if self.batch_size > 1 else 0)))
+        return n_batches(self.n_rows, self.batch_size, "shuffle")
 
     def __iter__(self):
         order = self._order()
@@ -108,7 +114,7 @@ class ClassAwareBatches:
         self.random_generator = random_generator
         self._members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
         self._queues = [members[:0] for members in self._members]
-        self._n_batches = math.ceil(len(codes) / (classes_per_batch * samples_per_class))
+        self._n_batches = n_batches(len(codes), classes_per_batch * samples_per_class, "class_aware")
         self._n_slots = self._n_batches * classes_per_batch
         self._slots = self._share_out(np.array([len(members) for members in self._members]))
         self._owed = 1e-6 * random_generator.random(len(self._slots))  # breaks ties between classes

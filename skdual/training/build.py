@@ -2,7 +2,6 @@
 
 from inspect import signature
 
-import numpy as np
 import torch
 from skorch.callbacks import Callback, LRScheduler
 
@@ -12,7 +11,9 @@ from .captured import can_capture
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
-_OF_THE_ESTIMATOR = {"classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters} - {"kwargs"}
+# with everything of theirs, such as module__dropout, and by their whole names
+_OF_THE_ESTIMATOR = {"criterion", "classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters}
+_EXACTLY = {"max_epochs", "lr", "optimizer__lr", "optimizer__weight_decay", "verbose", "compile"}
 _FUSED_ADAMW = ("cpu", "cuda")
 _NOT_WITH_FUSED = {"optimizer", "optimizer__foreach"}
 
@@ -49,12 +50,9 @@ def build_net(settings, params, device, dtype, seed):
     useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
     if useless:
         raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")
-    settled = [name for name in net_params if str(name).split("__")[0] in _OF_THE_ESTIMATOR]
+    settled = [n for n in net_params if n in _EXACTLY or str(n).split("__")[0] in _OF_THE_ESTIMATOR]
     if settled:
         raise ValueError(f"net_params: {settled[0]!r} follows from the estimator's own parameters; set these.")
-    max_epochs = net_params.get("max_epochs", 1)
-    if not isinstance(max_epochs, (int, np.integer)) or max_epochs < 1:
-        raise ValueError(f"net_params: 'max_epochs' must be an int of at least 1, got {max_epochs!r}.")
     arguments = {
         "criterion": CompositeLoss,
         "optimizer": torch.optim.AdamW,

@@ -307,7 +307,7 @@ class DualBranchNet(NeuralNetClassifier):
 
     def _new_bank(self, rows, random_generator):
         """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
-        if not self.memory_bank_size or not self.criterion_.contrastive:
+        if not self.memory_bank_size:
             return None
         return MemoryBank(
             self.criterion_.ids(rows.y, np.arange(len(rows))),

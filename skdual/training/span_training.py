@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..devices import can_factorize, free_memory, send
+from ..inputs.batches import n_batches
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
@@ -107,7 +108,8 @@ class SpanTraining:
 
 def _is_short(net, n_rows):
     """Whether a fit has so few steps that it comes further in the columns."""
-    return net.max_epochs * n_rows / net.batch_size < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
+    n_steps = net.max_epochs * n_batches(n_rows, net.batch_size, net.sampling)
+    return n_steps < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
 
 
 def _n_values(network, training, validation):

@@ -109,8 +109,15 @@ def test_net_params_that_do_nothing_are_refused(net_params):
         {"warmup": 2},
         {"module__n_classes": 2},
         {"callbacks": []},
-        {"max_epochs": 0},
-        {"max_epochs": "many"},
+        {"max_epochs": 2},
+        {"lr": 0.1},
+        {"optimizer__lr": 0.1},
+        {"optimizer__weight_decay": 0.1},
+        {"verbose": 1},
+        {"compile": True},
+        {"criterion": torch.nn.NLLLoss},
+        {"criterion__class_weight": [1, 2, 3]},
+        {"criterion__temperature": 0.7},
     ],
 )
 def test_net_params_that_the_estimator_settles_are_refused(net_params):

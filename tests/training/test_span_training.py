@@ -235,7 +235,8 @@ def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_me
     assert widths == [N_ROWS if in_span else WIDTHS[0]]
 
 
-def test_no_fit_of_many_steps_is_short(wide, monkeypatch):
+@pytest.mark.parametrize("batch_size", [8, 10])  # of 10 rows: the last has 4
+def test_no_fit_of_many_steps_is_short(wide, monkeypatch, batch_size):
     monkeypatch.setattr(span_training, "MIN_WAY", 1e9)
     n_spans, original = [], RowSpan.__init__
 
@@ -245,7 +246,7 @@ def test_no_fit_of_many_steps_is_short(wide, monkeypatch):
 
     monkeypatch.setattr(RowSpan, "__init__", note)
     for max_epochs in (33, 34):  # of 3 steps
-        DualBranchClassifier(**PLAIN | {"max_epochs": max_epochs}, n_members=1).fit(*wide)
+        DualBranchClassifier(**PLAIN | {"max_epochs": max_epochs, "batch_size": batch_size}, n_members=1).fit(*wide)
         assert len(n_spans) == (0 if max_epochs == 33 else 2)
 
 
