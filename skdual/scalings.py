@@ -60,7 +60,7 @@ SCALINGS = {
 """By the names that ``standardize`` takes."""
 
 
-def scaling_pair(standardize, block_names=("a", "b")):
+def scaling_pair(standardize, block_names):
     """The names of the ways of block A and block B.
 
     Parameters

@@ -238,8 +238,8 @@ def test_other_values_are_refused(standardize):
 
 
 def test_pair():
-    assert scaling_pair(True) == ("standard", "standard")
-    assert scaling_pair([False, "robust"]) == ("none", "robust")
+    assert scaling_pair(True, ("a", "b")) == ("standard", "standard")
+    assert scaling_pair([False, "robust"], ("a", "b")) == ("none", "robust")
     assert scaling_pair({"x": "log1p", "y": True}, ("y", "x")) == ("standard", "log1p")
 
 

@@ -44,7 +44,7 @@ class Batch:
 
 
 class Rows(torch.utils.data.Dataset):
-    """A data set of two-block rows.
+    """A data set of two-block rows; a torch one, for skorch hands on as they are only such.
 
     Parameters
     ----------
@@ -75,10 +75,6 @@ class Rows(torch.utils.data.Dataset):
 
     def __len__(self):
         return self.X.shape[0] if self.subset is None else len(self.subset)
-
-    def __getitem__(self, row):
-        batch = self.fetch(np.atleast_1d(row))
-        return tuple(block[0] for block in batch.blocks), 0 if batch.target is None else batch.target[0]
 
     @property
     def run_length(self):

@@ -47,10 +47,10 @@ class CompositeLoss(nn.Module):
         target,
         class_weight=None,
         mixing=None,
-        trained=None,
+        training_mask=None,
         projections=None,
         ids=None,
-        bank=None,
+        bank_candidates=None,
         gram=None,
     ):
         """Loss terms of a batch, means over the members.
@@ -63,11 +63,11 @@ class CompositeLoss(nn.Module):
             In place of the objective's own.
         mixing : Mixing, optional
             How the rows, and with them the targets, of the regularised members are mixed; none are by default.
-        trained : tensor of bool of shape (n_members, batch), optional
+        training_mask : tensor of bool of shape (n_members, batch), optional
             Which rows count for each member; all do by default.
         projections : pair of tensors of shape (n_members, batch, projection_dim), optional
         ids : tensor of int64 of shape (batch,), optional
-        bank : BankCandidates, optional
+        bank_candidates : BankCandidates, optional
         gram : tensor of shape (n_members, n_classes, subspace_dim, subspace_dim), optional
             Inner products of the basis vectors of every class.
 
@@ -81,19 +81,18 @@ class CompositeLoss(nn.Module):
         per_row = self._cross_entropy(scores, self._shares(target, scores, class_weight, mixing))
         # divided by the rows and not by their weights, whose mean over the data is 1: else a batch of
         # heavy rows would count as much as a batch of light ones
-        total = classification = _mean(per_row, trained)
+        total = classification = _mean(per_row, training_mask)
         terms = {"classification_loss": classification}
         if projections is not None and self.contrastive_weight:
-            anchors = candidates = earlier = None
-            if bank is not None:
-                earlier = bank.projections, bank.ids
-            if trained is not None:
-                anchors = candidates = torch.cat([trained, trained], dim=1)
-                if bank is not None:
-                    candidates = torch.cat([anchors, bank.trained], dim=1)
+            bank, anchor_mask = bank_candidates, None
+            earlier = {} if bank is None else {"bank_projections": bank.projections, "bank_ids": bank.ids}
+            if training_mask is not None:
+                anchor_mask = torch.cat([training_mask, training_mask], dim=1)
+                visible = [] if bank is None else [bank.visible]
+                earlier["candidate_mask"] = torch.cat([anchor_mask, *visible], dim=1)
             views = torch.cat(projections, dim=1)
-            per_view = contrastive_loss(views, ids.repeat(2), self.temperature, earlier, candidates)
-            contrastive = _mean(per_view, anchors)
+            per_view = contrastive_loss(views, ids.repeat(2), self.temperature, **earlier)
+            contrastive = _mean(per_view, anchor_mask)
             terms["contrastive_loss"] = contrastive
             total = total + self.contrastive_weight * contrastive
         if gram is not None and self.orthogonality_weight:

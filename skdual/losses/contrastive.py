@@ -5,7 +5,7 @@ import torch
 from ..network.products import products_of_pairs
 
 
-def contrastive_loss(projections, ids, temperature, bank=None, candidate_mask=None):
+def contrastive_loss(projections, ids, temperature, bank_projections=None, bank_ids=None, candidate_mask=None):
     """Contrastive loss of every anchor.
 
     L_i = -1/|P(i)| sum_{p in P(i)} log( exp(s_ip / t) / sum_{a != i} exp(s_ia / t) ), where P(i) are the other
@@ -19,8 +19,10 @@ def contrastive_loss(projections, ids, temperature, bank=None, candidate_mask=No
     ids : tensor of int64 of shape (n_views,)
         Views with one id are positives of each other.
     temperature : float
-    bank : pair of tensors of shape (..., n_bank, projection_dim) and (n_bank,), optional
-        Further candidates and their ids; they are no anchors, and no gradient leads back to them.
+    bank_projections : tensor of shape (..., n_bank, projection_dim), optional
+        Further candidates; they are no anchors, and no gradient leads back to them.
+    bank_ids : tensor of int64 of shape (n_bank,), optional
+        Their ids.
     candidate_mask : tensor of bool of shape (..., n_views + n_bank), optional
         Which views, and projections of the bank, are candidates of the others; all are by default.
 
@@ -29,9 +31,9 @@ def contrastive_loss(projections, ids, temperature, bank=None, candidate_mask=No
     losses : tensor of shape (..., n_views)
     """
     candidates, candidate_ids = projections, ids
-    if bank is not None:
-        candidates = torch.cat([projections, bank[0]], dim=-2)
-        candidate_ids = torch.cat([ids, bank[1]])
+    if bank_projections is not None:
+        candidates = torch.cat([projections, bank_projections], dim=-2)
+        candidate_ids = torch.cat([ids, bank_ids])
     # as 32-bit integers, and at once in the dtype of what they are multiplied with: a quarter of the time
     positive = projections.new_empty(len(ids), len(candidate_ids))
     torch.eq(ids.int()[:, None], candidate_ids.int(), out=positive)

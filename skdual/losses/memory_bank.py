@@ -12,7 +12,7 @@ class BankCandidates(NamedTuple):
 
     projections: torch.Tensor
     ids: torch.Tensor
-    trained: torch.Tensor
+    visible: torch.Tensor
 
 
 class MemoryBank:
@@ -42,7 +42,7 @@ class MemoryBank:
         self.size = size
         self.random_generator = random_generator
         self._projections = torch.zeros(n_members, 2 * self.n_rows, projection_dim, dtype=dtype, device=device)
-        self._trained = torch.ones(n_members, 2 * self.n_rows, dtype=torch.bool, device=device)
+        self._visible = torch.ones(n_members, 2 * self.n_rows, dtype=torch.bool, device=device)
         self._ids = torch.from_numpy(ids).to(device).repeat(2)
         self._filled = np.zeros(self.n_rows, dtype=bool)
         self._filled_rows = np.zeros(0, dtype=np.int64)
@@ -83,10 +83,10 @@ class MemoryBank:
         """The :class:`BankCandidates` in the slots, a tensor of int64 on the device; None where there are no slots."""
         if not len(slots):
             return None
-        projections, trained = self._projections.index_select(1, slots), self._trained.index_select(1, slots)
-        return BankCandidates(projections, self._ids[slots], trained)
+        projections, visible = self._projections.index_select(1, slots), self._visible.index_select(1, slots)
+        return BankCandidates(projections, self._ids[slots], visible)
 
-    def store(self, device_index, last, projections, trained=None):
+    def store(self, device_index, last, projections, visible=None):
         """Keep the projections of a batch.
 
         Parameters
@@ -96,11 +96,11 @@ class MemoryBank:
         last : tensor of int64
             As drawn for the batch.
         projections : pair of tensors of shape (n_members, batch, projection_dim)
-        trained : tensor of bool of shape (n_members, batch), optional
-            What each member may be shown again; all by default.
+        visible : tensor of bool of shape (n_members, batch), optional
+            Which of them each member may be shown again; all by default.
         """
         for branch, projection in enumerate(projections):
             at = device_index[last] + branch * self.n_rows
             self._projections.index_copy_(1, at, projection.detach()[:, last])
-            if trained is not None:
-                self._trained.index_copy_(1, at, trained[:, last])
+            if visible is not None:
+                self._visible.index_copy_(1, at, visible[:, last])

@@ -4,7 +4,6 @@ import copy
 from contextlib import nullcontext
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -76,11 +75,6 @@ class DualBranchNetwork(EnsembleScores):
         How each block is scaled: names in :data:`~skdual.scalings.SCALINGS`.
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
-
-    Attributes
-    ----------
-    member_folds : ndarray of int64 of shape (n_members,)
-        Which fold of the rows a member is to leave out of its training; each half of the members has the same folds.
     """
 
     block_dropout_rates: torch.Tensor
@@ -111,10 +105,9 @@ class DualBranchNetwork(EnsembleScores):
         self._bfloat16 = bfloat16
         n_plain = member_halves(n_members)[0].stop
         n_regularized = n_members - n_plain
-        self.member_folds = np.r_[np.arange(n_plain), np.arange(n_regularized)]
         self._drops_blocks = block_dropout > 0
-        rate = min(1.0, block_dropout * n_members / n_regularized)
-        rates = torch.tensor([0.0] * n_plain + [rate] * n_regularized)
+        block_rate = min(1.0, block_dropout * n_members / n_regularized)
+        rates = torch.tensor([0.0] * n_plain + [block_rate] * n_regularized)
         self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self.scalings = tuple(standardize)
         self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings)

@@ -8,6 +8,8 @@ from .attention import attend_both_ways
 from .members import MemberLayerNorm, MemberLinear
 from .products import product_dtype
 
+_EPSILON = 1e-5  # of normalisation
+
 # Tokens are kept as (n_members, batch, token_dim, d), the features of a token before the tokens: what is done to every
 # token is then wide products and sums along memory, where token_dim columns would be far too narrow.
 
@@ -50,10 +52,10 @@ class TokenNorm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, eps=1e-5):
+    def forward(ctx, x):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         normalized = x - x.mean(dim=2, keepdim=True)
-        factor = normalized.square().mean(dim=2, keepdim=True).add_(eps).rsqrt_()
+        factor = normalized.square().mean(dim=2, keepdim=True).add_(_EPSILON).rsqrt_()
         normalized.mul_(factor)
         ctx.save_for_backward(normalized, factor)
         return normalized
@@ -64,7 +66,7 @@ class TokenNorm(torch.autograd.Function):
         normalized, factor = ctx.saved_tensors
         along = (grad_output * normalized).mean(dim=2, keepdim=True)
         grad_x = torch.addcmul(grad_output, normalized, along, value=-1)
-        return grad_x.sub_(grad_output.mean(dim=2, keepdim=True)).mul_(factor), None
+        return grad_x.sub_(grad_output.mean(dim=2, keepdim=True)).mul_(factor)
 
 
 class TokenSide(nn.Module):

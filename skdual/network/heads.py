@@ -47,12 +47,12 @@ class _Gram(torch.autograd.Function):
         return (grad_output + grad_output.mT) @ bases
 
 
-def gram(bases):
+def gram_matrix(bases):
     """Inner products of the basis vectors of every class, (..., D, d) -> (..., D, D)."""
     return _Gram.apply(bases)
 
 
-def subspace_error(z, bases, products):
+def subspace_error(z, bases, gram):
     """Squared distance of every row to its projection z U' U, for every class, and where there are any, member.
 
     Written as |z|^2 - 2 |U z|^2 + (U z)' (U U') (U z), which never builds the (d, d) projection matrix and holds
@@ -62,8 +62,8 @@ def subspace_error(z, bases, products):
     ----------
     z : tensor of shape (..., batch, d)
     bases : tensor of shape (..., n_classes, subspace_dim, d)
-    products : tensor of shape (..., n_classes, subspace_dim, subspace_dim)
-        Their :func:`gram`.
+    gram : tensor of shape (..., n_classes, subspace_dim, subspace_dim)
+        Their :func:`gram_matrix`.
 
     Returns
     -------
@@ -72,8 +72,8 @@ def subspace_error(z, bases, products):
     n_classes, subspace_dim, _ = bases.shape[-3:]
     coordinates = (z @ bases.flatten(-3, -2).mT).unflatten(-1, (n_classes, subspace_dim))
     by_class = coordinates.transpose(-3, -2)
-    twice_minus_products = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - products
-    explained = (by_class * (by_class @ twice_minus_products)).sum(dim=-1).mT
+    twice_minus_gram = 2 * torch.eye(subspace_dim, dtype=z.dtype, device=z.device) - gram
+    explained = (by_class * (by_class @ twice_minus_gram)).sum(dim=-1).mT
     return z.square().sum(dim=-1, keepdim=True) - explained
 
 
@@ -126,17 +126,17 @@ class SubspaceHead(nn.Module):
 
     def projection_error(self, z):
         """Squared error of every member's unit-length rows, (n_members, batch, n_classes), never negative."""
-        return subspace_error(self._extended(z), self.bases, gram(self.bases)).clamp_min(0)
+        return subspace_error(self._extended(z), self.bases, gram_matrix(self.bases)).clamp_min(0)
 
     def forward(self, z):
         """Scores of every member, (n_members, batch, n_classes)."""
         return self.scores_and_gram(z)[0]
 
     def scores_and_gram(self, z):
-        """The scores, and what they and the penalty of the bases need both, the :func:`gram`."""
-        products = gram(self.bases)
+        """The scores, and what they and the penalty of the bases need both, the :func:`gram_matrix`."""
+        gram = gram_matrix(self.bases)
         scale = self.log_scale.exp()[:, None, None]
-        return -scale * subspace_error(self._extended(z), self.bases, products), products
+        return -scale * subspace_error(self._extended(z), self.bases, gram), gram
 
 
 def _orthonormal_bases(n_features, n_classes, subspace_dim, constant):

@@ -1,1 +1,9 @@
-"""The training path: one fit, the skorch net and its loop, what they take and leave, and inference."""
+"""The training path.
+
+A fit, in the order it goes: ``fitting`` (one whole fit), ``build`` (the net from its settings), ``warm_start``,
+``scaling_statistics`` and ``relevance`` (of the columns), ``span_training`` with ``row_span`` (blocks wider than long),
+``net`` (its loop and its step), ``calibration`` (weights of the groups of members), ``inference``.
+
+What the loop uses: ``running_fit``, ``folds`` (rows that members leave out), ``mixup``, ``schedule`` (learning rate),
+``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``kept_weights``, ``progress``, ``interrupts``.
+"""

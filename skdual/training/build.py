@@ -7,7 +7,7 @@ from skorch.callbacks import Callback, LRScheduler
 
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
-from .captured import can_capture
+from .cuda_graph import can_capture
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")

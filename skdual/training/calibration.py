@@ -5,7 +5,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from ..network.ensemble import BOTH
-from .folds import trained_rows
+from .folds import training_mask
 from .inference import in_chunks, run_in_chunks
 
 SINGLE_BLOCK_COST = 0.05
@@ -15,15 +15,14 @@ _MAX_WEIGHT = 20.0
 _MIN_TOTAL = 0.02
 
 
-def held_out_scores(network, rows, trained):
+def held_out_scores(network, rows):
     """Scores of each row in every group by the member of the group that did not train on it.
 
     Parameters
     ----------
     network : DualBranchNetwork
     rows : Rows
-    trained : ndarray of bool of shape (n_members, n)
-        From :func:`~skdual.training.folds.trained_rows`.
+        All that the network was trained on.
 
     Returns
     -------
@@ -32,7 +31,8 @@ def held_out_scores(network, rows, trained):
         Numbers of the rows that every group has such a member for.
     """
     network.eval()
-    untrained = [~trained[members] for members, _ in network.score_groups]
+    mask = training_mask(network.n_members, rows.y)
+    untrained = [~mask[members] for members, _ in network.score_groups]
     held_out = np.flatnonzero(np.all([of_group.any(axis=0) for of_group in untrained], axis=0))
     parts = [np.empty((len(network.score_groups), 0, network.n_classes))]
     for chunk, (scores,) in in_chunks(network.member_scores, rows, held_out):
@@ -57,7 +57,7 @@ def calibrate(network, training, validation, class_weight):
     class_weight : ndarray of shape (n_classes,)
         As in training.
     """
-    of_members, held_out = held_out_scores(network, training, trained_rows(network, training.y))
+    of_members, held_out = held_out_scores(network, training)
     scores, codes = [of_members], [training.y[held_out]]
     if validation is not None:
         scores.append(run_in_chunks(network, "group_scores", validation).swapaxes(0, 1))
@@ -80,7 +80,7 @@ def held_out_loss(network, rows, class_weight):
     class_weight : ndarray of shape (n_classes,)
         As in training.
     """
-    scores, held_out = held_out_scores(network, rows, trained_rows(network, rows.y))
+    scores, held_out = held_out_scores(network, rows)
     codes = rows.y[held_out]
     log_proba = log_softmax(np.tensordot(fit_group_weights(scores, codes, class_weight), scores, axes=1), axis=1)
     return -float(np.mean(class_weight[codes] * log_proba[np.arange(len(codes)), codes]))

@@ -15,10 +15,10 @@ from ..parameters import resolve_settings
 from ..warn import warn
 from .build import build_net
 from .calibration import calibrate
-from .column_scaling import set_statistics
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
 from .relevance import set_relevance
+from .scaling_statistics import set_statistics
 from .span_training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
 

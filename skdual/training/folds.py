@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from ..network.members import member_halves
+
 N_FOLDS = 6
 """Each member leaves one of so many folds out of its training, or of more where more are to be left out."""
 
@@ -42,15 +44,18 @@ def held_out_folds(codes, n_held_out):
     return folds
 
 
-def trained_rows(network, codes):
-    """Which rows each member of a network trains on, ndarray of bool of shape (n_members, n).
+def training_mask(n_members, codes):
+    """Which rows each member trains on, ndarray of bool of shape (n_members, n).
+
+    Each half of the members leaves out the same folds.
 
     Parameters
     ----------
-    network : DualBranchNetwork
+    n_members : int
     codes : ndarray of int64 of shape (n,)
         Class codes of the training rows.
     """
-    spares_rows = network.n_members > 1 or len(codes) > LONE_MEMBER_ROWS
-    n_held_out = int(network.member_folds.max()) + 1 if spares_rows else 0
-    return held_out_folds(codes, n_held_out) != network.member_folds[:, None]
+    fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
+    spares_rows = n_members > 1 or len(codes) > LONE_MEMBER_ROWS
+    n_held_out = int(fold_of_member.max()) + 1 if spares_rows else 0
+    return held_out_folds(codes, n_held_out) != fold_of_member[:, None]

@@ -31,10 +31,10 @@ class Mixing(NamedTuple):
         mixed = self(shares).expand(n_members - n_plain, *shares.shape)
         return torch.cat([shares.expand(n_plain, *shares.shape), mixed])
 
-    def trained(self, trained):
-        """Which rows each member may train on, (n_members, batch): nothing of a row that it holds out may reach it."""
-        plain, regularized = member_halves(len(trained))
-        return torch.cat([trained[plain], (trained & trained[:, self.partner])[regularized]])
+    def mask(self, training_mask):
+        """Which mixed rows each member trains on, (n_members, batch): nothing of a row that it holds out reaches it."""
+        plain, regularized = member_halves(len(training_mask))
+        return torch.cat([training_mask[plain], (training_mask & training_mask[:, self.partner])[regularized]])
 
 
 class Mixup:

@@ -1,29 +1,24 @@
 """The skorch net: one training step, one epoch, one fit."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.dataset import unpack_data
-from torch.optim.lr_scheduler import LambdaLR
 
-from ..inputs.batches import BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
-from ..losses.memory_bank import MemoryBank
+from ..inputs.batches import BatchLoader, OrderedBatches
 from ..warn import warn
 from .calibration import held_out_loss
-from .captured import CapturedUpdate
 from .clipping import clip_gradients
-from .folds import trained_rows
+from .cuda_graph import CapturedUpdate
+from .folds import training_mask
 from .interrupts import held_interrupts
 from .kept_weights import KeptWeights
-from .means import TermMeans
-from .mixup import Mixing, Mixup
+from .loss_means import TermMeans
+from .mixup import Mixing
 from .progress import FitProgress, closing_progress, is_parallel
-from .schedule import Cycles
+from .running_fit import RunningFit, start_fit
 
 _REMEDY = {
     "classification_loss": "lower learning_rate or gradient_clip, or scale the columns (standardize=True)",
@@ -48,23 +43,6 @@ _NOT_KEPT = ("batches", "epoch", "train_batch_count", "valid_batch_count", "trai
 
 def _in_order(rows):
     return BatchLoader(rows, OrderedBatches(len(rows), rows.chunk_size))
-
-
-@dataclass
-class _RunningFit:
-    """What one fit needs, and nothing after it.
-
-    ``trained`` is which rows each member trains on, of bool, (n_members, n), or None where all train on all.
-    """
-
-    kept: KeptWeights
-    schedule: LambdaLR
-    class_weight: torch.Tensor
-    trained: torch.Tensor | None
-    mixup: Mixup | None
-    bank: MemoryBank | None
-    update: Callable
-    n_finished: int = 0
 
 
 class DualBranchNet(NeuralNetClassifier):
@@ -94,7 +72,7 @@ class DualBranchNet(NeuralNetClassifier):
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
-        Whether updates are launched as one graph (see :class:`~skdual.training.captured.CapturedUpdate`).
+        Whether updates are launched as one graph (see :class:`~skdual.training.cuda_graph.CapturedUpdate`).
     seed : int
         Of the order of rows, of the draws from the bank and of the mixing.
     **kwargs
@@ -106,7 +84,7 @@ class DualBranchNet(NeuralNetClassifier):
         Number of the epoch, from 1, whose weights the module ends with.
     """
 
-    _running: _RunningFit
+    _running: RunningFit
 
     def __init__(
         self,
@@ -203,8 +181,12 @@ class DualBranchNet(NeuralNetClassifier):
 
     def fit_loop(self, X, y=None, epochs=None, *, validation=None):
         epochs = self.max_epochs if epochs is None else epochs
-        first = self._first_cycle(X, epochs)
-        loader = self._start_fit(X, [n_epochs for n_epochs in (first, epochs - first) if n_epochs])
+        mask = training_mask(self.module_.n_members, X.y)
+        # one cycle where no row is held out, which would tell the better of two ends
+        first = self.first_cycle if self.first_cycle and self.first_cycle < epochs and not mask.all() else 0
+        cycles = [n_epochs for n_epochs in (first, epochs - first) if n_epochs]
+        update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
+        self._running, loader = start_fit(self, X, cycles, mask, update)
         watched = None if validation is None else _in_order(validation)
         best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
@@ -230,34 +212,6 @@ class DualBranchNet(NeuralNetClassifier):
         if first and loss_after_first < (1 - LEAST_GAIN) * self._held_out_loss(X):
             self._running.kept = after_first
         return self
-
-    def _first_cycle(self, rows, epochs):
-        """Epochs of the first of two cycles; 0 where there is one, as nothing would tell which end is the better."""
-        has_held_out = not trained_rows(self.module_, rows.y).all()
-        return self.first_cycle if self.first_cycle and has_held_out and self.first_cycle < epochs else 0
-
-    def _start_fit(self, rows, cycles):
-        """Set up what the fit needs; the loader of its batches. ``cycles`` are the epochs of each."""
-        order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(self.seed).spawn(3))
-        mixup = Mixup(self.mixup_alpha, mixes) if self.mixup_alpha else None
-        bank = self._new_bank(rows, draws)
-        sources = {"mixup": mixup, "bank": bank}
-        loader = BatchLoader(
-            rows,
-            self._sampler(rows, order),
-            {name: source.draw for name, source in sources.items() if source is not None},
-        )
-        trained = trained_rows(self.module_, rows.y)
-        self._running = _RunningFit(
-            kept=KeptWeights(self.module_),
-            schedule=LambdaLR(self.optimizer_, Cycles([n_epochs * len(loader) for n_epochs in cycles], self.warmup)),
-            class_weight=self._sampling_corrected_weight(rows, loader.sampler),
-            trained=None if trained.all() else torch.from_numpy(trained).to(rows.device),
-            mixup=mixup,
-            bank=bank,
-            update=CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update,
-        )
-        return loader
 
     def _kept_now(self, epoch):
         kept = KeptWeights(self.module_)
@@ -290,34 +244,6 @@ class DualBranchNet(NeuralNetClassifier):
         self.best_epoch_ = kept.epoch
         del self._running
         self.optimizer_.zero_grad(set_to_none=True)
-
-    def _sampler(self, rows, random_generator):
-        if self.sampling == "class_aware":
-            return ClassAwareBatches(rows.y, self.classes_per_batch, self.samples_per_class, random_generator)
-        return ShuffledBatches(len(rows), self.batch_size, random_generator, rows.run_length)
-
-    def _sampling_corrected_weight(self, rows, sampler):
-        """Class weights over sampling frequencies, so that resampled batches leave the priors as they are."""
-        weight = self.criterion_.class_weight
-        if self.sampling != "class_aware":
-            return weight
-        priors = np.bincount(rows.y) / len(rows)
-        correction = torch.from_numpy(priors / sampler.frequencies).to(weight.dtype)
-        return weight * correction.to(weight.device)
-
-    def _new_bank(self, rows, random_generator):
-        """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
-        if not self.memory_bank_size:
-            return None
-        return MemoryBank(
-            self.criterion_.ids(rows.y, np.arange(len(rows))),
-            self.module_.n_members,
-            self.memory_bank_size,
-            self.module_.projections[0].output.weight.shape[1],
-            rows.device,
-            self.dtype,
-            random_generator,
-        )
 
     # one epoch
 
@@ -359,15 +285,15 @@ class DualBranchNet(NeuralNetClassifier):
     def _run_update(self, batch):
         """All of a step but the learning rate of the next."""
         self.optimizer_.zero_grad(set_to_none=True)
-        mixing = shown = None
+        mixing = candidates = None
         if self._running.mixup is not None:
             partner, weight = batch.drawn["mixup"]
             mixing = Mixing(partner, weight.to(self.dtype)[:, None])
         if self._running.bank is not None:
             slots, last = batch.drawn["bank"]
-            shown = self._running.bank.take(slots)
-        trained = self._trained_rows(batch, mixing)
-        terms, output = self._loss_terms(batch, self._running.class_weight, mixing, trained, shown)
+            candidates = self._running.bank.take(slots)
+        mask = self._batch_mask(batch, mixing)
+        terms, output = self._loss_terms(batch, self._running.class_weight, mixing, mask, candidates)
         (terms["loss"] * self.module_.n_members).backward()  # each member's own loss, as if it were alone
         self.notify(
             "on_grad_computed",
@@ -383,7 +309,7 @@ class DualBranchNet(NeuralNetClassifier):
             clip_gradients(parameters, self.gradient_clip)
         self.optimizer_.step()
         if self._running.bank is not None:
-            self._running.bank.store(batch.device_index, last, output.projections, trained)
+            self._running.bank.store(batch.device_index, last, output.projections, mask)
         terms = {name: term.detach() for name, term in terms.items()}
         return {"loss": terms["loss"], "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
@@ -393,14 +319,14 @@ class DualBranchNet(NeuralNetClassifier):
             terms, output = self._loss_terms(batch)
         return {"loss": terms["loss"], "y_pred": output.scores.mean(dim=0), "terms": terms}
 
-    def _trained_rows(self, batch, mixing):
+    def _batch_mask(self, batch, mixing):
         """Which rows of a batch each member trains on, (n_members, batch); None where all train on all."""
-        if self._running.trained is None:
+        if self._running.training_mask is None:
             return None
-        trained = self._running.trained[:, batch.device_index]
-        return trained if mixing is None else mixing.trained(trained)
+        mask = self._running.training_mask[:, batch.device_index]
+        return mask if mixing is None else mixing.mask(mask)
 
-    def _loss_terms(self, batch, class_weight=None, mixing=None, trained=None, bank=None):
+    def _loss_terms(self, batch, class_weight=None, mixing=None, mask=None, candidates=None):
         output = self.module_(*batch.blocks, mixing)
         ids = None if output.projections is None else self.criterion_.ids(batch.target, batch.device_index)
         terms = self.criterion_(
@@ -408,10 +334,10 @@ class DualBranchNet(NeuralNetClassifier):
             batch.target,
             class_weight=class_weight,
             mixing=mixing,
-            trained=trained,
+            training_mask=mask,
             projections=output.projections,
             ids=ids,
-            bank=bank,
+            bank_candidates=candidates,
             gram=output.gram,
         )
         return terms, output

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 from ..devices import send
 from ..inputs.rows import dense_chunks
 from ..network.members import member_halves
-from .folds import trained_rows
+from .folds import training_mask
 
 FLOOR = 1.0
 """Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
@@ -42,7 +42,7 @@ def set_relevance(network, rows, scalers, class_weight):
         How much rows of each class count, as in the loss.
     """
     _, regularized = member_halves(network.n_members)
-    held_out = ~trained_rows(network, rows.y)[regularized]
+    held_out = ~training_mask(network.n_members, rows.y)[regularized]
     # no two of these members hold out the same row
     fold = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
     row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]

@@ -51,13 +51,13 @@ class RowSpan:
         """Cholesky factor of the inner products of the rows at unit length."""
         # rows may be dependent, as they are where columns are centred; 1e-5 in float32
         ridge = torch.finfo(self._rows.dtype).eps ** 0.7
-        factor, failed = torch.linalg.cholesky_ex(self._products(self._rows.dtype, ridge))
+        factor, failed = torch.linalg.cholesky_ex(self._gram_matrix(self._rows.dtype, ridge))
         if not failed:
             return factor
         # rounding took more from the products than the ridge gave
-        return torch.linalg.cholesky(self._products(torch.float64, ridge))
+        return torch.linalg.cholesky(self._gram_matrix(torch.float64, ridge))
 
-    def _products(self, dtype, ridge):
+    def _gram_matrix(self, dtype, ridge):
         """The lower half of these inner products, computed in ``dtype``."""
         n_rows = len(self._rows)
         products = torch.zeros(n_rows, n_rows, dtype=dtype, device=self._rows.device)

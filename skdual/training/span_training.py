@@ -20,7 +20,7 @@ from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
 from ..network.members import in_product_dtype, member_halves
-from .folds import trained_rows
+from .folds import training_mask
 from .inference import run_in_chunks
 from .row_span import RowSpan
 
@@ -100,7 +100,7 @@ class SpanTraining:
             return
         network = self._net.module_
         network.scaler_a, network.scaler_b = self._scalers
-        held_out = [np.flatnonzero(~of_member) for of_member in trained_rows(network, self._codes)]
+        held_out = [np.flatnonzero(~of_member) for of_member in training_mask(network.n_members, self._codes)]
         for branch in self._branches:
             branch.widen(held_out)
         self._net.initialize_optimizer()

@@ -182,14 +182,6 @@ def test_without_y_there_is_no_target(X):
     assert data_set(X).fetch(AT).target is None
 
 
-@pytest.mark.parametrize("y", [None, np.arange(N)], ids=["without y", "with y"])
-def test_an_item_is_one_row(X, y):
-    rows = data_set(X, y=y, subset=SUBSET)
-    (a, b), target = rows[5]
-    assert_array_equal(torch.cat([a, b]).numpy(), X[SUBSET[5], np.concatenate(COLUMNS.indices)])
-    assert target == (0 if y is None else SUBSET[5])
-
-
 @of_rows
 def test_the_length_is_the_number_of_rows(X, subset):
     assert len(data_set(sp.csr_matrix(X), subset=subset)) == len(chosen(X, subset))

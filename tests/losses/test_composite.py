@@ -37,8 +37,8 @@ def make_batch(n_members=1):
 
 def make_bank(n_members=1):
     projections = F.normalize(torch.randn(n_members, 7, 5).double(), dim=2)
-    ids, trained = torch.tensor([0, 1, 1, 2, 40, 41, 42]), torch.ones(n_members, 7, dtype=torch.bool)
-    return BankCandidates(projections, ids, trained)
+    ids, visible = torch.tensor([0, 1, 1, 2, 40, 41, 42]), torch.ones(n_members, 7, dtype=torch.bool)
+    return BankCandidates(projections, ids, visible)
 
 
 def terms_of(loss, batch, rows=None, class_weight=None, **changed):
@@ -49,10 +49,10 @@ def terms_of(loss, batch, rows=None, class_weight=None, **changed):
         TARGET,
         class_weight,
         mixing=batch.get("mixing"),
-        trained=batch.get("trained"),
+        training_mask=batch.get("training_mask"),
         projections=batch["projections"],
         ids=ids,
-        bank=batch.get("bank"),
+        bank_candidates=batch.get("bank"),
         gram=batch["gram"],
     )
 
@@ -121,15 +121,15 @@ def test_terms_that_are_off_are_not_there(changed_loss, changed_batch, left):
     torch.testing.assert_close(terms["loss"], expected, rtol=1e-12, atol=0)
 
 
-def naive_contrastive_losses(batch, ids, member, bank=None, trained=None):
+def naive_contrastive_losses(batch, ids, member, bank=None, training_mask=None):
     """Loss of every view that counts for the member, from those views and candidates alone."""
     views = np.concatenate([projection[member].detach().numpy() for projection in batch["projections"]])
     ids = np.concatenate([ids, ids])
-    if trained is not None:
-        counted = np.concatenate([trained[member], trained[member]])
+    if training_mask is not None:
+        counted = np.concatenate([training_mask[member]] * 2)
         views, ids = views[counted], ids[counted]
     if bank is not None:
-        bank = (bank.projections[member][bank.trained[member]].numpy(), bank.ids[bank.trained[member]].numpy())
+        bank = (bank.projections[member][bank.visible[member]].numpy(), bank.ids[bank.visible[member]].numpy())
     return contrastive_losses(views, ids.tolist(), 0.2, bank)
 
 
@@ -153,8 +153,8 @@ TRAINED = torch.tensor([[1, 1, 0, 1, 1, 1], [1, 1, 1, 0, 1, 0], [0, 1, 1, 0, 0, 
 def make_masked(with_bank):
     """Batch of three members that train on 5, 4 and 2 of its rows, and the bank they see parts of."""
     batch, bank = make_batch(3), make_bank(3)
-    bank.trained.copy_(torch.tensor([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1, 0], [0] * 7]))
-    return batch | {"trained": TRAINED, "bank": bank if with_bank else None}
+    bank.visible.copy_(torch.tensor([[1, 0, 1, 1, 0, 1, 1], [0, 1, 1, 1, 1, 1, 0], [0] * 7]))
+    return batch | {"training_mask": TRAINED, "bank": bank if with_bank else None}
 
 
 @pytest.mark.parametrize("form", ["supervised", "self_supervised"])
@@ -183,7 +183,7 @@ def test_means_are_over_the_rows_that_count_then_over_members(form, with_bank):
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("masked", [False, True])
 def test_targets_are_mixed_as_the_rows(label_smoothing, masked):
-    batch = make_batch(3) | {"trained": TRAINED if masked else None}
+    batch = make_batch(3) | {"training_mask": TRAINED if masked else None}
     loss, partner, share = make_loss(label_smoothing=label_smoothing), np.array([3, 0, 2, 5, 1, 4]), np.ones(6)
     share[[0, 1, 3, 5]] = 0.5, 0.7, 0.9, 0.6
     expected, shares = [], [np.ones(6), share, share]  # the first of three members sees the rows as they are
@@ -202,11 +202,11 @@ def test_targets_are_mixed_as_the_rows(label_smoothing, masked):
 
 @pytest.mark.parametrize("with_bank", [False, True])
 def test_trained_on_all_rows_is_the_default(with_bank):
-    loss, batch = make_loss(), make_masked(with_bank) | {"trained": None}
+    loss, batch = make_loss(), make_masked(with_bank) | {"training_mask": None}
     if with_bank:
-        batch["bank"].trained.fill_(True)
-    expected, terms = terms_of(loss, batch), terms_of(loss, batch, trained=torch.ones(3, 6, dtype=torch.bool))
-    masked = terms_of(loss, batch, trained=TRAINED)
+        batch["bank"].visible.fill_(True)
+    expected, terms = terms_of(loss, batch), terms_of(loss, batch, training_mask=torch.ones(3, 6, dtype=torch.bool))
+    masked = terms_of(loss, batch, training_mask=TRAINED)
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=0)
         assert (masked[name] == expected[name]) == (name == "orthogonality_loss")
@@ -241,7 +241,7 @@ def test_member_that_no_row_counts_for(with_bank, dtype):
     leaves = [batch["scores"], *batch["projections"]]
     for leaf in leaves:
         leaf.requires_grad_()
-    terms = terms_of(make_loss().to(dtype), batch, trained=none)
+    terms = terms_of(make_loss().to(dtype), batch, training_mask=none)
     for gradient in torch.autograd.grad(terms["loss"], leaves):
         assert gradient.isfinite().all()
         assert [bool(own.any()) for own in gradient] == [False, True, True]
@@ -266,8 +266,8 @@ def test_members_times_the_loss_is_each_member_alone(with_bank):
         alone = {name: together[name][[m]].detach().requires_grad_() for name in ("scores", "gram")}
         alone["projections"] = tuple(projection[[m]] for projection in together["projections"])
         bank = together["bank"]
-        alone["bank"] = bank and BankCandidates(bank.projections[[m]], bank.ids, bank.trained[[m]])
-        terms_of(make_loss(), alone, trained=TRAINED[[m]])["loss"].backward()
+        alone["bank"] = bank and BankCandidates(bank.projections[[m]], bank.ids, bank.visible[[m]])
+        terms_of(make_loss(), alone, training_mask=TRAINED[[m]])["loss"].backward()
         for name in ("scores", "gram"):
             torch.testing.assert_close(together[name].grad[[m]], alone[name].grad, rtol=1e-10, atol=1e-14)
 

@@ -30,12 +30,12 @@ def make_batch(ids, seed=0, n_bank=0, projection_dim=16):
     all_ids = [*ids, *bank_ids]
     views = np.array([centres[label] for label in all_ids]) + rng.normal(size=(len(all_ids), projection_dim))
     views = F.normalize(torch.from_numpy(views), dim=1)
-    bank = (views[len(ids) :], torch.from_numpy(bank_ids)) if n_bank else None
+    bank = (views[len(ids) :], torch.from_numpy(bank_ids)) if n_bank else ()
     return views[: len(ids)], torch.tensor(ids), bank
 
 
 def as_arrays(bank):
-    return None if bank is None else tuple(tensor.numpy() for tensor in bank)
+    return None if not bank else tuple(tensor.numpy() for tensor in bank)
 
 
 @pytest.mark.parametrize("n_bank", [0, 1, 30])
@@ -44,11 +44,11 @@ def as_arrays(bank):
 def test_equals_loops(name, temperature, n_bank):
     views, ids, bank = make_batch(IDS[name], n_bank=n_bank)
     expected = contrastive_losses(views.numpy(), ids.numpy(), temperature, as_arrays(bank))
-    losses = contrastive_loss(views, ids, temperature, bank)
+    losses = contrastive_loss(views, ids, temperature, *bank)
     assert losses.shape == (len(ids),)
     np.testing.assert_allclose(losses, expected, rtol=1e-10, atol=1e-12)
-    single = None if bank is None else (bank[0].float(), bank[1])
-    loss = contrastive_loss(views.float(), ids, temperature, single).mean()
+    single = () if not bank else (bank[0].float(), bank[1])
+    loss = contrastive_loss(views.float(), ids, temperature, *single).mean()
     assert loss.item() == pytest.approx(expected.mean(), rel=1e-5)
 
 
@@ -85,8 +85,8 @@ def test_known_value():
 def test_anchor_without_positive(n_bank):
     views, _, _ = make_batch([0, 0, 1, 2])
     views.requires_grad_()
-    bank = (make_batch([8] * 4, seed=1)[0], torch.full((4,), 8)) if n_bank else None
-    losses = contrastive_loss(views, torch.tensor([0, 0, 1, 2]), 0.01, bank)
+    bank = (make_batch([8] * 4, seed=1)[0], torch.full((4,), 8)) if n_bank else ()
+    losses = contrastive_loss(views, torch.tensor([0, 0, 1, 2]), 0.01, *bank)
     assert (losses[:2] > 0).all()
     assert losses[2:].tolist() == [0, 0]
     losses[2:].sum().backward(retain_graph=True)
@@ -98,10 +98,10 @@ def test_anchor_without_positive(n_bank):
 
 def test_bank_entries_are_candidates_but_no_anchors():
     views, ids, bank = make_batch(IDS["singletons"], n_bank=20)
-    losses = contrastive_loss(views, ids, 0.1, bank)
+    losses = contrastive_loss(views, ids, 0.1, *bank)
     assert losses.shape == (len(ids),)
     only_negatives = (bank[0], torch.full_like(bank[1], 99))
-    assert (contrastive_loss(views, ids, 0.1, only_negatives)[:5] > contrastive_loss(views, ids, 0.1)[:5]).all()
+    assert (contrastive_loss(views, ids, 0.1, *only_negatives)[:5] > contrastive_loss(views, ids, 0.1)[:5]).all()
     found = torch.isin(ids[5:], bank[1])
     assert found.any()
     assert torch.equal(losses[5:] > 0, found)  # positives of the bank make anchors of singletons
@@ -114,15 +114,15 @@ def test_gradient(name, temperature, n_bank):
     views, ids, bank = make_batch(IDS[name], n_bank=n_bank, projection_dim=4)
     views.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: contrastive_loss(F.normalize(x, dim=1), ids, temperature, bank), views, atol=1e-5, rtol=1e-4
+        lambda x: contrastive_loss(F.normalize(x, dim=1), ids, temperature, *bank), views, atol=1e-5, rtol=1e-4
     )
 
 
 def test_order_of_views_and_bank_does_not_matter():
     views, ids, bank = make_batch(IDS["many classes"], n_bank=12)
     order, bank_order = torch.randperm(len(ids)), torch.randperm(12)
-    losses = contrastive_loss(views, ids, 0.1, bank)
-    shuffled = contrastive_loss(views[order], ids[order], 0.1, tuple(tensor[bank_order] for tensor in bank))
+    losses = contrastive_loss(views, ids, 0.1, *bank)
+    shuffled = contrastive_loss(views[order], ids[order], 0.1, *(tensor[bank_order] for tensor in bank))
     torch.testing.assert_close(shuffled, losses[order], rtol=1e-12, atol=1e-12)
 
 
@@ -136,7 +136,7 @@ def make_members(ids, n_bank=0, n_members=3):
     _, ids, bank = make_batch(ids, n_bank=n_bank)
     views = F.normalize(torch.randn(n_members, len(ids) + n_bank, 16).double(), dim=2)
     trained = torch.rand(n_members, len(ids) + n_bank) < 0.6
-    return views[:, : len(ids)], ids, (views[:, len(ids) :], bank[1]) if n_bank else None, trained
+    return views[:, : len(ids)], ids, (views[:, len(ids) :], bank[1]) if n_bank else (), trained
 
 
 @pytest.mark.parametrize("n_bank", [0, 7])
@@ -144,8 +144,8 @@ def make_members(ids, n_bank=0, n_members=3):
 def test_members_are_batches_of_their_own(leading, n_bank):
     views, ids, bank, _ = make_members(IDS["many classes"], n_bank, n_members=math.prod(leading))
     of_members = views.unflatten(0, leading)
-    shaped_bank = (bank[0].unflatten(0, leading), bank[1]) if n_bank else None
-    losses = contrastive_loss(of_members, ids, 0.1, shaped_bank)
+    shaped_bank = (bank[0].unflatten(0, leading), bank[1]) if n_bank else ()
+    losses = contrastive_loss(of_members, ids, 0.1, *shaped_bank)
     assert losses.shape == (*leading, len(ids))
     for m, member_losses in enumerate(losses.flatten(0, -2)):
         member_bank = (bank[0][m].numpy(), bank[1].numpy()) if n_bank else None
@@ -158,9 +158,9 @@ def test_members_are_batches_of_their_own(leading, n_bank):
 @pytest.mark.parametrize("name", IDS)
 def test_what_is_not_trained_on_might_as_well_not_be_there(name, temperature, n_bank):
     views, ids, bank, trained = make_members(IDS[name], n_bank)
-    losses = contrastive_loss(views, ids, temperature, bank, trained)
-    single = None if bank is None else (bank[0].float(), bank[1])
-    in_float32 = contrastive_loss(views.float(), ids, temperature, single, trained)
+    losses = contrastive_loss(views, ids, temperature, *bank, candidate_mask=trained)
+    single = () if not bank else (bank[0].float(), bank[1])
+    in_float32 = contrastive_loss(views.float(), ids, temperature, *single, candidate_mask=trained)
     assert losses.shape == (3, len(ids))
     assert not trained.all()
     for m in range(3):
@@ -180,16 +180,16 @@ def test_known_value_with_what_is_not_trained_on(dtype):
     views = torch.tensor([[[1.0, 0], [-1, 0], [-1, 0], [1, 0]]], dtype=dtype)
     bank = (views[:, :1], torch.tensor([0]))
     trained = torch.tensor([[True, True, True, False, False]])
-    losses = contrastive_loss(views, torch.tensor([0, 0, 1, 1]), 0.01, bank, trained)
+    losses = contrastive_loss(views, torch.tensor([0, 0, 1, 1]), 0.01, *bank, candidate_mask=trained)
     assert losses[0, 0].item() == pytest.approx(math.log(2), rel=1e-5)  # 100 in float32 is exact to 4e-6
 
 
 @pytest.mark.parametrize("n_bank", [0, 7])
 def test_all_are_trained_on_by_default(n_bank):
     views, ids, bank, trained = make_members(IDS["singletons"], n_bank)
-    losses = contrastive_loss(views, ids, 0.1, bank, torch.ones_like(trained))
-    assert torch.equal(losses, contrastive_loss(views, ids, 0.1, bank))
-    assert not torch.equal(losses, contrastive_loss(views, ids, 0.1, bank, trained))
+    losses = contrastive_loss(views, ids, 0.1, *bank, candidate_mask=torch.ones_like(trained))
+    assert torch.equal(losses, contrastive_loss(views, ids, 0.1, *bank))
+    assert not torch.equal(losses, contrastive_loss(views, ids, 0.1, *bank, candidate_mask=trained))
 
 
 @pytest.mark.parametrize("n_bank", [0, 7])
@@ -199,15 +199,15 @@ def test_all_are_trained_on_by_default(n_bank):
 def test_member_that_trains_on_next_to_no_row_of_the_batch(n_kept, dtype, temperature, n_bank):
     views, ids, bank, trained = make_members([0, 1, 1, 0] * 2, n_bank)
     views = views.to(dtype).requires_grad_()
-    bank = None if bank is None else (bank[0].to(dtype), bank[1])
+    bank = () if not bank else (bank[0].to(dtype), bank[1])
     trained[0] = trained[1, : len(ids)] = False
     trained[2] = True
     trained[:2, :n_kept] = True
-    losses = contrastive_loss(views, ids, temperature, bank, trained)
+    losses = contrastive_loss(views, ids, temperature, *bank, candidate_mask=trained)
     assert losses.isfinite().all()
     assert not losses[0].any()  # the only candidate, if there is one, is as likely as can be
     with torch.autograd.set_detect_anomaly(True):  # NaN on the way would be an error too
-        contrastive_loss(views, ids, temperature, bank, trained).sum().backward()
+        contrastive_loss(views, ids, temperature, *bank, candidate_mask=trained).sum().backward()
     assert views.grad.isfinite().all()
     assert views.grad[2].any()
     assert not views.grad[0].any()
@@ -218,10 +218,10 @@ def test_gradient_of_members(n_bank):
     views, ids, bank, trained = make_members([0, 1, 1, 0, 2, 1], n_bank)
     counted = trained[:, : len(ids)]
     views = views[..., :4].clone().requires_grad_()
-    bank = None if bank is None else (bank[0][..., :4], bank[1])
+    bank = () if not bank else (bank[0][..., :4], bank[1])
 
     def counted_losses(x):
-        return contrastive_loss(F.normalize(x, dim=2), ids, 0.5, bank, trained) * counted
+        return contrastive_loss(F.normalize(x, dim=2), ids, 0.5, *bank, candidate_mask=trained) * counted
 
     assert torch.autograd.gradcheck(counted_losses, views, atol=1e-5, rtol=1e-4)
     for m in range(3):

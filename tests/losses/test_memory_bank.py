@@ -35,13 +35,13 @@ def drawn(bank, rows):
     return tuple(torch.from_numpy(array) for array in bank.draw(np.array(rows, dtype=np.int64)))
 
 
-def step(bank, rows, projections=None, trained=None):
+def step(bank, rows, projections=None, visible=None):
     """One batch: what the bank shows, before it keeps the batch's own (tagged by 0)."""
     rows = np.array(rows, dtype=np.int64)
     slots, last = drawn(bank, rows)
     shown = bank.take(slots)
-    projections = tagged(rows, n_members=len(bank._trained)) if projections is None else projections
-    bank.store(torch.from_numpy(rows), last, projections, trained)
+    projections = tagged(rows, n_members=len(bank._visible)) if projections is None else projections
+    bank.store(torch.from_numpy(rows), last, projections, visible)
     return shown
 
 
@@ -58,8 +58,8 @@ def test_random_rounds(size, batch_size, n_members):
     for number in range(200):
         rows = rng.integers(N_ROWS, size=batch_size)  # now and then a row twice
         eligible = {slot: tag for slot, tag in latest.items() if slot[1] not in rows}
-        trained = rng.random((n_members, batch_size)) < 0.7
-        shown = step(bank, rows, tagged(rows, number * batch_size, n_members), torch.from_numpy(trained))
+        visible = rng.random((n_members, batch_size)) < 0.7
+        shown = step(bank, rows, tagged(rows, number * batch_size, n_members), torch.from_numpy(visible))
         if not eligible:
             assert shown is None
         else:
@@ -74,7 +74,7 @@ def test_random_rounds(size, batch_size, n_members):
                 assert counted[member].tolist() == [masks[row][member] for _, row in slots]
             assert np.array_equal(ids, IDS[[row for _, row in slots]])
         for place, row in enumerate(rows.tolist()):
-            masks[row] = trained[:, place]
+            masks[row] = visible[:, place]
             latest[0, row] = latest[1, row] = number * batch_size + place
     assert len(latest) == 2 * N_ROWS
 
@@ -119,7 +119,7 @@ def test_batches_drawn_ahead_are_those_drawn_one_by_one():
 def test_draws_leave_the_device_alone():
     """What is drawn are arrays of the host, whatever lies in the bank."""
     bank = make_bank(7)
-    bank._projections = bank._trained = bank._ids = None
+    bank._projections = bank._visible = bank._ids = None
     for _ in range(2):
         assert all(type(array) is np.ndarray and array.dtype == np.int64 for array in bank.draw(np.array([3, 1, 3])))
 

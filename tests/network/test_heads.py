@@ -11,13 +11,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from skdual.network import heads
-from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, gram, unit_length
+from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, gram_matrix, unit_length
 
 SHAPES = [(2, 1, 8), (3, 4, 64), (10, 4, 16), (5, 6, 6), (1000, 4, 32), (20, 8, 512)]  # C, D, d
 
 
 def subspace_error(z, bases):
-    return heads.subspace_error(z, bases, gram(bases))
+    return heads.subspace_error(z, bases, gram_matrix(bases))
 
 
 def make_bases(shape, noise, dtype):
@@ -64,8 +64,8 @@ def test_error_is_invariant_to_the_choice_of_basis(noise):
 @pytest.mark.parametrize("shape", [(1, 1, 8), (2, 3, 4, 5)])
 def test_gram_and_its_gradient(shape):
     bases = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(gram(bases), torch.einsum("...id,...jd->...ij", bases, bases))
-    assert torch.autograd.gradcheck(gram, bases)
+    torch.testing.assert_close(gram_matrix(bases), torch.einsum("...id,...jd->...ij", bases, bases))
+    assert torch.autograd.gradcheck(gram_matrix, bases)
 
 
 class _LargestTensor(TorchDispatchMode):

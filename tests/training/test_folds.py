@@ -1,10 +1,8 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from skdual.training.folds import held_out_folds, trained_rows
+from skdual.training.folds import held_out_folds, training_mask
 
 
 def shuffled_codes(*counts):
@@ -57,10 +55,17 @@ def test_a_fold_has_no_more_rows_than_are_needed(n, n_folds):
 
 @pytest.mark.parametrize(("n", "n_held_out"), [(50_000, 0), (50_001, 1924)])
 def test_a_single_member_leaves_a_fold_out_of_many_rows(n, n_held_out):
-    codes, network = np.arange(n) % 5, SimpleNamespace(n_members=1, member_folds=np.zeros(1, dtype=np.int64))
-    trained = trained_rows(network, codes)
-    assert trained.shape == (1, n)
-    assert np.sum(~trained) == n_held_out
+    mask = training_mask(1, np.arange(n) % 5)
+    assert mask.shape == (1, n)
+    assert np.sum(~mask) == n_held_out
+
+
+@pytest.mark.parametrize("n_members", [2, 3, 8])
+def test_both_halves_of_the_members_leave_out_the_same_folds(n_members):
+    codes, half = shuffled_codes(70, 50, 1), n_members // 2
+    mask, folds = training_mask(n_members, codes), held_out_folds(codes, n_members - half)
+    for member in range(n_members):
+        assert_array_equal(mask[member], folds != (member if member < half else member - half))
 
 
 def test_nothing_may_be_held_out():

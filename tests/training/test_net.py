@@ -217,11 +217,11 @@ def test_the_bank_shows_what_is_stored_and_starts_empty_with_every_fit(two_block
             assert_array_equal(result[0].numpy(), np.stack(expected, axis=1))
         return result
 
-    def spy_on_store(bank, numbers, last, projections, trained):
+    def spy_on_store(bank, numbers, last, projections, visible):
         for branch, of_branch in enumerate(projections):
             for place, row in enumerate(batches[-1].tolist()):
                 stored.setdefault(bank, {})[branch * 150 + row] = of_branch[:, place].detach().numpy().copy()
-        store(bank, numbers, last, projections, trained)
+        store(bank, numbers, last, projections, visible)
 
     monkeypatch.setattr(MemoryBank, "take", spy_on_take)
     monkeypatch.setattr(MemoryBank, "store", spy_on_store)

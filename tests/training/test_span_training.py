@@ -159,7 +159,7 @@ def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalizati
 
     params = {"standardize": standardize, "normalization": normalization, "n_members": n_members}
     # with no rows held out, for of what only these tell nothing is kept
-    monkeypatch.setattr(span_training, "trained_rows", lambda network, codes: np.ones((n_members, N_ROWS), bool))
+    monkeypatch.setattr(span_training, "training_mask", lambda n_members, codes: np.ones((n_members, N_ROWS), bool))
     model = DualBranchClassifier(**PLAIN, **params, callbacks=[Watch()]).fit(X, y, X_val=others, y_val=y)
     scores = member_scores(model, others)[:, 0].mean(axis=0)
     expected = torch.softmax(torch.from_numpy(scores), dim=1).numpy()

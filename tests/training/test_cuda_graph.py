@@ -32,7 +32,7 @@ def captures_of_the_cpu(monkeypatch):
 
         return replay
 
-    monkeypatch.setattr("skdual.training.captured.capture", capture)
+    monkeypatch.setattr("skdual.training.cuda_graph.capture", capture)
     monkeypatch.setattr("skdual.training.build.can_capture", lambda device: True)
     return seen
 
@@ -82,7 +82,7 @@ def test_where_a_capture_fails_training_goes_on_without(two_blocks, quick, captu
     def refuse(work, device):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("skdual.training.captured.capture", refuse)
+    monkeypatch.setattr("skdual.training.cuda_graph.capture", refuse)
     with pytest.warns(UserWarning, match="every kernel launched by itself: operation not permitted") as seen:
         model = fitted(two_blocks, quick)
     assert [warning.filename for warning in seen] == [__file__]

@@ -1,0 +1,100 @@
+"""What one fit of the net needs while it goes on: batches, schedule, mask of the rows, mixing, bank."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..inputs.batches import BatchLoader, ClassAwareBatches, ShuffledBatches
+from ..losses.memory_bank import MemoryBank
+from .kept_weights import KeptWeights
+from .mixup import Mixup
+from .schedule import Cycles
+
+
+@dataclass
+class RunningFit:
+    """What a fit needs, and nothing after it.
+
+    ``training_mask`` says which rows each member trains on, (n_members, n); None where all train on all.
+    """
+
+    kept: KeptWeights
+    schedule: LambdaLR
+    class_weight: torch.Tensor
+    training_mask: torch.Tensor | None
+    mixup: Mixup | None
+    bank: MemoryBank | None
+    update: Callable
+    n_finished: int = 0
+
+
+def start_fit(net, rows, cycles, mask, update):
+    """Set up a fit of an initialised net.
+
+    Parameters
+    ----------
+    net : DualBranchNet
+    rows : Rows
+        To train on.
+    cycles : list of int
+        Epochs of each cycle of the learning rate.
+    mask : ndarray of bool of shape (n_members, n)
+        Which rows each member trains on.
+    update : callable
+        Takes a batch, and takes all of a step but the learning rate of the next.
+
+    Returns
+    -------
+    running : RunningFit
+    loader : BatchLoader
+        Of the training batches.
+    """
+    order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(net.seed).spawn(3))
+    mixup = Mixup(net.mixup_alpha, mixes) if net.mixup_alpha else None
+    bank = _new_bank(net, rows, draws) if net.memory_bank_size else None
+    sources = {"mixup": mixup, "bank": bank}
+    loader = BatchLoader(
+        rows, _sampler(net, rows, order), {name: of.draw for name, of in sources.items() if of is not None}
+    )
+    running = RunningFit(
+        kept=KeptWeights(net.module_),
+        schedule=LambdaLR(net.optimizer_, Cycles([n_epochs * len(loader) for n_epochs in cycles], net.warmup)),
+        class_weight=_class_weight(net, rows, loader.sampler),
+        training_mask=None if mask.all() else torch.from_numpy(mask).to(rows.device),
+        mixup=mixup,
+        bank=bank,
+        update=update,
+    )
+    return running, loader
+
+
+def _sampler(net, rows, random_generator):
+    if net.sampling == "class_aware":
+        return ClassAwareBatches(rows.y, net.classes_per_batch, net.samples_per_class, random_generator)
+    return ShuffledBatches(len(rows), net.batch_size, random_generator, rows.run_length)
+
+
+def _class_weight(net, rows, sampler):
+    """Class weights; over sampling frequencies where these differ, so that resampling leaves the priors as they are."""
+    weight = net.criterion_.class_weight
+    if net.sampling != "class_aware":
+        return weight
+    priors = np.bincount(rows.y) / len(rows)
+    correction = torch.from_numpy(priors / sampler.frequencies).to(weight.dtype)
+    return weight * correction.to(weight.device)
+
+
+def _new_bank(net, rows, random_generator):
+    """An empty bank for this fit; filled afresh, it can never hold projections of other rows."""
+    return MemoryBank(
+        net.criterion_.ids(rows.y, np.arange(len(rows))),
+        net.module_.n_members,
+        net.memory_bank_size,
+        net.module_.projections[0].output.weight.shape[1],
+        rows.device,
+        net.dtype,
+        random_generator,
+    )
