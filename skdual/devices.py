@@ -1,4 +1,4 @@
-"""Where the numbers live: device, dtype, copies to the device, and the random state and modes of torch."""
+"""Device and dtype, copies to the device, and torch's random state and modes kept apart from the caller's."""
 
 import math
 import threading

@@ -236,17 +236,24 @@ class DualBranchClassifier(FittedMethods):
 
     References
     ----------
-    Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020. Chen et al., "A Simple Framework for Contrastive
-    Learning of Visual Representations", ICML 2020 (NT-Xent). Vaswani et al., "Attention Is All You Need", NeurIPS 2017,
-    and Li et al., "Grounded Language-Image Pre-training", CVPR 2022 (attention fusion, both ways by the same scores).
-    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. Guo et al., "On Calibration of Modern Neural
-    Networks", ICML 2017 (temperature). Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
-    ICLR 2017 (learning rate), "Decoupled Weight Decay Regularization", ICLR 2019. Wang & Aitchison, "How to set AdamW's
-    weight decay as you scale model and dataset size", ICML 2025. Holzmueller et al., "Better by Default", NeurIPS 2024
-    (smooth clipping of standardised columns). Neverova et al., "ModDrop: Adaptive Multi-Modal Gesture Recognition",
-    IEEE TPAMI 2016 (block dropout). Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on
-    Computing 2009 (random turn of the rows' span). Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935, and
-    Morris, "Parametric Empirical Bayes Inference", JASA 1983 (relevance of columns).
+    - A subspace for each class: Oja, "Subspace Methods of Pattern Recognition", Research Studies Press 1983.
+    - Contrastive loss: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020; Chen et al., "A Simple Framework
+      for Contrastive Learning of Visual Representations", ICML 2020 (NT-Xent).
+    - Memory bank: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR 2018;
+      Wang et al., "Cross-Batch Memory for Embedding Learning", CVPR 2020.
+    - Attention fusion: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; Li et al., "Grounded Language-Image
+      Pre-training", CVPR 2022 (both ways by the same scores).
+    - Members: Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation Using Deep Ensembles",
+      NeurIPS 2017. Block dropout: Neverova et al., "ModDrop", IEEE TPAMI 2016. Mixed rows: Zhang et al., "mixup: Beyond
+      Empirical Risk Minimization", ICLR 2018.
+    - Relevance of columns: Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935; Morris, "Parametric Empirical
+      Bayes Inference", JASA 1983. Clipping of scaled ones: Holzmueller et al., "Better by Default", NeurIPS 2024.
+    - Learning rate and weight decay: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR
+      2017, "Decoupled Weight Decay Regularization", ICLR 2019; Wang & Aitchison, "How to set AdamW's weight decay as
+      you scale model and dataset size", ICML 2025.
+    - Temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    - Random turn of the rows' span: Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on
+      Computing 2009.
 
     Examples
     --------
@@ -390,6 +397,8 @@ class DualBranchClassifier(FittedMethods):
 
         Warns
         -----
+        DataConversionWarning
+            If y is a column of shape (n_samples, 1).
         UserWarning
             On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping. On
             Ctrl-C after the last: the fit is finished all the same. On a CUDA device, if updates can't be launched as

@@ -302,9 +302,10 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         """How familiar every row is: the higher, the more it is like the classes of the fit.
 
         Minus the squared distance to the nearest class's subspace. The distances to each class are first averaged over
-        what rows are scored by: both blocks, in either half of the members, and A alone and B alone in the regularised
-        half. The weight of each of these four is the mean of its share in the scores and an equal share. Unlike the
-        largest probability it can tell a row that is far from all classes from one between two of them.
+        what rows are scored by: both blocks, in either half of the members, and with ``block_dropout`` A alone and B
+        alone in the regularised half. The weight of each of these is the mean of its share in the scores and an equal
+        share. Unlike the largest probability it can tell a row that is far from all classes from one between two of
+        them.
 
         Parameters
         ----------

@@ -117,7 +117,7 @@ class LogNormalizer(_CountTransformer):
         ------
         ValueError
             If ``target_sum`` or X is wrong.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If ``target_sum=None`` and nothing was fitted.
 
         Examples
@@ -233,7 +233,7 @@ class CenteredLogRatio(_CountTransformer):
         ------
         ValueError
             If ``axis`` or X is wrong.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If ``axis=0`` and no column means were fitted.
 
         Examples

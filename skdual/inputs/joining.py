@@ -24,10 +24,10 @@ def join_blocks(A, B):
     Raises
     ------
     TypeError
-        If a frame comes with something that is not a frame of the same library.
+        If a frame comes with something that is not a frame of the same library, or is of pyarrow or a LazyFrame.
     ValueError
         If the numbers of rows differ, the rows of two frames are labelled differently, the frames share column names,
-        or values of an array are masked.
+        values of an array are masked, or it has not two dimensions.
 
     Examples
     --------

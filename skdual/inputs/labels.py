@@ -5,6 +5,7 @@ import numbers
 
 import numpy as np
 from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 _TIMES = {"M": (np.datetime64, datetime.date), "m": (np.timedelta64, datetime.timedelta)}
@@ -54,6 +55,14 @@ def check_labels(y, name, n_rows, rows_name):
             f"{len(labels)}."
         )
     return labels
+
+
+def check_classes(labels, name):
+    """Refuse an array of labels that are no classes, such as the targets of a regression."""
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise ValueError(f"{name} must hold class labels. {error}") from error
 
 
 def encode_labels(labels, classes, name, complaint):

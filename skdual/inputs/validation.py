@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ..scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_dtypes, column_label
-from .labels import check_labels, encode_labels
+from .labels import check_classes, check_labels, encode_labels
 
 _SLICE_SIZE = 2**16  # values at one time, which stay in a processor's cache
 
@@ -57,10 +56,7 @@ def check_training_input(estimator, X, y, X_val, y_val):
     checked = _checked_matrix(stand_in, X, "X", reset=True)
     feature_names = getattr(stand_in, "feature_names_in_", None)
     y = check_labels(y, "y", checked.shape[0], "X")
-    try:
-        check_classification_targets(y)
-    except ValueError as error:
-        raise ValueError(f"y: {error}") from error
+    check_classes(y, "y")
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}) in {len(y)} rows; a classifier needs at least 2.")

@@ -69,6 +69,8 @@ def attributions(
 
     Raises
     ------
+    NotFittedError
+        If ``estimator`` is not fitted.
     TypeError
         If ``estimator`` is not a DualBranchClassifier.
     ValueError
@@ -139,7 +141,7 @@ def class_attributions(
 
     Raises
     ------
-    TypeError, ValueError, ImportError
+    NotFittedError, TypeError, ValueError, ImportError
         As :func:`attributions`.
 
     Warns

@@ -1,4 +1,4 @@
-"""The row that attributions are beside."""
+"""The reference row that attributions are measured from."""
 
 import reprlib
 

@@ -1,7 +1,6 @@
 """How much worse the predictions get without a block."""
 
 import copy
-from numbers import Integral
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +12,7 @@ from torch import nn
 from ..extras import import_extra
 from ..inputs.labels import label_to_code
 from ..inputs.validation import check_matrix
-from .validation import check_classifier, check_method, check_targets
+from .validation import check_classifier, check_method, check_positive_int, check_targets
 
 METHODS = ("permutation", "ablation")
 
@@ -52,6 +51,8 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
 
     Raises
     ------
+    NotFittedError
+        If ``estimator`` is not fitted.
     TypeError
         If ``estimator`` is not a DualBranchClassifier, or ``scoring`` is more than one score or gives no number.
     ValueError
@@ -80,8 +81,7 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     pandas = import_extra("pandas", extra="inspection", caller="block_importance")
     check_classifier(estimator)
     check_method(method, METHODS)
-    if not isinstance(n_repeats, Integral) or isinstance(n_repeats, bool) or n_repeats < 1:
-        raise ValueError(f"n_repeats must be an int of at least 1, got {n_repeats!r}.")
+    check_positive_int(n_repeats, "n_repeats")
     if isinstance(scoring, (list, tuple, set, dict)):
         raise TypeError(f"scoring must be one score (a name, a callable or None), got {scoring!r}.")
     score = _scores_of(check_scoring(estimator, scoring))

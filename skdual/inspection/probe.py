@@ -37,6 +37,8 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
 
     Raises
     ------
+    NotFittedError
+        If ``estimator`` is not fitted.
     TypeError
         If ``estimator`` is not a DualBranchClassifier.
     ValueError

@@ -1,10 +1,11 @@
 """Checks of what users hand to the functions of inspection."""
 
-from sklearn.utils.multiclass import check_classification_targets
+from numbers import Integral
+
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..estimator import DualBranchClassifier
-from ..inputs.labels import check_labels
+from ..inputs.labels import check_classes, check_labels
 
 
 def check_classifier(estimator):
@@ -34,8 +35,11 @@ def check_targets(X, y):
     y = check_labels(y, "y", _num_samples(X), "X")
     if not len(y):
         raise ValueError("X and y must have at least one row, got none.")
-    try:
-        check_classification_targets(y)
-    except ValueError as error:
-        raise ValueError(f"y must hold class labels. {error}") from error
+    check_classes(y, "y")
     return y
+
+
+def check_positive_int(value, name):
+    """Refuse what is not an int of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an int of at least 1, got {value!r}.")

@@ -1,10 +1,10 @@
 """Which features count, block by block."""
 
 from itertools import cycle
-from numbers import Integral
 
 from ..extras import import_extra
 from ..inspection import attributions as compute_attributions
+from ..inspection.validation import check_positive_int
 from .axes import as_text, divide, import_pyplot, new_axes
 from .colors import BLOCK_COLORS
 from .estimators import final_classifier, rows_of_classifier
@@ -102,7 +102,7 @@ class AttributionDisplay:
             If estimator is something else.
         ValueError
             If an argument is wrong.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If estimator is not fitted.
         ImportError
             If matplotlib, captum or pandas is missing, naming the extra.
@@ -123,7 +123,7 @@ class AttributionDisplay:
         for library in ("captum", "pandas"):
             import_extra(library, extra="inspection", caller=caller)
         classifier = final_classifier(estimator)
-        _check_n_features(n_features)
+        check_positive_int(n_features, "n_features")
         attributions = compute_attributions(
             classifier,
             rows_of_classifier(estimator, X),
@@ -163,7 +163,7 @@ class AttributionDisplay:
         >>> list(display.axes_)
         ['rna', 'protein']
         """
-        _check_n_features(n_features)
+        check_positive_int(n_features, "n_features")
         shown = {block: importance.iloc[:n_features] for block, importance in self.importances.items()}
         rows = max(map(len, shown.values()))
         if ax is None:
@@ -181,11 +181,6 @@ class AttributionDisplay:
             panel.set(title=f"{as_text(block)}: {count}", xlabel="mean |attribution| (units of score)")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _check_n_features(n_features):
-    if not isinstance(n_features, Integral) or isinstance(n_features, bool) or n_features < 1:
-        raise ValueError(f"n_features must be an int of at least 1, got {n_features!r}.")
 
 
 def _shorten(name):

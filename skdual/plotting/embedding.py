@@ -106,7 +106,7 @@ class EmbeddingDisplay:
         ValueError
             If method is another one, only one of X_held_out and y_held_out is given, y or y_held_out is not one label a
             row, all of one kind, or there are too few rows.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If estimator is not fitted.
 
         Examples

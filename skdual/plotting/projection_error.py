@@ -82,7 +82,7 @@ class ProjectionErrorDisplay:
             If estimator is something else.
         ValueError
             If the classifier was fitted without subspaces, or y a class that it does not know.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If it is not fitted.
 
         Examples

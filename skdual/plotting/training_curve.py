@@ -97,7 +97,7 @@ class TrainingCurveDisplay:
         ------
         TypeError
             If estimator is something else.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If it is not fitted.
 
         Examples

@@ -49,20 +49,10 @@ def fit_network(params, data, device, seed, before=None):
         Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
-    check_range(data.X, dtype, feature_names=data.feature_names)
-    train_rows = valid_rows = None
     # a warm start that split the rows anew would validate on rows that it has learnt
     split_seed = seed if before is None else before.settings["split"]["seed"]
-    if params["early_stopping"] and data.validation is None:
-        train_rows, valid_rows = split_rows(data.y, float(params["validation_fraction"]), split_seed)
-    matrix = matrix_for_training(data.X, device, dtype)
-    training = Rows(data.X, data.columns, device, dtype, data.y, train_rows, matrix)
-    validation = None
-    if data.validation is not None:
-        check_range(data.validation[0], dtype, "X_val", data.feature_names)
-        validation = Rows(data.validation[0], data.columns, device, dtype, data.validation[1])
-    elif valid_rows is not None:
-        validation = Rows(data.X, data.columns, device, dtype, data.y, valid_rows, matrix)
+    fraction = float(params["validation_fraction"]) if params["early_stopping"] else None
+    training, validation = _rows_of_fit(data, device, dtype, fraction, split_seed)
     if before is not None:
         kept = {name: before.settings["module"][name] for name in KEPT_IF_AUTO if isinstance(params[name], str)}
         params = {**params, **kept}
@@ -104,6 +94,22 @@ def fit_network(params, data, device, seed, before=None):
                 held.clear()
                 warn("Ctrl-C came after the last epoch; the fit was finished.")
     return net, settings, rejection_threshold
+
+
+def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
+    """Rows to train on and to validate on; of the latter those of the user, or a fraction of X, or None."""
+    check_range(data.X, dtype, feature_names=data.feature_names)
+    matrix = matrix_for_training(data.X, device, dtype)
+    if data.validation is not None:
+        X_val, y_val = data.validation
+        check_range(X_val, dtype, "X_val", data.feature_names)
+        training = Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix)
+        return training, Rows(X_val, data.columns, device, dtype, y_val)
+    if validation_fraction is None:
+        return Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix), None
+    subsets = split_rows(data.y, validation_fraction, split_seed)
+    training, validation = (Rows(data.X, data.columns, device, dtype, data.y, subset, matrix) for subset in subsets)
+    return training, validation
 
 
 def _copied(callbacks):

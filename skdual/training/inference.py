@@ -77,7 +77,7 @@ def _unless_out_of_memory(compute, part, size):
 
 
 def check_finite_results(finite):
-    """Refuse rows of X, False in ``finite``, an ndarray of bool, that the network makes something infinite of."""
+    """Raise if a row of X has results that are not finite, False in ``finite``, a bool mask of the rows."""
     if not finite.all():
         raise ValueError(
             f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of values so large that what the network "

@@ -1,4 +1,4 @@
-"""Ctrl-C at moments that bear none."""
+"""Delaying Ctrl-C over code that must not stop half-way."""
 
 import contextlib
 import signal

@@ -25,14 +25,14 @@ from .inference import run_in_chunks
 from .row_span import RowSpan
 
 MAX_VALUES = 2**26
-"""Values of training and validation rows, or of their coordinates where these are more, of which no dense copy is made
-beyond: 256 MiB of float32."""
+"""Most values of training and validation rows, or of their coordinates where these are more, that are copied densely:
+256 MiB of float32."""
 
 MIN_WAY = 1100
-"""Steps times the root of the rows, with which the way of a random sum of n moves grows, below which a fit is short."""
+"""A fit of n rows is short below MIN_WAY / sqrt(n) steps: a random sum of n moves comes as far as their root."""
 
 MAX_SHORT_STEPS = 100
-"""Steps from which on no fit is short, however few its rows."""
+"""A fit of as many steps is never short, however few its rows."""
 
 _COPIES = 10  # of the rows' values, for which a device needs room to compute the span
 

@@ -156,7 +156,7 @@ def test_validation_rows_that_do_not_fit_are_refused(X_val, y_val, message):
     [
         (np.zeros(N, dtype=int), rf"y has 1 class \(0\) in {N} rows"),
         (np.full(N, "only"), rf"y has 1 class \('only'\) in {N} rows"),
-        (RNG.normal(size=N), "^y: Unknown label type: continuous"),
+        (RNG.normal(size=N), "^y must hold class labels. Unknown label type: continuous"),
         (Y[:-1], f"X and y must have the same number of rows; X has {N}, y has {N - 1}"),
         (np.stack([Y, Y], axis=1), "1d array"),
         (None, "requires y to be passed"),
