@@ -88,14 +88,16 @@ class DualBranchClassifier(FittedMethods):
         Weights of the classes in the cross-entropy, as in scikit-learn; scaled to a mean of 1 over the rows of y, so
         that only their ratios count.
     label_smoothing : float, default=0.0
-        Share of the target that is spread evenly over the classes, in [0, 1).
+        Share of the target that is spread evenly over the classes, in [0, 1). All of a row's target has the weight of
+        its own class (torch gives each share that of the class it goes to).
     mixup_alpha : "auto" or float, default="auto"
         The regularised members (see Notes) see half of the rows of a batch mixed with another row of it, in all
         columns and in the target, with weights drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0
         mixes none. "auto" is 0.4, and 0 where more than half of the values of X are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
-        Rows per step, at least 2. "auto" is the power of two nearest to a sixteenth of the training rows, between
-        32 and 256.
+        Rows per step, at least 2; more than there are training rows mean all of them, and class-aware batches have as
+        many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the training rows,
+        between 32 and 256.
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
         are repeated (a row about 4 times an epoch at most, or as often as one ``samples_per_class`` needs) and the

@@ -320,7 +320,7 @@ def _batch_settings(params, n_train, n_classes):
     for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
         if size != "auto" and value is not None and value > size:
             raise ValueError(f"{name}={value} exceeds batch_size={size}.")
-    rows = defaults.batch_size(n_train) if size == "auto" else int(size)
+    rows = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
     if k is None:
         k = min(n_classes, max(1, rows // (m or min(4, rows))))
     if m is None:

@@ -380,6 +380,7 @@ def test_explicit_batch_size_ends_at_the_number_of_rows():
         ({"batch_size": 32, "samples_per_class": 16}, 2, 16),
         ({"classes_per_batch": 3, "samples_per_class": 5}, 3, 5),
         ({"classes_per_batch": 3, "samples_per_class": 5, "batch_size": 15}, 3, 5),
+        ({"batch_size": 512}, 4, 25),  # no more than the rows
         ({}, 4, 8),  # 32 rows for 100
         ({"n_train": 6, "classes_per_batch": 4}, 4, 2),  # two rows at least: every anchor has a positive
     ],

@@ -84,7 +84,7 @@ def fit_network(params, data, device, seed, before=None):
             scalers = set_statistics(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, scalers, settings["criterion"]["class_weight"])
         span = SpanTraining(net, training, validation, seed, fitted_before=before is not None)
-        net.partial_fit(span.training, validation=span.validation)
+        net.partial_fit(span.training, validation=span.validation, before_scoring=span.drop_held_out)
         with held_interrupts() as held:
             span.leave()
             net.module_.merge_relevance()

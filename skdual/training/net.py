@@ -164,14 +164,17 @@ class DualBranchNet(NeuralNetClassifier):
 
     # one fit
 
-    def partial_fit(self, X, y=None, classes=None, *, validation=None):
-        """Train on Rows ``X``, watching Rows ``validation`` where given; Ctrl-C keeps the last finished epoch."""
+    def partial_fit(self, X, y=None, classes=None, *, validation=None, before_scoring=lambda: None):
+        """Train on Rows ``X``, watching Rows ``validation`` where given; Ctrl-C keeps the last finished epoch.
+
+        ``before_scoring`` is called whenever rows are to be scored that members do not train on.
+        """
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         try:
             with closing_progress(self.callbacks_):
-                self.fit_loop(X, validation=validation)
+                self.fit_loop(X, validation=validation, before_scoring=before_scoring)
         except KeyboardInterrupt:
             self._warn_of_interrupt()
         self._end_fit()
@@ -179,7 +182,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.module_.eval()
         return self
 
-    def fit_loop(self, X, y=None, epochs=None, *, validation=None):
+    def fit_loop(self, X, y=None, epochs=None, *, validation=None, before_scoring=lambda: None):
         epochs = self.max_epochs if epochs is None else epochs
         mask = training_mask(self.module_.n_members, X.y)
         # one cycle where no row is held out, which would tell the better of two ends
@@ -194,6 +197,8 @@ class DualBranchNet(NeuralNetClassifier):
             self.notify("on_epoch_begin", **data_sets)
             self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
             self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
+            if watched is not None or epoch in (first, epochs):
+                before_scoring()
             self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
                 self.history.record(f"{name}_best", self.history[-1, name] < lowest[name])

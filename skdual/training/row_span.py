@@ -83,22 +83,20 @@ class RowSpan:
     def _multiplied(self, vectors, columns=slice(None)):
         return vectors if self._relevance is None else vectors * self._relevance[:, columns]
 
-    def expand(self, coordinates, without=()):
-        """The vectors of given coordinates, (m, n) -> (m, p), less what is orthogonal to all rows but some.
+    def directions_of(self, numbers):
+        """Orthonormal coordinates, (m, n), of what in the span is orthogonal to all rows but m.
 
-        Parameters
-        ----------
-        coordinates : tensor of shape (m, n)
-        without : ndarray of int64, optional
-            Numbers of the rows that do not count.
+        ``numbers``, an ndarray of int64, are those of these rows.
         """
+        unit = torch.zeros(len(self._factor), len(numbers), dtype=self._factor.dtype, device=self._factor.device)
+        unit[numbers, np.arange(len(numbers))] = 1
+        # column j of the factor's inverse is orthogonal to every row of the factor but the j-th
+        alone, _ = torch.linalg.qr(torch.linalg.solve_triangular(self._factor, unit, upper=False))
+        return self._turn(alone.T)
+
+    def expand(self, coordinates):
+        """The vectors of given coordinates, (m, n) -> (m, p)."""
         coordinates = self._turn_back(coordinates)
-        if len(without):
-            # column j of the factor's inverse is orthogonal to every row of the factor but the j-th
-            unit = torch.zeros(len(self._factor), len(without), dtype=coordinates.dtype, device=coordinates.device)
-            unit[without, np.arange(len(without))] = 1
-            alone, _ = torch.linalg.qr(torch.linalg.solve_triangular(self._factor, unit, upper=False))
-            coordinates = coordinates - coordinates @ alone @ alone.T
         weights = torch.linalg.solve_triangular(self._factor, coordinates, upper=False, left=False)
         weights = weights / self._length.T
         vectors = weights.new_empty(len(weights), self._rows.shape[1])
@@ -110,7 +108,8 @@ class RowSpan:
 def _hartley(x):
     """The orthonormal Hartley transform of every row, which is its own inverse."""
     transformed = torch.empty_like(x)
-    for some, result in zip(x.split(_N_ROWS), transformed.split(_N_ROWS), strict=True):
-        spectrum = torch.fft.fft(some, norm="ortho")
-        torch.sub(spectrum.real, spectrum.imag, out=result)
+    for start in range(0, len(x), _N_ROWS):
+        some = slice(start, start + _N_ROWS)
+        spectrum = torch.fft.fft(x[some], norm="ortho")
+        torch.sub(spectrum.real, spectrum.imag, out=transformed[some])
     return transformed

@@ -61,7 +61,7 @@ class SpanTraining:
 
     def __init__(self, net, training, validation, seed, fitted_before):
         self.training, self.validation = training, validation
-        self._net, self._codes = net, training.y
+        self._net = net
         self._scalers = net.module_.scaler_a, net.module_.scaler_b
         self._branches: list[_SpanBranch] = []
         if max(training.columns.n_columns) > len(training) and not _is_short(net, len(training)):
@@ -74,12 +74,14 @@ class SpanTraining:
         network = self._net.module_
         blocks = list(run_in_chunks(network, "scale", self.training))
         wide = [number for number, rows in enumerate(blocks) if rows.shape[1] > len(rows)]
+        mask = training_mask(network.n_members, self.training.y)
+        held_out = [np.flatnonzero(~of_member) for of_member in mask]
         for number in wide:
             if not fitted_before:
                 _center_clipped(self._scalers[number], blocks[number])
             rows = send(torch.from_numpy(blocks[number]), device)
             branch = (network.branch_a, network.branch_b)[number]
-            self._branches.append(_SpanBranch(branch, rows, random_generator, fitted_before))
+            self._branches.append(_SpanBranch(branch, rows, random_generator, fitted_before, held_out))
             blocks[number] = self._branches[-1].coordinates
         self.training = _joined(self.training, blocks)
         if self.validation is not None:
@@ -90,19 +92,24 @@ class SpanTraining:
         network.scaler_a, network.scaler_b = nn.Identity(), nn.Identity()
         self._net.initialize_optimizer()  # for the parameters that there are now
 
-    def leave(self):
-        """Give every member weights for all columns.
+    def drop_held_out(self):
+        """Let no weights of a member answer to a direction that only rows have that it holds out.
 
-        They answer to no direction that it had no row in: there they are 0, or after a warm start what they were
-        before it.
+        There they are 0, or after a warm start what they were before it. What it trains on they score as before; to
+        others, its random weights there would be noise.
         """
+        for branch in self._branches:
+            branch.drop_held_out()
+
+    def leave(self):
+        """Give every member weights for all columns, less what :meth:`drop_held_out` drops."""
         if not self._branches:
             return
         network = self._net.module_
         network.scaler_a, network.scaler_b = self._scalers
-        held_out = [np.flatnonzero(~of_member) for of_member in training_mask(network.n_members, self._codes)]
+        self.drop_held_out()
         for branch in self._branches:
-            branch.widen(held_out)
+            branch.widen()
         self._net.initialize_optimizer()
 
 
@@ -176,6 +183,8 @@ class _SpanBranch:
     rows : tensor of shape (n, p)
     random_generator : numpy.random.Generator
     fitted_before : bool
+    held_out : list of ndarray of int64
+        Numbers of the rows that each member does not train on.
 
     Attributes
     ----------
@@ -183,20 +192,26 @@ class _SpanBranch:
         Of the rows themselves.
     """
 
-    def __init__(self, branch, rows, random_generator, fitted_before):
+    def __init__(self, branch, rows, random_generator, fitted_before, held_out):
         self._branch, self._columns = branch, branch.columns
         self._layers = branch.column_layers
         self._relevance = [r if r is None else r.to(rows.device) for r in _relevance_of_spans(branch)]
         self._spans = [RowSpan(rows, random_generator, relevance) for relevance in self._relevance]
+        shared = len(held_out) + 1 - len(self._spans)  # so many members have the first span
+        self._span_of_member = [self._spans[0]] * shared + self._spans[1:]
+        pairs = zip(self._span_of_member, held_out, strict=True)
+        self._held_out = [span.directions_of(numbers) for span, numbers in pairs]
         self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
         self._device = rows.device
         self._initial_weights: torch.Tensor | None = self._weights() if fitted_before else None
         if self._initial_weights is not None:
-            members = torch.stack([self._spans[0].project(weights) for weights in self._initial_weights])
+            coordinates = torch.stack([self._spans[0].project(weights) for weights in self._initial_weights])
+            self._before: torch.Tensor | float = coordinates / self._scale
         else:
             # new weights are distributed alike in all directions: any n of their numbers are as good as projections
-            members = self._weights(slice(len(rows)))
-        self._replace(members / self._scale)
+            coordinates = self._weights(slice(len(rows)))
+            self._before = 0.0
+        self._replace(coordinates / self._scale)
         if self._columns.relevance is not None:
             branch.columns = _SpanCoordinates(len(rows))
         self.coordinates = self._on_host([span.coordinates for span in self._spans])
@@ -205,10 +220,14 @@ class _SpanBranch:
         """Those of both layers, (n_members, units of both, columns)."""
         return torch.cat([layer.weight.detach()[:, :, columns].to(self._device) for layer in self._layers], dim=1)
 
+    def _by_layer(self, weights):
+        """Pairs of a layer and its part of the weights of both."""
+        sizes = [layer.weight.shape[1] for layer in self._layers]
+        return zip(self._layers, weights.split(sizes, dim=1), strict=True)
+
     def _replace(self, weights):
         """Give the layers other weights, of another width."""
-        sizes = [layer.weight.shape[1] for layer in self._layers]
-        for layer, of_layer in zip(self._layers, weights.split(sizes, dim=1), strict=True):
+        for layer, of_layer in self._by_layer(weights):
             own = of_layer.clone(memory_format=torch.contiguous_format)
             layer.weight = nn.Parameter(own.to(layer.weight.device))
 
@@ -221,16 +240,19 @@ class _SpanBranch:
         pairs = zip(self._spans, self._relevance, strict=True)
         return self._on_host([span.project(rows if r is None else rows * r) for span, r in pairs])
 
-    def widen(self, held_out):
-        """Give the layers weights for all columns; ``held_out`` has the rows that each member has not trained on."""
-        shared = len(held_out) + 1 - len(self._spans)  # so many members have the first span
-        spans = [self._spans[0]] * shared + self._spans[1:]
-        learnt = self._weights() * self._scale
-        if self._initial_weights is not None:
-            learnt -= torch.stack([self._spans[0].project(weights) for weights in self._initial_weights])
-        widened = torch.stack(
-            [span.expand(weights, without) for span, weights, without in zip(spans, learnt, held_out, strict=True)]
-        )
+    def drop_held_out(self):
+        """As :meth:`SpanTraining.drop_held_out`, in place."""
+        if not any(map(len, self._held_out)):
+            return
+        pairs = zip(self._weights() - self._before, self._held_out, strict=True)
+        dropped = torch.stack([learnt @ directions.T @ directions for learnt, directions in pairs])
+        for layer, of_layer in self._by_layer(dropped):
+            layer.weight.detach().sub_(of_layer.to(layer.weight.device))
+
+    def widen(self):
+        """Give the layers weights for all columns."""
+        pairs = zip(self._span_of_member, (self._weights() - self._before) * self._scale, strict=True)
+        widened = torch.stack([span.expand(learnt) for span, learnt in pairs])
         self._replace(widened if self._initial_weights is None else self._initial_weights + widened)
         self._branch.columns = self._columns
 

@@ -43,6 +43,12 @@ def check_continuation(before, data, settings):
                     f"warm_start=True goes on with the fitted columns, where column {at} is {str(fitted)!r}, but in X "
                     f"it is {str(name)!r}; give them in the same order, or set warm_start=False to start anew."
                 )
+    had, has = (bool(of["module"]["projection_dim"]) for of in (before.settings, settings))
+    if had != has:
+        raise ValueError(
+            f"warm_start=True goes on with the fitted network, trained with{'' if had else 'out'} a contrastive loss; "
+            f"leave contrastive and contrastive_weight as they were, or set warm_start=False to start anew."
+        )
     for name, value in settings["module"].items():
         fitted = before.settings["module"][name]
         free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other groups

@@ -87,6 +87,8 @@ def test_warm_start_after_loading_and_with_other_rows(two_blocks, quick):
     [
         ({}, slice(None), "fitted classes"),
         ({"projection_dim": 4}, slice(None), "projection_dim is 8, but now it would be 4"),
+        ({"contrastive": None}, slice(None), "trained with a contrastive loss; leave contrastive and"),
+        ({"contrastive_weight": 0}, slice(None), "trained with a contrastive loss"),
         ({"n_members": 3}, slice(None), "n_members is 2, but now it would be 3"),
         ({"blocks": 6}, slice(None), "blocks"),
         ({"block_dropout": 0}, slice(None), "block_dropout is 0.25, but now it would be 0"),

@@ -8,9 +8,13 @@ from numpy.testing import assert_allclose
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
 from skdual.training import span_training
+from skdual.training.calibration import held_out_loss
 from skdual.training.folds import held_out_folds
+from skdual.training.net import DualBranchNet
 from skdual.training.row_span import RowSpan
 from skdual.training.span_training import _SpanCoordinates
 
@@ -148,7 +152,7 @@ def test_a_warm_start_keeps_what_it_learnt_from_other_rows(wide):
 @pytest.mark.parametrize("standardize", ["standard", "none", "maxabs", "robust", ("standard", "none")])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalization, n_members, monkeypatch):
+def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalization, n_members):
     X, y = wide
     others = X + np.random.default_rng(2).normal(size=X.shape)
     losses = []
@@ -158,12 +162,24 @@ def test_validation_rows_are_seen_as_they_will_be(wide, standardize, normalizati
             losses.append(net.predict_proba(dataset_valid))
 
     params = {"standardize": standardize, "normalization": normalization, "n_members": n_members}
-    # with no rows held out, for of what only these tell nothing is kept
-    monkeypatch.setattr(span_training, "training_mask", lambda n_members, codes: np.ones((n_members, N_ROWS), bool))
     model = DualBranchClassifier(**PLAIN, **params, callbacks=[Watch()]).fit(X, y, X_val=others, y_val=y)
     scores = member_scores(model, others)[:, 0].mean(axis=0)
     expected = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
     assert_allclose(losses[-1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_members", [2, 3, 4])
+def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
+    random_generator = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    X = random_generator.normal(size=(120, 300)) + 0.1 * y[:, None]
+    losses, original = [], DualBranchNet._held_out_loss
+    monkeypatch.setattr(DualBranchNet, "_held_out_loss", lambda *args: losses.append(original(*args)) or losses[-1])
+    monkeypatch.setattr("skdual.training.net.LEAST_GAIN", 1)  # the last weights are kept
+    model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
+    rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
+    assert len(losses) == 2
+    assert losses[1] == pytest.approx(held_out_loss(model.network_, rows, np.ones(3)), rel=1e-6)
 
 
 def test_sparse_rows_give_the_same_network(wide):
