@@ -9,9 +9,9 @@ def rows_seen(monkeypatch):
     seen = {}
     original = DualBranchNet.partial_fit
 
-    def spy(net, rows, validation=None):
+    def spy(net, rows, validation=None, **others):
         seen.update(train=rows.subset, valid=validation.subset)
-        return original(net, rows, validation=validation)
+        return original(net, rows, validation=validation, **others)
 
     monkeypatch.setattr(DualBranchNet, "partial_fit", spy)
     return seen
