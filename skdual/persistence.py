@@ -1,5 +1,6 @@
 """Model files: written in one piece or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -9,6 +10,13 @@ import joblib
 from sklearn.base import BaseEstimator
 
 from .state import NewerFormatError
+
+
+def _check_path(path):
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or path-like, got {type(path).__name__}.")
+    if os.fspath(path).endswith(os.sep):
+        raise IsADirectoryError(errno.EISDIR, "path must be a file, but its end says that it is a folder", str(path))
 
 
 def save(model, path):
@@ -31,9 +39,10 @@ def save(model, path):
     Raises
     ------
     TypeError
-        If ``model`` is no estimator.
+        If ``model`` is no estimator, or refers to something that can't be pickled, such as a lock; or ``path`` is no
+        path.
     OSError
-        If the file can't be written.
+        If the file can't be written, or ``path`` is a folder, a device or the like.
     pickle.PicklingError, AttributeError
         If the model refers to a function that can't be imported by name, such as a lambda in ``blocks``.
 
@@ -46,7 +55,8 @@ def save(model, path):
     To give models to others, who should not have to trust the file, use ``skops.io.dump(model, path)`` and
     ``skops.io.load(path, trusted=[...])``. Of this package the list needs ``"skdual.estimator.DualBranchClassifier"``
     and, where blocks were given by ``from_prefix``, ``"skdual.inputs.columns.Prefix"``. Neither runs code that a file
-    brings. Your own functions and classes in ``blocks``, ``callbacks`` or ``net_params`` have to be listed too.
+    brings. Your own functions and classes in ``blocks``, ``callbacks`` or ``net_params`` have to be listed too, and so
+    have the other steps of a pipeline, such as ``"skdual.preprocessing.LogNormalizer"``.
 
     Examples
     --------
@@ -63,7 +73,10 @@ def save(model, path):
     """
     if not isinstance(model, BaseEstimator):
         raise TypeError(f"model must be an estimator, got {type(model).__name__}.")
+    _check_path(path)
     path = Path(path).resolve()  # the file that a link points to, so that the link stays
+    if path.exists() and not path.is_file():  # such as /dev/null, which would be a plain file from then on
+        raise OSError(errno.EEXIST, "path must be a file, or new; what is there is none", str(path))
     # the start of the name only: a file system has room for 255 bytes
     partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
     try:
@@ -96,6 +109,8 @@ def load(path):
 
     Raises
     ------
+    TypeError
+        If ``path`` is no path.
     OSError
         If the file can't be read.
     ValueError
@@ -124,6 +139,7 @@ def load(path):
     ...     skdual.load(f"{folder}/model.joblib")
     DualBranchClassifier(blocks=36)
     """
+    _check_path(path)
     try:
         model = joblib.load(path)
         if not isinstance(model, BaseEstimator):

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .inputs.frames import column_label, column_names
+from .inputs.frames import check_container, column_label, column_names
 
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
 
@@ -258,6 +258,7 @@ class CenteredLogRatio(_CountTransformer):
 
 def _check_counts(estimator, X):
     """X as ndarray or canonical CSR, float64 where it is and float32 otherwise, as scanpy has integers."""
+    check_container(X, "X")
     counts = check_array(X, accept_sparse="csr", dtype="numeric", estimator=estimator, input_name="X")
     if counts.dtype != np.float64:
         counts = counts.astype(np.float32, copy=False)

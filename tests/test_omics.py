@@ -264,6 +264,23 @@ def test_labels_of_a_modality():
     assert_array_equal(from_mudata(mdata, "rna", "prot", "phase").target, LABELS[10:])
 
 
+def test_labels_of_a_modality_with_a_colon_in_its_name():
+    modalities = two_modalities(obs_rna={"cell:type": LABELS})
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.MuData({"a:b": modalities["rna"], "prot": modalities["prot"]})
+    assert_array_equal(from_mudata(mdata, "a:b", "prot", "a:b:cell:type").target, LABELS[10:])
+
+
+def test_a_modality_of_modalities_is_refused():
+    inner = two_modalities()
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.MuData(
+            {"inner": inner, "other": AnnData(LEVELS, inner["other"].obs, pd.DataFrame(index=PROTEINS))}
+        )
+    with pytest.raises(TypeError, match=r"modality 'inner' must be a anndata.AnnData, got MuData"):
+        from_mudata(mdata, "inner", "other", None)
+
+
 def test_columns_that_mudata_pulled_are_found():
     mdata = two_modalities(obs_rna={"cell_type": LABELS})
     mdata.pull_obs()

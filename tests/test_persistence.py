@@ -95,6 +95,23 @@ def test_a_file_that_cannot_take_its_place_is_taken_away(fitted, tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_what_is_no_plain_file_is_not_replaced(fitted, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match=r"path must be a file, or new.*fifo"):
+        skdual.save(fitted, tmp_path / "fifo")
+    assert (tmp_path / "fifo").is_fifo()
+    with pytest.raises(IsADirectoryError, match="models/"):
+        skdual.save(fitted, f"{tmp_path}/models/")
+    assert os.listdir(tmp_path) == ["fifo"]
+
+
+@pytest.mark.parametrize("path", [None, 3, b"model"], ids=str)
+def test_what_is_no_path_is_refused(fitted, path):
+    for call in (skdual.load, lambda path: skdual.save(fitted, path)):
+        with pytest.raises(TypeError, match=f"path must be a str or path-like, got {type(path).__name__}"):
+            call(path)
+
+
 def test_a_save_that_is_killed_leaves_the_good_file(kept):
     path, content = kept
     code = (

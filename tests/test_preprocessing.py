@@ -180,6 +180,20 @@ def test_negative_values_are_refused_by_column_and_change_nothing(transformer, s
     assert vars(fitted) == before
 
 
+@every_transformer
+def test_what_holds_no_counts_is_refused(transformer):
+    dates = pd.DataFrame({"day": pd.to_datetime(["2020-01-01", "2020-01-02"]), "count": [1, 2]})
+    masked = np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))
+    lazy = pl.DataFrame({"a": [1, 2]}).lazy()
+    for X, error, message in (
+        (dates, ValueError, r"not numbers, 'day' first"),
+        (masked, ValueError, "X has 2 masked values"),
+        (lazy, TypeError, r"give X\.collect\(\)"),
+    ):
+        with pytest.raises(error, match=message):
+            clone(transformer).fit(X)
+
+
 def test_wrong_parameters_are_refused():
     for transformer, message in (
         (LogNormalizer(0), "'target_sum' parameter of LogNormalizer must be a float in the range"),

@@ -21,7 +21,14 @@ class Prefix:
         self.prefix = prefix
 
     def __call__(self, X):
-        names = [name for name in column_names(X) if isinstance(name, str)]
+        all_names = column_names(X)
+        names = [name for name in all_names if isinstance(name, str)]
+        if len(all_names) and not names:
+            raise ValueError(
+                f"blocks=from_prefix({self.prefix!r}, ...) picks columns whose names are strings, but those of X are "
+                f"of {type(all_names[0]).__name__}, {all_names[0]!r} first; rename them, or give blocks=k for the "
+                f"first k columns."
+            )
         if not names:
             raise ValueError(
                 f"blocks=from_prefix({self.prefix!r}, ...) picks columns by name, but X is a "
@@ -177,7 +184,9 @@ def _resolve_selector(block, selector, X, everything, feature_names):
     wanted = np.asarray(selector if np.ndim(selector) else [selector])
     if wanted.size == 0:
         return everything[:0]
-    not_names = wanted.dtype.kind == "O" and not all(isinstance(name, str) for name in wanted.flat)
+    # numpy makes strings of numbers beside strings
+    given = selector if isinstance(selector, (list, tuple)) else wanted.flat
+    not_names = wanted.dtype.kind in "UOT" and not all(isinstance(name, str) for name in given)
     if wanted.ndim != 1 or wanted.dtype.kind not in "biuUOT" or not_names:
         raise TypeError(
             f"blocks: the selector of block {block!r} must be a slice, column numbers, a boolean mask, names or a "

@@ -24,7 +24,8 @@ def join_blocks(A, B):
     Raises
     ------
     TypeError
-        If a frame comes with something that is not a frame of the same library, or is of pyarrow or a LazyFrame.
+        If a frame comes with something that is not a frame of the same library, or is of pyarrow or a LazyFrame; or if
+        an array does not hold numbers.
     ValueError
         If the numbers of rows differ, the rows of two frames are labelled differently, the frames share column names,
         values of an array are masked, or it has not two dimensions.
@@ -40,11 +41,10 @@ def join_blocks(A, B):
     for name, block in (("A", A), ("B", B)):
         check_not_lazy(block, name)
         check_not_masked(block, name)
-    libraries = [type(block).__module__.split(".")[0] if hasattr(block, "columns") else None for block in (A, B)]
+    libraries = [_library(block) for block in (A, B)]
     if libraries[0] != libraries[1]:
-        raise TypeError(
-            f"A and B must be frames of one library, or neither a frame; got {type(A).__name__} and {type(B).__name__}."
-        )
+        came = [f"{type(block).__module__.split('.')[0]}.{type(block).__name__}" for block in (A, B)]
+        raise TypeError(f"A and B must be frames of one library, or neither a frame; got {' and '.join(came)}.")
     if libraries[0] == "pyarrow":
         raise TypeError("A and B must be frames of pandas or polars, got pyarrow; give A.to_pandas(), B.to_pandas().")
     if libraries[0] is None:
@@ -52,6 +52,8 @@ def join_blocks(A, B):
         for name, block in (("A", A), ("B", B)):
             if block.ndim != 2:
                 raise ValueError(f"{name} must have 2 dimensions (rows, columns), got {block.ndim}.")
+            if block.dtype.kind in "USV":
+                raise TypeError(f"{name} must hold numbers, got values of {block.dtype}.")
     if A.shape[0] != B.shape[0]:
         raise ValueError(f"A and B must have the same rows; A has {A.shape[0]}, B has {B.shape[0]}.")
     if libraries[0] is not None:
@@ -61,6 +63,14 @@ def join_blocks(A, B):
     else:
         X = np.hstack([A, B])
     return X, A.shape[1]
+
+
+def _library(block):
+    """The library that a frame is of, also where its class is a user's own; None for what is no frame."""
+    if not hasattr(block, "columns"):
+        return None
+    modules = [cls.__module__.split(".")[0] for cls in type(block).__mro__]
+    return next((module for module in modules if module in ("pandas", "polars", "pyarrow")), modules[0])
 
 
 def _join_frames(A, B, library):
@@ -73,7 +83,9 @@ def _join_frames(A, B, library):
     if library == "polars":
         return A.hstack(B)
     if not A.index.equals(B.index):
-        raise ValueError("the rows of A and B are labelled differently (their indexes are not equal).")
+        differ = next((pair for pair in zip(A.index, B.index, strict=True) if pair[0] != pair[1]), None)
+        first = "" if differ is None else f", {differ[0]!r} and {differ[1]!r} first"
+        raise ValueError(f"the rows of A and B are labelled differently (their indexes are not equal{first}).")
     import pandas as pd  # not a dependency: whoever hands over a frame has it
 
     return pd.concat([A, B], axis=1)  # A.join(B) would multiply rows of the same label

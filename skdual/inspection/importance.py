@@ -149,17 +149,19 @@ def _permutation_drops(estimator, X, y, score, n_repeats, random_state):
             "method='permutation' needs blocks of different columns, but the estimator was fitted with blocks=None, so "
             "that both branches read every column; take method='ablation', which parts the branches."
         )
+    sparse_frame = hasattr(X, "sparse")
     X = check_matrix(estimator, X)
     if X.shape[0] < 2:
         raise ValueError(
             "method='permutation' needs at least 2 rows to deal out anew, got an X of 1; take method='ablation'."
         )
-    whole = score(estimator, _as_fitted(estimator, X), y)
+
+    def score_of(X):
+        return score(estimator, _as_fitted(estimator, X, sparse_frame), y)
+
+    whole = score_of(X)
     return [
-        [
-            whole - score(estimator, _as_fitted(estimator, _permuted(X, columns, random_state)), y)
-            for _ in range(n_repeats)
-        ]
+        [whole - score_of(_permuted(X, columns, random_state)) for _ in range(n_repeats)]
         for columns in estimator.block_indices_
     ]
 
@@ -176,9 +178,10 @@ def _permuted(X, columns, random_state):
     return joined[:, np.argsort(np.concatenate([columns, others]))].tocsr()
 
 
-def _as_fitted(estimator, X):
-    """X with the column names of fit, where it had some."""
-    if sp.issparse(X) or not hasattr(estimator, "feature_names_in_"):
+def _as_fitted(estimator, X, sparse_frame):
+    """X with the column names of fit, where it had some; of sparse rows only where they came in a frame."""
+    if not hasattr(estimator, "feature_names_in_") or (sp.issparse(X) and not sparse_frame):
         return X
     pandas = import_extra("pandas", extra="inspection", caller="block_importance")
-    return pandas.DataFrame(X, columns=estimator.feature_names_in_)
+    make = pandas.DataFrame.sparse.from_spmatrix if sp.issparse(X) else pandas.DataFrame
+    return make(X, columns=estimator.feature_names_in_)

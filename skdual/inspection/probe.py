@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -68,6 +68,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
         raise ValueError(f"y has 1 class ({y.tolist()[0]!r}) in {len(y)} row(s); a probe needs at least 2.")
     stages = [*estimator.transform_branches(X), np.asarray(estimator.transform(X))]
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    scores = [cross_val_score(probe, stage, y, cv=cv, scoring=scoring) for stage in stages]
+    splits = list(check_cv(cv, y, classifier=True).split(stages[0], y))  # the same for every stage
+    scores = [cross_val_score(probe, stage, y, cv=splits, scoring=scoring) for stage in stages]
     index = pandas.Index([*estimator.block_names_, "fused"], name="stage")
     return pandas.DataFrame({"mean": np.mean(scores, axis=1), "std": np.std(scores, axis=1)}, index=index)

@@ -63,6 +63,8 @@ def from_mudata(mdata, modality_a, modality_b, target, *, layer=None, obsm=None)
         raise TypeError(f"target must be a str or None, got {type(target).__name__}.")
     layers, keys = _by_modality(layer, obsm, names)
     pair = [mdata[name] for name in names]
+    for adata, name in zip(pair, names, strict=True):
+        check_is_instance(adata, f"modality {name!r}", "anndata", "AnnData")
     rows = _shared_rows(pair, names)
     obs_names = pair[0].obs_names[rows[0]]
     labels = None if target is None else complete_labels(_find_labels(mdata, names, target, obs_names), target)
@@ -111,16 +113,15 @@ def _shared_rows(pair, names):
 def _find_labels(mdata, names, target, obs_names):
     """The column of ``mdata.obs``, or else of one of the modalities, for the given cells."""
     frames = {name: mdata[name].obs for name in names}
-    of_modality, _, column = target.partition(":")
+    qualified = {f"{name}:{column}": frame[column] for name, frame in frames.items() for column in frame}
     if target in mdata.obs:
         found = [mdata.obs[target]]
-    elif of_modality in frames and column in frames[of_modality]:
-        found = [frames[of_modality][column]]
+    elif target in qualified:
+        found = [qualified[target]]
     else:
         found = [frame[target] for frame in frames.values() if target in frame]
     if not found:
-        known = [*mdata.obs.columns, *(f"{name}:{column}" for name, frame in frames.items() for column in frame)]
-        check_among(dict.fromkeys(known), target, "target", "the columns of obs")
+        check_among(dict.fromkeys([*mdata.obs.columns, *qualified]), target, "target", "the columns of obs")
     found = [labels.reindex(obs_names) for labels in found]
     if len(found) == 2:
         _check_same(found[0].astype(object), found[1].astype(object), names, target)

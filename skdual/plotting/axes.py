@@ -35,8 +35,10 @@ def divide(ax, n_rows, n_columns):
     """
     ax.set_axis_off()
     figure, spec = ax.figure, ax.get_subplotspec()
-    # a layout engine finds the gaps in a grid by itself; without one they must hold the labels
-    gaps = {} if spec is not None and figure.get_layout_engine() else {"wspace": 0.4, "hspace": 0.4}
+    engine = figure.get_layout_engine()
+    # constrained layout finds the gaps in a grid by itself; without it they must hold the labels
+    constrained = spec is not None and engine is not None and not engine.adjust_compatible
+    gaps = {} if constrained else {"wspace": 0.4, "hspace": 0.4}
     if spec is not None:
         grid = spec.subgridspec(n_rows, n_columns, **gaps)
         return np.array([[figure.add_subplot(grid[i, j]) for j in range(n_columns)] for i in range(n_rows)])

@@ -8,6 +8,8 @@ from .colors import TRAINING, VALIDATION
 from .estimators import final_classifier
 from .verdict import learning_verdict
 
+_TERMS = ("train_loss", "classification_loss", "contrastive_loss", "orthogonality_loss")
+
 
 class TrainingCurveDisplay:
     """Every loss term by epoch, on training and on validation rows, with a verdict.
@@ -20,6 +22,13 @@ class TrainingCurveDisplay:
     ----------
     history : list of dict
         ``history_`` of a fitted :class:`~skdual.DualBranchClassifier`.
+
+    Raises
+    ------
+    TypeError
+        If ``history`` is something else.
+    ValueError
+        If it has no epoch, or no losses.
 
     Attributes
     ----------
@@ -58,18 +67,19 @@ class TrainingCurveDisplay:
     """
 
     def __init__(self, history):
+        if not isinstance(history, (list, tuple)) or not all(isinstance(epoch, dict) for epoch in history):
+            raise TypeError(f"history must be a list of dict, as history_ of a fitted classifier, got {history!r:.60}.")
         if not history:
             raise ValueError("history must have at least one epoch, got none.")
         self.history = history
-        terms = [name for name in dict.fromkeys(name for row in history for name in row) if name.endswith("_loss")]
+        recorded = {name for row in history for name in row}
+        terms = [name for name in _TERMS if name in recorded]  # not what callbacks have recorded
         if not terms:
             raise ValueError("history must have the losses of every epoch, such as 'train_loss'; got none.")
         self.epochs = np.arange(1, len(history) + 1)
-        self.training_losses = {name: self._curve(name) for name in terms if not name.startswith("valid_")}
+        self.training_losses = {name: self._curve(name) for name in terms}
         self.validation_losses = {
-            name: self._curve(_validation_name(name))
-            for name in self.training_losses
-            if _validation_name(name) in terms
+            name: self._curve(_validation_name(name)) for name in terms if _validation_name(name) in recorded
         }
         watched = self.validation_losses.get("classification_loss")
         self.best_epoch = None if watched is None else int(np.nanargmin(watched)) + 1

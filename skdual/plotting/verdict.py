@@ -74,7 +74,8 @@ def learning_verdict(history):
     >>> print(learning_verdict(history))
     overfitting: the validation loss rose from 0.80 in epoch 3 to 1.30
     """
-    watched = [epoch for epoch, row in enumerate(history) if "valid_classification_loss" in row]
+    losses = {"classification_loss", "valid_classification_loss"}
+    watched = [epoch for epoch, row in enumerate(history) if losses <= row.keys()]
     if not watched:
         return LearningVerdict("no verdict", "no validation rows (give fit X_val and y_val, or early_stopping=True)")
     if len(watched) == 1:

@@ -38,7 +38,8 @@ def build_net(settings, params, device, dtype, seed):
         own parameters settle.
     """
     for callback in params["callbacks"] or ():
-        named = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
+        is_pair = isinstance(callback, tuple) and len(callback) == 2 and isinstance(callback[0], str)
+        named = callback[1] if is_pair else callback
         if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
             raise ValueError(f"callbacks must be skorch callbacks or pairs (name, callback), got {callback!r}.")
         if isinstance(named, LRScheduler) or (isinstance(named, type) and issubclass(named, LRScheduler)):

@@ -134,6 +134,7 @@ def test_a_pair_is_named_a_and_b():
         ((slice(0, 3, 0), slice(3, 6)), ValueError, ["'a'", "slice(0, 3, 0)", "step"]),
         ((slice(0.0, 3), slice(3, 6)), TypeError, ["'a'", "slice(0.0, 3, None)", "integer"]),
         (([[0]], slice(1, None)), TypeError, ["'a'", "[[0]]"]),
+        (([FRAME.columns[0], 1], slice(2, None)), TypeError, ["'a'", "column numbers", "names"]),
     ],
     ids=itertools.count(),
 )
@@ -193,7 +194,7 @@ def test_a_prefix_that_no_column_has_is_an_empty_block():
         resolve(from_prefix("rna__", "u"), FRAME)
 
 
-@pytest.mark.parametrize("X", [ARRAY, CSR, pd.DataFrame(ARRAY)], ids=["array", "csr", "frame with numbers for names"])
+@pytest.mark.parametrize("X", [ARRAY, CSR], ids=["array", "csr"])
 def test_from_prefix_needs_column_names(X):
     with pytest.raises(
         ValueError, match=r"blocks=from_prefix\('rna__', \.\.\.\) picks columns by name, but X is a .* w"
@@ -268,6 +269,20 @@ def test_join_blocks_gives_a_frame_of_frames(library):
     assert blocks == 3
 
 
+def test_join_blocks_takes_frames_of_a_users_own_class():
+    class Frame(pd.DataFrame):
+        pass
+
+    X, blocks = join_blocks(Frame(A, columns=list("abc")), pd.DataFrame(B, columns=list("de")))
+    assert_array_equal(X, np.hstack([A, B]))
+    assert blocks == 3
+
+
+def test_prefixes_need_names_that_are_strings():
+    with pytest.raises(ValueError, match=r"whose names are strings, but those of X are of int, 0 first"):
+        resolve(from_prefix("a_", "b_"), pd.DataFrame(A))
+
+
 def test_join_blocks_keeps_rows_that_share_a_label():
     index = ["r", "s", "r", "r", "t"]
     X, _ = join_blocks(pd.DataFrame(A, index, columns=list("abc")), pd.DataFrame(B, index, columns=list("de")))
@@ -282,9 +297,10 @@ def test_join_blocks_keeps_rows_that_share_a_label():
         (sp.csr_matrix(A), B[:4], ValueError, "A has 5, B has 4"),
         (pl.DataFrame(A), pl.DataFrame(B[:4]), ValueError, "A has 5, B has 4"),
         (A, B[:, 0], ValueError, "B must have 2 dimensions .* got 1"),
-        (pd.DataFrame(A), B, TypeError, "got DataFrame and ndarray"),
-        (sp.csr_array(A), pl.DataFrame(B), TypeError, "got csr_array and DataFrame"),
-        (pd.DataFrame(A), pl.DataFrame(B), TypeError, "frames of one library"),
+        (pd.DataFrame(A), B, TypeError, "got pandas.DataFrame and numpy.ndarray"),
+        (sp.csr_array(A), pl.DataFrame(B), TypeError, "got scipy.csr_array and polars.DataFrame"),
+        (pd.DataFrame(A), pl.DataFrame(B), TypeError, "one library, .*; got pandas.DataFrame and polars.DataFrame"),
+        (A.astype(str), B, TypeError, "A must hold numbers, got values of <U"),
         (
             pd.DataFrame(A, columns=list("abc")),
             pd.DataFrame(B, columns=list("cd")),
@@ -296,7 +312,7 @@ def test_join_blocks_keeps_rows_that_share_a_label():
             pd.DataFrame(A, columns=list("abc")),
             pd.DataFrame(B, columns=list("de"), index=[0, 1, 2, 4, 3]),
             ValueError,
-            "labelled differently",
+            "labelled differently .*not equal, 3 and 4 first",
         ),
     ],
 )

@@ -87,6 +87,14 @@ def test_the_forms_of_x_give_the_same(model, unnamed, planted, method):
         assert_array_equal(block_importance(unnamed, X, y, **arguments), expected)
 
 
+@pytest.mark.filterwarnings("error:X does not have valid feature names")
+def test_frames_of_sparse_columns_keep_their_names(model, planted):
+    frame, y = planted[0][300:], planted[1][300:]
+    columns = frame.astype(pd.SparseDtype(np.float32, 0))
+    expected = block_importance(model, frame, y, n_repeats=2, random_state=0)
+    assert_array_equal(block_importance(model, columns, y, n_repeats=2, random_state=0), expected)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_estimator_and_x_are_left_alone(unnamed, planted, method):
     X, y = planted[0].to_numpy().copy(), planted[1]

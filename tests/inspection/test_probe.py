@@ -38,6 +38,23 @@ def test_scores_are_those_of_a_scaled_logistic_regression(model, planted):
         assert found.loc[stage, "std"] == pytest.approx(scores.std())
 
 
+def test_every_stage_is_probed_on_the_same_splits(model, planted):
+    X, y = planted[0][300:], planted[1][300:]
+    splits = list(StratifiedKFold(4, shuffle=True, random_state=0).split(X, y))
+    expected = linear_probe(model, X, y, cv=splits)
+    assert_array_equal(linear_probe(model, X, y, cv=iter(splits)), expected)
+
+    seen = []
+
+    def scoring(probe, stage, labels):
+        seen.append(tuple(labels))
+        return 0.0
+
+    linear_probe(model, X, y, cv=StratifiedKFold(2, shuffle=True), scoring=scoring)
+    assert seen[:2] == seen[2:4] == seen[4:]
+    assert seen[0] != seen[1]
+
+
 def test_the_forms_of_x_give_the_same(model, unnamed, planted):
     frame, y = planted[0][300:], planted[1][300:]
     expected = linear_probe(model, frame, y, cv=3)

@@ -82,7 +82,7 @@ def test_attributions_of_nothing_can_be_drawn():
     assert display.axes_["a"].get_xlim() == (0, 1)
 
 
-@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
 def test_it_draws_within_given_axes(layout):
     figure, (ax, other) = plt.subplots(1, 2, figsize=(14, 4), layout=layout)
     display = AttributionDisplay(HAND_MADE).plot(ax=ax)

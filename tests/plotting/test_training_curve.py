@@ -81,8 +81,29 @@ def test_three_terms_leave_no_empty_panel(two_blocks, quick):
     assert display.figure_.axes == [display.ax_, *display.axes_.values()]
 
 
-@pytest.mark.filterwarnings("ignore:There are no gridspecs:UserWarning")  # of axes that are on no grid
-@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_what_callbacks_record_is_no_training_loss(fitted):
+    history = [{"neg_log_loss": -1.0, "valid_other_loss": 3.0, **row} for row in fitted.history_]
+    display = TrainingCurveDisplay(history)
+    assert list(display.training_losses) == list(display.validation_losses) == TERMS
+
+
+def test_the_history_of_the_net_has_the_weighted_sum_only(fitted):
+    display = TrainingCurveDisplay(fitted.net_.history)
+    assert list(display.training_losses) == ["train_loss"]
+    assert display.verdict.label == "no verdict"
+
+
+@pytest.mark.parametrize("history", [None, np.zeros((2, 2)), [1.0, 0.5], "train_loss"], ids=str)
+def test_a_history_is_a_list_of_dicts(history):
+    with pytest.raises(TypeError, match="history must be a list of dict"):
+        TrainingCurveDisplay(history)
+    with pytest.raises(ValueError, match="must have the losses of every epoch"):
+        TrainingCurveDisplay([{"valid_loss": 1.0}])
+
+
+# of axes that are on no grid
+@pytest.mark.filterwarnings("ignore:There are no gridspecs:UserWarning", "ignore:This figure includes Axes:UserWarning")
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
 @pytest.mark.parametrize("on_a_grid", [True, False])
 def test_panels_stay_within_given_axes(fitted, layout, on_a_grid):
     figure = plt.figure(figsize=(12, 8), layout=layout)

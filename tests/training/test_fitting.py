@@ -138,7 +138,7 @@ def test_weights_do_not_depend_on_the_default_device():
         assert torch.equal(tensor, got[name]), name
 
 
-@pytest.mark.parametrize("callbacks", [[3], ["EarlyStopping"], [("name", 3)]])
+@pytest.mark.parametrize("callbacks", [[3], ["EarlyStopping"], [("name", 3)], [(1, EpochTimer())]])
 def test_what_is_no_callback_is_refused(callbacks):
     with pytest.raises(ValueError, match="callbacks must be skorch callbacks"):
         build(callbacks=callbacks)
