@@ -275,7 +275,7 @@ def test_a_modality_of_modalities_is_refused():
     inner = two_modalities()
     with mudata.set_options(pull_on_update=False):
         mdata = mudata.MuData(
-            {"inner": inner, "other": AnnData(LEVELS, inner["other"].obs, pd.DataFrame(index=PROTEINS))}
+            {"inner": inner, "other": AnnData(LEVELS, inner["other"].obs, pd.DataFrame(index=list("xyz")))}
         )
     with pytest.raises(TypeError, match=r"modality 'inner' must be a anndata.AnnData, got MuData"):
         from_mudata(mdata, "inner", "other", None)
