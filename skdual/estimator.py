@@ -367,7 +367,7 @@ class DualBranchClassifier(FittedMethods):
     def fit(self, X, y, *, X_val=None, y_val=None):
         """Train on X and y.
 
-        A fit that is refused or fails changes nothing.
+        A fit that is refused or fails changes nothing, but for a RandomState instance from which it has drawn its seed.
 
         Parameters
         ----------
