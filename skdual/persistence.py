@@ -76,7 +76,7 @@ def save(model, path):
     _check_path(path)
     path = Path(path).resolve()  # the file that a link points to, so that the link stays
     if path.exists() and not path.is_file():  # such as /dev/null, which would be a plain file from then on
-        raise OSError(errno.EEXIST, "path must be a file, or new; what is there is none", str(path))
+        raise OSError(errno.EEXIST, "path must be new or a regular file", str(path))
     # the start of the name only: a file system has room for 255 bytes
     partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
     try:

@@ -97,7 +97,7 @@ def test_a_file_that_cannot_take_its_place_is_taken_away(fitted, tmp_path):
 
 def test_what_is_no_plain_file_is_not_replaced(fitted, tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(OSError, match=r"path must be a file, or new.*fifo"):
+    with pytest.raises(OSError, match=r"path must be new or a regular file.*fifo"):
         skdual.save(fitted, tmp_path / "fifo")
     assert (tmp_path / "fifo").is_fifo()
     with pytest.raises(IsADirectoryError, match="models/"):

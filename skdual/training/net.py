@@ -167,7 +167,7 @@ class DualBranchNet(NeuralNetClassifier):
     def partial_fit(self, X, y=None, classes=None, *, validation=None, before_scoring=lambda: None):
         """Train on Rows ``X``, watching Rows ``validation`` where given; Ctrl-C keeps the last finished epoch.
 
-        ``before_scoring`` is called whenever rows are to be scored that members do not train on.
+        ``before_scoring`` is called before validation rows, or rows that members hold out, are scored.
         """
         if not self.initialized_:
             self.initialize()
