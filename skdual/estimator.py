@@ -109,9 +109,9 @@ class DualBranchClassifier(FittedMethods):
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
-        (see Notes), and without ``early_stopping``, "auto" lets the learning rate fall twice, over a quarter of the
-        epochs and over the others. The weights from the end of the first fall are kept where the held-out rows have a
-        log loss lower by 3 % by them than by the last ones, as in noisy data.
+        (see Notes), and without ``early_stopping`` or a callback of skorch's EarlyStopping, "auto" lets the learning
+        rate fall twice, over a quarter of the epochs and over the others. The weights from the end of the first fall
+        are kept where the held-out rows have a log loss lower by 3 % by them than by the last ones, as in noisy data.
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.

@@ -8,7 +8,7 @@ from sklearn.utils import Bunch
 from ..extras import import_extra
 
 
-def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
+def load_archive(name, *, blocks, description, return_X_y, as_frame, labels=("target",)):
     """Read a data set that lies beside this module.
 
     Parameters
@@ -18,8 +18,10 @@ def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
         such as target and target_names.
     blocks : dict of str -> slice
     description : str
+    return_X_y : bool
+        Give the data and the first of the labels in place of the bunch.
     as_frame : bool
-        Give the data as a pandas DataFrame.
+        Give the data as a pandas DataFrame and labels as Series.
     labels : sequence of str, default=("target",)
         Names of the labels.
 
@@ -27,6 +29,8 @@ def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
     -------
     bunch : sklearn.utils.Bunch
         ``data``, ``target``, ``target_names`` and further labels so, ``feature_names``, ``blocks``, ``DESCR``.
+    (data, target) : tuple
+        If ``return_X_y=True``.
 
     Raises
     ------
@@ -44,6 +48,9 @@ def load_archive(name, *, blocks, description, as_frame, labels=("target",)):
         of_rows = {label: names[f"{label}_names"][archive[label]] for label in labels}
     if as_frame:
         data = pandas.DataFrame(data, columns=feature_names)
+        of_rows = {label: pandas.Series(values, name=label) for label, values in of_rows.items()}
+    if return_X_y:
+        return data, of_rows[labels[0]]
     return Bunch(
         data=data,
         **of_rows,

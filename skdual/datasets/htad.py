@@ -17,21 +17,25 @@ that reports cite the article, and want to be asked before commercial use.
 """
 
 
-def load_htad(*, as_frame=False):
+def load_htad(*, return_X_y=False, as_frame=False):
     """Load HTAD (1386 rows, 36 audio + 16 accelerometer columns, 7 classes).
 
     Parameters
     ----------
+    return_X_y : bool, default=False
+        Give ``(data, target)`` in place of the bunch.
     as_frame : bool, default=False
-        Give ``data`` as a pandas DataFrame with the feature names as columns; needs pandas.
+        Give ``data`` as a pandas DataFrame with the feature names as columns, and ``target`` as a Series; needs pandas.
 
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, ndarray of float32 or DataFrame of shape (1386, 52); ``target``, ndarray of str of shape (1386,), the
-        name of the task; ``target_names``, the seven tasks; ``feature_names``, list of 52 str such as
+        ``data``, ndarray of float32 or DataFrame of shape (1386, 52); ``target``, ndarray of str or Series of shape
+        (1386,), the name of the task; ``target_names``, the seven tasks; ``feature_names``, list of 52 str such as
         ``"audio__mfcc1"``; ``blocks``, dict name -> slice, for the parameter of that name; ``DESCR``, what the data
         are, where they come from and under which licence.
+    (data, target) : tuple
+        If ``return_X_y=True``.
 
     Raises
     ------
@@ -46,4 +50,4 @@ def load_htad(*, as_frame=False):
     ((1386, 52), {'audio': slice(0, 36, None), 'accelerometer': slice(36, 52, None)})
     """
     blocks = {"audio": slice(0, 36), "accelerometer": slice(36, 52)}
-    return load_archive("htad", blocks=blocks, description=_DESCR, as_frame=as_frame)
+    return load_archive("htad", blocks=blocks, description=_DESCR, return_X_y=return_X_y, as_frame=as_frame)

@@ -18,21 +18,26 @@ CCA.
 """
 
 
-def load_nutrimouse(*, as_frame=False):
+def load_nutrimouse(*, return_X_y=False, as_frame=False):
     """Load nutrimouse (40 rows, 120 gene + 21 lipid columns, 2 classes).
 
     Parameters
     ----------
+    return_X_y : bool, default=False
+        Give ``(data, target)`` in place of the bunch.
     as_frame : bool, default=False
-        Give ``data`` as a pandas DataFrame with the feature names as columns; needs pandas.
+        Give ``data`` as a pandas DataFrame with the feature names as columns, and the labels as Series; needs pandas.
 
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, ndarray of float32 or DataFrame of shape (40, 141); ``target``, ndarray of str of shape (40,), the
-        genotype; ``target_names``, ``"ppar"`` and ``"wt"``; ``diet`` and ``diet_names``, another label in this form, of
-        five classes; ``feature_names``, list of 141 str such as ``"gene__ACAT1"``; ``blocks``, dict name -> slice, for
-        the parameter of that name; ``DESCR``, what the data are, where they come from and under which licence.
+        ``data``, ndarray of float32 or DataFrame of shape (40, 141); ``target``, ndarray of str or Series of shape
+        (40,), the genotype; ``target_names``, ``"ppar"`` and ``"wt"``; ``diet`` and ``diet_names``, another label in
+        this form, of five classes; ``feature_names``, list of 141 str such as ``"gene__ACAT1"``; ``blocks``, dict
+        name -> slice, for the parameter of that name; ``DESCR``, what the data are, where they come from and under
+        which licence.
+    (data, target) : tuple
+        If ``return_X_y=True``.
 
     Raises
     ------
@@ -47,4 +52,11 @@ def load_nutrimouse(*, as_frame=False):
     ((40, 141), {'gene': slice(0, 120, None), 'lipid': slice(120, 141, None)})
     """
     blocks = {"gene": slice(0, 120), "lipid": slice(120, 141)}
-    return load_archive("nutrimouse", blocks=blocks, description=_DESCR, as_frame=as_frame, labels=("target", "diet"))
+    return load_archive(
+        "nutrimouse",
+        blocks=blocks,
+        description=_DESCR,
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+        labels=("target", "diet"),
+    )

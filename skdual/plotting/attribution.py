@@ -8,6 +8,7 @@ from ..inspection.validation import check_positive_int
 from .axes import as_text, divide, import_pyplot, new_axes
 from .colors import BLOCK_COLORS
 from .estimators import final_classifier, rows_of_classifier
+from .numbers import check_finite_numbers
 
 _LONGEST_NAME = 30  # letters; longer names are cut in the picture
 
@@ -35,6 +36,13 @@ class AttributionDisplay:
         The frame of the panels.
     figure_ : matplotlib Figure
 
+    Raises
+    ------
+    TypeError
+        If attributions is not a DataFrame.
+    ValueError
+        If its columns have other levels, or its values are not finite numbers in at least one row.
+
     See Also
     --------
     skdual.inspection.attributions : How attributions are computed.
@@ -56,8 +64,7 @@ class AttributionDisplay:
         levels = list(getattr(attributions.columns, "names", ()))
         if levels != ["block", "feature"]:
             raise ValueError(f"attributions must have the column levels 'block' and 'feature', got {levels}.")
-        if not len(attributions):
-            raise ValueError("attributions must have at least one row, got none.")
+        check_finite_numbers(attributions, "attributions", attributions.shape[1])
         self.attributions = attributions
         mean = attributions.abs().mean().sort_values(ascending=False, kind="stable")
         blocks = dict.fromkeys(attributions.columns.get_level_values("block"))

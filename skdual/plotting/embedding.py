@@ -1,7 +1,5 @@
 """The embedding in two dimensions."""
 
-import reprlib
-
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -11,6 +9,7 @@ from ..inputs.labels import check_labels
 from .axes import as_text, import_pyplot, new_axes
 from .colors import CLASS_COLORS, color_by_code
 from .estimators import final_classifier, rows_of_classifier
+from .numbers import check_finite_numbers
 
 _METHODS = ("pca", "tsne")
 
@@ -41,6 +40,12 @@ class EmbeddingDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
+    Raises
+    ------
+    ValueError
+        If points are not finite numbers, two a row, y or y_held_out is not one label a point, all of one kind, only one
+        of held_out_points and y_held_out is given, or axis_labels is not a pair.
+
     References
     ----------
     van der Maaten & Hinton, "Visualizing Data using t-SNE", JMLR 2008. Petroff, "Accessible Color Sequences for Data
@@ -63,11 +68,13 @@ class EmbeddingDisplay:
     def __init__(self, points, y, *, held_out_points=None, y_held_out=None, axis_labels=("dimension 1", "dimension 2")):
         if (held_out_points is None) != (y_held_out is None):
             raise ValueError("held_out_points and y_held_out must be given together, got only one of them.")
-        self.points = _check_points(points, "points")
+        if isinstance(axis_labels, str) or len(axis_labels) != 2:
+            raise ValueError(f"axis_labels must be a pair, one label for each axis; got {axis_labels!r}.")
+        self.points = check_finite_numbers(points, "points", 2)
         self.y = check_labels(y, "y", len(self.points), "points")
         self.held_out_points, self.y_held_out = held_out_points, y_held_out
         if held_out_points is not None:
-            self.held_out_points = _check_points(held_out_points, "held_out_points")
+            self.held_out_points = check_finite_numbers(held_out_points, "held_out_points", 2)
             self.y_held_out = check_labels(y_held_out, "y_held_out", len(self.held_out_points), "held_out_points")
         self.axis_labels = axis_labels
         self.classes = _classes([y for y in (self.y, self.y_held_out) if y is not None])
@@ -224,16 +231,6 @@ class EmbeddingDisplay:
             ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
         elif handles:
             ax.legend(handles=handles)
-
-
-def _check_points(points, name):
-    try:
-        checked = np.asarray(points, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers, two a row; got {reprlib.repr(points)}.") from error
-    if checked.ndim != 2 or checked.shape[1] != 2 or not len(checked):
-        raise ValueError(f"{name} must have the shape (n, 2) with n at least 1, got {checked.shape}.")
-    return checked
 
 
 def _classes(labels):

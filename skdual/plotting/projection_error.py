@@ -1,7 +1,5 @@
 """Distance of every row to the subspace of its own class, against the nearest other one."""
 
-import reprlib
-
 import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
@@ -10,6 +8,7 @@ from ..inputs.labels import encode_fitted_labels
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
 from .estimators import final_classifier, rows_of_classifier
+from .numbers import check_finite_numbers
 
 
 class ProjectionErrorDisplay:
@@ -36,6 +35,11 @@ class ProjectionErrorDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
+    Raises
+    ------
+    ValueError
+        If the errors are not finite numbers, one a row, or not as many of one as of the other.
+
     See Also
     --------
     skdual.DualBranchClassifier.projection_error : The errors.
@@ -53,8 +57,8 @@ class ProjectionErrorDisplay:
     """
 
     def __init__(self, own_errors, other_errors):
-        self.own_errors = _check_errors(own_errors, "own_errors")
-        self.other_errors = _check_errors(other_errors, "other_errors")
+        self.own_errors = check_finite_numbers(own_errors, "own_errors")
+        self.other_errors = check_finite_numbers(other_errors, "other_errors")
         check_consistent_length(self.own_errors, self.other_errors)
         self.misclassified = self.other_errors < self.own_errors
 
@@ -151,13 +155,3 @@ class ProjectionErrorDisplay:
         ax.legend(loc="lower right")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _check_errors(errors, name):
-    try:
-        checked = np.asarray(errors, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers, one a row; got {reprlib.repr(errors)}.") from error
-    if checked.ndim != 1 or not len(checked) or not np.isfinite(checked).all():
-        raise ValueError(f"{name} must be finite numbers, one a row; got {reprlib.repr(errors)}.")
-    return checked

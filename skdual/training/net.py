@@ -68,7 +68,7 @@ class DualBranchNet(NeuralNetClassifier):
     first_cycle : int or None
         Epochs of the first cycle, after which the learning rate has fallen to 0 and rises again. The weights from its
         end are kept where the rows that members hold out have a loss lower by ``LEAST_GAIN`` by them than by those from
-        the end of the fit.
+        the end of the fit. With a callback of skorch's EarlyStopping, or without held-out rows, there is one cycle.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -185,8 +185,10 @@ class DualBranchNet(NeuralNetClassifier):
     def fit_loop(self, X, y=None, epochs=None, *, validation=None, before_scoring=lambda: None):
         epochs = self.max_epochs if epochs is None else epochs
         mask = training_mask(self.module_.n_members, X.y)
-        # one cycle where no row is held out, which would tell the better of two ends
-        first = self.first_cycle if self.first_cycle and self.first_cycle < epochs and not mask.all() else 0
+        # one cycle where no row is held out, which would tell the better of two ends, or where a callback, which takes
+        # the rise of the learning rate for the end of progress, may stop in the second
+        cycle = not mask.all() and not self._early_stopping_callbacks()
+        first = self.first_cycle if cycle and self.first_cycle and self.first_cycle < epochs else 0
         cycles = [n_epochs for n_epochs in (first, epochs - first) if n_epochs]
         update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
         self._running, loader = start_fit(self, X, cycles, mask, update)
@@ -226,10 +228,13 @@ class DualBranchNet(NeuralNetClassifier):
     def _held_out_loss(self, rows):
         return held_out_loss(self.module_, rows, self.criterion__class_weight)
 
+    def _early_stopping_callbacks(self):
+        return [callback for _, callback in self.callbacks_ if isinstance(callback, EarlyStopping)]
+
     def _warn_of_interrupt(self):
         if not hasattr(self, "_running") or not self._running.n_finished:
             raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
-        asked_for = any(isinstance(cb, EarlyStopping) and cb.misses_ >= cb.patience for _, cb in self.callbacks_)
+        asked_for = any(callback.misses_ >= callback.patience for callback in self._early_stopping_callbacks())
         if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
             warn(
                 f"Training was interrupted after {self._running.n_finished} of {self.max_epochs} epochs; the weights "

@@ -64,8 +64,22 @@ def test_both_loaders_give_the_same_form():
         assert isinstance(frames.data, pd.DataFrame)
         assert list(frames.data.columns) == arrays.feature_names
         assert_array_equal(frames.data, arrays.data)
+        for label in [label for label in arrays if f"{label}_names" in arrays and label != "feature"]:
+            assert isinstance(frames[label], pd.Series)
+            assert frames[label].name == label
+            assert_array_equal(frames[label], arrays[label])
         names = [name for name, columns in arrays.blocks.items() for _ in arrays.feature_names[columns]]
         assert names == [feature.split("__")[0] for feature in arrays.feature_names]
+
+
+@pytest.mark.parametrize("load", [load_htad, load_nutrimouse])
+def test_data_and_target_alone(load):
+    X, y = load(return_X_y=True)
+    assert_array_equal(X, load().data)
+    assert_array_equal(y, load().target)
+    X, y = load(return_X_y=True, as_frame=True)
+    pd.testing.assert_frame_equal(X, load(as_frame=True).data)
+    pd.testing.assert_series_equal(y, load(as_frame=True).target)
 
 
 @pytest.mark.parametrize("load", [load_htad, load_nutrimouse])

@@ -147,3 +147,13 @@ def test_skorchs_early_stopping_stops_without_a_warning(two_blocks, quick, recwa
     model = model_of(quick, callbacks=[EarlyStopping("train_loss", patience=2, threshold=10.0)]).fit(*two_blocks)
     assert model.n_epochs_ == 3
     assert not [w for w in recwarn if "interrupted" in str(w.message)]
+
+
+def test_the_learning_rate_falls_once_where_skorchs_early_stopping_watches(two_blocks, quick):
+    def falls(**params):
+        history = model_of(quick, n_members=2, max_epochs="auto", batch_size=64, **params).fit(*two_blocks).history_
+        rates = [epoch["learning_rate"] for epoch in history]
+        return sum(now < before >= earlier for earlier, before, now in zip(rates, rates[1:], rates[2:], strict=False))
+
+    assert falls() == 2
+    assert falls(callbacks=[EarlyStopping("train_loss", patience=1000)]) == 1

@@ -125,7 +125,13 @@ def test_n_features_is_checked(fitted, two_blocks, n_features):
 def test_what_it_refuses(fitted):
     with pytest.raises(TypeError, match="attributions must be a pandas DataFrame, got ndarray"):
         AttributionDisplay(HAND_MADE.to_numpy())
-    with pytest.raises(ValueError, match="attributions must have at least one row"):
-        AttributionDisplay(HAND_MADE[:0])
+    expected = r"attributions must be finite numbers of shape \(n, 5\) with n at least 1, got "
+    for wrong, got in (
+        (HAND_MADE[:0], r"the shape \(0, 5\)"),
+        (HAND_MADE.replace(4.5, np.nan), "nan in row 1"),
+        (HAND_MADE.astype(str) + " units", ""),
+    ):
+        with pytest.raises(ValueError, match=expected + got):
+            AttributionDisplay(wrong)
     with pytest.raises(ValueError, match=r"column levels 'block' and 'feature', got \[None\]"):
         AttributionDisplay(pd.DataFrame({"x0": [1.0]}))

@@ -179,10 +179,16 @@ def test_what_it_refuses(fitted, two_blocks):
     with pytest.raises(ValueError, match=r"held_out_points has 9, y_held_out has 3"):
         EmbeddingDisplay(X[:, :2], y, held_out_points=X[:9, :2], y_held_out=y[:3])
     for points in (X[:, :3], X[:, 0], X[:0, :2]):
-        with pytest.raises(ValueError, match=r"points must have the shape \(n, 2\) with n at least 1, got \("):
+        expected = r"points must be finite numbers of shape \(n, 2\) with n at least 1, got the shape \("
+        with pytest.raises(ValueError, match=expected):
             EmbeddingDisplay(points, y[: len(points)])
-    with pytest.raises(ValueError, match="points must be numbers, two a row; got"):
+    with pytest.raises(ValueError, match=r"points must be finite numbers .* got \[\['a', 'b'\]\]"):
         EmbeddingDisplay([["a", "b"]], y[:1])
+    with pytest.raises(ValueError, match=r"held_out_points must be finite numbers .* got inf in row 1"):
+        EmbeddingDisplay(X[:, :2], y, held_out_points=[[0.0, 1.0], [2.0, np.inf]], y_held_out=y[:2])
+    for labels in ("ab", ["x"], ["x", "y", "z"]):
+        with pytest.raises(ValueError, match="axis_labels must be a pair, one label for each axis; got "):
+            EmbeddingDisplay(X[:, :2], y, axis_labels=labels)
     for wrong in ("left", None, np.stack([y, y], axis=1), [None] * 150, ["left", 1] * 75):
         with pytest.raises(ValueError, match=r"\by (must|has|to be passed)"):
             EmbeddingDisplay.from_estimator(fitted, X, wrong)

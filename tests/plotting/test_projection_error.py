@@ -106,10 +106,17 @@ def test_what_it_refuses(fitted, two_blocks, quick):
         ProjectionErrorDisplay.from_estimator(fitted, X, np.where(y == "left", "top", y))
     with pytest.raises(ValueError, match="X and y must have the same number of rows; X has 150, y has 149"):
         ProjectionErrorDisplay.from_estimator(fitted, X, y[1:])
-    for errors in ([], [np.nan], [[0.1, 0.2]], 0.1, None):
-        with pytest.raises(ValueError, match="own_errors must be finite numbers, one a row; got "):
+    expected = r"own_errors must be finite numbers of shape \(n,\) with n at least 1, got "
+    for errors, got in (
+        ([], r"the shape \(0,\)"),
+        ([[0.1, 0.2]], r"the shape \(1, 2\)"),
+        (0.1, r"the shape \(\)"),
+        (None, r"the shape \(\)"),
+        ([0.1, np.nan], "nan in row 1"),
+    ):
+        with pytest.raises(ValueError, match=expected + got):
             ProjectionErrorDisplay(errors, [0.1])
-    with pytest.raises(ValueError, match="other_errors must be numbers, one a row; got "):
+    with pytest.raises(ValueError, match=r"other_errors must be finite numbers .* got \['a'\]"):
         ProjectionErrorDisplay([0.1], ["a"])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         ProjectionErrorDisplay([0.1], [0.1, 0.2])
