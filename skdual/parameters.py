@@ -74,12 +74,12 @@ CONSTRAINTS = {
 
 def resolve_settings(
     params,
+    *,
     n_columns,
     codes,
     classes,
     n_train,
     zero_share,
-    *,
     min_bfloat16_weights,
     block_names,
     has_validation,
@@ -97,8 +97,8 @@ def resolve_settings(
     classes : ndarray
     n_train : int
         Rows to train on, validation rows left out.
-    zero_share : float
-        Share of their values that are 0.
+    zero_share : callable
+        Gives the share of their values that are 0; called where it matters only.
     min_bfloat16_weights : float
         Weights of the branches from which on ``precision="auto"`` rounds products to bfloat16.
     block_names : pair of str
@@ -109,7 +109,7 @@ def resolve_settings(
     -------
     settings : dict of dict
         Plain values: ``module`` (DualBranchNetwork), ``criterion`` (CompositeLoss), ``net`` (DualBranchNet),
-        ``rejection`` (``quantile`` and ``label``), and ``net_params`` as given.
+        and ``rejection`` (``quantile`` and ``label``).
 
     Raises
     ------
@@ -138,7 +138,6 @@ def resolve_settings(
     may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
     n_branch_weights = defaults.n_branch_weights(max_ranks, hidden_layer_sizes, n_members)
     return {
-        "net_params": dict(params["net_params"] or {}),
         "rejection": _rejection(params, classes, has_validation),
         "module": {
             "n_members": n_members,
@@ -180,7 +179,7 @@ def resolve_settings(
             "lr": learning_rate,
             **_weight_decay(params, learning_rate, max_epochs * steps),
             "patience": params["patience"] if params["early_stopping"] else None,
-            "mixup_alpha": given("mixup_alpha", defaults.mixup_alpha, zero_share),
+            "mixup_alpha": given("mixup_alpha", lambda: defaults.mixup_alpha(zero_share())),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }
@@ -301,15 +300,19 @@ def _class_weight(class_weight, classes, codes):
 def _batch_settings(params, n_train, n_classes):
     """batch_size, classes_per_batch and samples_per_class, consistent with each other."""
     size, k, m = params["batch_size"], params["classes_per_batch"], params["samples_per_class"]
-    if params["sampling"] != "class_aware":
-        for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
-            if value is not None:
-                raise ValueError(
-                    f"{name}={value} has a meaning with sampling='class_aware' only; got "
-                    f"sampling={params['sampling']!r}."
-                )
-        size = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
-        return {"batch_size": size, "classes_per_batch": None, "samples_per_class": None}
+    n_rows = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
+    if params["sampling"] == "class_aware":
+        return _class_aware_settings(size, n_rows, k, m, n_classes)
+    for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
+        if value is not None:
+            raise ValueError(
+                f"{name}={value} has a meaning with sampling='class_aware' only; got sampling={params['sampling']!r}."
+            )
+    return {"batch_size": n_rows, "classes_per_batch": None, "samples_per_class": None}
+
+
+def _class_aware_settings(size, n_rows, k, m, n_classes):
+    """Of batches of k classes and m rows of each, near to ``n_rows``, which ``size`` made of the training rows."""
     if k is not None and k > n_classes:
         raise ValueError(f"classes_per_batch={k} exceeds the {n_classes} classes of y.")
     if size != "auto" and k is not None and m is not None and k * m != size:
@@ -320,11 +323,12 @@ def _batch_settings(params, n_train, n_classes):
     for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
         if size != "auto" and value is not None and value > size:
             raise ValueError(f"{name}={value} exceeds batch_size={size}.")
-    rows = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
     if k is None:
-        k = min(n_classes, max(1, rows // (m or min(4, rows))))
+        # where nobody says how many rows of a class, four have positives enough
+        k = min(n_classes, max(1, n_rows // (m or min(4, n_rows))))
     if m is None:
-        m = max(2 if size == "auto" else 1, rows // k)
+        # two rows at least have a positive in each other, but a size that was asked for is kept
+        m = max(2 if size == "auto" else 1, n_rows // k)
     if k * m < 2:
         raise ValueError(f"classes_per_batch={k} x samples_per_class={m} makes batches of one row; 2 are the least.")
     return {"batch_size": k * m, "classes_per_batch": k, "samples_per_class": m}

@@ -57,9 +57,8 @@ def unpack(state, version):
     has_float64 = np.result_type(*floats) == np.float64 and device.type != "mps"
     dtype = torch.float64 if has_float64 else torch.float32
     with own_modes(), isolated_random_state(torch.device("cpu"), 0):
-        # from the settings of the fit, for parameters may have been set anew since; callbacks are for training
-        params = {"callbacks": None, "verbose": 0, "compile": False}
-        net = build_net(_settings_to_load(state["_settings"]), params, device, dtype, seed=0)
+        # from the settings of the fit, for parameters may have been set anew since
+        net = build_net(_plain(state["_settings"]), device, dtype, seed=0)
         net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()
     return {**state, "net_": net, "network_": net.module_, "device_": device}
@@ -93,13 +92,12 @@ def _warn_across_versions(saved, installed):
         )
 
 
-def _settings_to_load(settings):
-    """What shapes the network and plain numbers; optimizers and other classes matter to a fit only."""
-    plain = {
+def _plain(settings):
+    """The same without functions and classes, which only a forged file has here, so that none is called."""
+    return {
         part: {name: value for name, value in values.items() if not callable(value)}
         for part, values in settings.items()
     }
-    return {**plain, "net_params": {}}
 
 
 def _device_to_load_on(device):

@@ -24,7 +24,13 @@ CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
 
 def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_share=0.0, **changed):
     return resolve_settings(
-        DualBranchClassifier(**changed).get_params(deep=False), widths, codes, classes, n_train, zero_share, **OTHERS
+        DualBranchClassifier(**changed).get_params(deep=False),
+        n_columns=widths,
+        codes=codes,
+        classes=classes,
+        n_train=n_train,
+        zero_share=lambda: zero_share,
+        **OTHERS,
     )
 
 
@@ -51,7 +57,15 @@ def test_auto_rounds_products_to_bfloat16_from_so_many_weights_on(precision, n_m
     estimator = DualBranchClassifier(precision=precision, hidden_layer_sizes=sizes, n_members=n_members)
     params = estimator.get_params(deep=False)
     others = OTHERS | {"min_bfloat16_weights": least}
-    settings = resolve_settings(params, (40, 20), CODES, CLASSES, n_train, 0.0, **others)
+    settings = resolve_settings(
+        params,
+        n_columns=(40, 20),
+        codes=CODES,
+        classes=CLASSES,
+        n_train=n_train,
+        zero_share=lambda: 0.0,
+        **others,
+    )
     assert settings["module"]["bfloat16"] == expected
 
 
@@ -276,7 +290,7 @@ def test_contradictions_are_errors_that_name_the_parameters(changed, named):
     ids=str,
 )
 def test_what_does_not_contradict_is_accepted(changed):
-    assert set(settled(**changed)) == {"module", "criterion", "net", "rejection", "net_params"}
+    assert set(settled(**changed)) == {"module", "criterion", "net", "rejection"}
 
 
 @pytest.mark.parametrize(

@@ -11,33 +11,27 @@ from .cuda_graph import can_capture
 from .net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
-# with everything of theirs, such as module__dropout, and by their whole names
-_OF_THE_ESTIMATOR = {"criterion", "classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters}
-_EXACTLY = {"max_epochs", "lr", "optimizer__lr", "optimizer__weight_decay", "verbose", "compile"}
+# what the estimator's own parameters settle: names with all that skorch lets follow them, such as module__dropout
+_SETTLED_PREFIXES = {"criterion", "classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters}
+_SETTLED_NAMES = {"max_epochs", "lr", "optimizer__lr", "optimizer__weight_decay", "verbose", "compile"}
 _FUSED_ADAMW = ("cpu", "cuda")
 _NOT_WITH_FUSED = {"optimizer", "optimizer__foreach"}
 
 
-def build_net(settings, params, device, dtype, seed):
-    """An initialised :class:`~skdual.training.net.DualBranchNet` with fresh weights.
+def check_callbacks(callbacks):
+    """Refuse what is no skorch callback, or one that can't do here what it is for.
 
     Parameters
     ----------
-    settings : dict of dict
-        From :func:`~skdual.parameters.resolve_settings`.
-    params : dict
-        Of the estimator; ``callbacks`` (used as they are), ``verbose`` and ``compile`` are read.
-    device : torch.device
-    dtype : torch.dtype
-    seed : int
+    callbacks : list or None
+        Callbacks, or pairs (name, callback).
 
     Raises
     ------
     ValueError
-        If the net refuses ``net_params``, or they name a part of skorch that is not used here, or what the estimator's
-        own parameters settle.
+        If one is something else, or sets the learning rate.
     """
-    for callback in params["callbacks"] or ():
+    for callback in callbacks or ():
         is_pair = isinstance(callback, tuple) and len(callback) == 2 and isinstance(callback[0], str)
         named = callback[1] if is_pair else callback
         if not isinstance(named, Callback) and not (isinstance(named, type) and issubclass(named, Callback)):
@@ -47,13 +41,51 @@ def build_net(settings, params, device, dtype, seed):
                 "callbacks: LRScheduler would be overridden, because learning_rate, warmup and max_epochs settle the "
                 "learning rate of every step."
             )
-    net_params = settings["net_params"]
-    useless = [name for name in net_params if str(name).split("__")[0] in _NOT_USED]
-    if useless:
-        raise ValueError(f"net_params: {useless[0]!r} has no effect, because skdual feeds the rows itself.")
-    settled = [n for n in net_params if n in _EXACTLY or str(n).split("__")[0] in _OF_THE_ESTIMATOR]
-    if settled:
-        raise ValueError(f"net_params: {settled[0]!r} follows from the estimator's own parameters; set these.")
+
+
+def check_net_params(net_params):
+    """Refuse names of what has no effect here, or of what the estimator's own parameters settle.
+
+    Parameters
+    ----------
+    net_params : dict or None
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    for name in net_params or ():
+        prefix = str(name).split("__")[0]
+        if prefix in _NOT_USED:
+            raise ValueError(f"net_params: {name!r} has no effect, because skdual feeds the rows itself.")
+        if name in _SETTLED_NAMES or prefix in _SETTLED_PREFIXES:
+            raise ValueError(f"net_params: {name!r} follows from the estimator's own parameters; set these.")
+
+
+def build_net(settings, device, dtype, seed, *, callbacks=None, net_params=None, verbose=0, compile=False):
+    """An initialised :class:`~skdual.training.net.DualBranchNet` with fresh weights.
+
+    Parameters
+    ----------
+    settings : dict of dict
+        From :func:`~skdual.parameters.resolve_settings`.
+    device : torch.device
+    dtype : torch.dtype
+    seed : int
+    callbacks : list of skorch callbacks, optional
+        Used as they are.
+    net_params : dict, optional
+        Further arguments of the net.
+    verbose : int, default=0
+    compile : bool, default=False
+
+    Raises
+    ------
+    ValueError
+        If the net refuses ``net_params``.
+    """
+    net_params = net_params or {}
     arguments = {
         "criterion": CompositeLoss,
         "optimizer": torch.optim.AdamW,
@@ -62,12 +94,12 @@ def build_net(settings, params, device, dtype, seed):
         "device": device,
         "dtype": dtype,
         "seed": seed,
-        "callbacks": list(params["callbacks"]) if params["callbacks"] else None,
-        "verbose": params["verbose"],
-        "compile": params["compile"],
+        "callbacks": list(callbacks) if callbacks else None,
+        "verbose": verbose,
+        "compile": compile,
         # every update does the same, unless a bank grows, or code of the user's looks into it
         "capture_updates": can_capture(device)
-        and not (settings["net"]["memory_bank_size"] or params["callbacks"] or params["compile"] or net_params),
+        and not (settings["net"]["memory_bank_size"] or callbacks or compile or net_params),
         **settings["net"],
         **{f"module__{name}": value for name, value in settings["module"].items()},
         **{f"criterion__{name}": value for name, value in settings["criterion"].items()},

@@ -13,7 +13,7 @@ from ..inputs.rows import Rows, zero_share
 from ..inputs.validation import check_range, check_signs
 from ..parameters import resolve_settings
 from ..warn import warn
-from .build import build_net
+from .build import build_net, check_callbacks, check_net_params
 from .calibration import calibrate
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
@@ -48,6 +48,8 @@ def fit_network(params, data, device, seed, before=None):
     rejection_threshold : float or None
         Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
+    check_callbacks(params["callbacks"])
+    check_net_params(params["net_params"])
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
     # a warm start that split the rows anew would validate on rows that it has learnt
     split_seed = seed if before is None else before.settings["split"]["seed"]
@@ -58,11 +60,11 @@ def fit_network(params, data, device, seed, before=None):
         params = {**params, **kept}
     settings = resolve_settings(
         params,
-        data.columns.n_columns,
-        data.y,
-        data.classes,
-        len(training),
-        zero_share(training),
+        n_columns=data.columns.n_columns,
+        codes=data.y,
+        classes=data.classes,
+        n_train=len(training),
+        zero_share=lambda: zero_share(training),
         min_bfloat16_weights=min_bfloat16_weights(device) if dtype == torch.float32 else math.inf,
         block_names=data.columns.names,
         has_validation=validation is not None,
@@ -75,7 +77,8 @@ def fit_network(params, data, device, seed, before=None):
     if before is not None:
         check_continuation(before, data, settings)
     with isolated_random_state(device, seed):
-        net = build_net(settings, {**params, "callbacks": _copied(params["callbacks"])}, device, dtype, seed)
+        of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
+        net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
         if before is not None:
             net.module_.load_state_dict(before.weights)
             net.module_.reset_group_weights()

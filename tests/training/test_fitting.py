@@ -11,7 +11,7 @@ from skdual import DualBranchClassifier
 from skdual.network.members import MemberLinear
 from skdual.parameters import resolve_settings
 from skdual.training import fitting
-from skdual.training.build import build_net
+from skdual.training.build import build_net, check_callbacks, check_net_params
 from skdual.training.fitting import split_rows
 
 
@@ -19,21 +19,22 @@ def settings(widths=(7, 5), **params):
     y = np.arange(60) % 3
     return resolve_settings(
         DualBranchClassifier(**params).get_params(deep=False),
-        widths,
-        y,
-        np.arange(3),
-        60,
-        zero_share=0.0,
+        n_columns=widths,
+        codes=y,
+        classes=np.arange(3),
+        n_train=60,
+        zero_share=lambda: 0.0,
         min_bfloat16_weights=math.inf,
         block_names=("a", "b"),
         has_validation=False,
     )
 
 
-def build(net_params=None, widths=(7, 5), **params):
-    params["net_params"] = net_params
-    params_of_net = DualBranchClassifier(**params).get_params(deep=False)
-    return build_net(settings(widths, **params), params_of_net, torch.device("cpu"), torch.float64, seed=0)
+def build(net_params=None, callbacks=None, widths=(7, 5), **params):
+    check_callbacks(callbacks)
+    check_net_params(net_params)
+    of_net = settings(widths, net_params=net_params, **params)
+    return build_net(of_net, torch.device("cpu"), torch.float64, seed=0, callbacks=callbacks, net_params=net_params)
 
 
 def test_the_split_is_stratified_seeded_and_keeps_single_rows_in_training():
