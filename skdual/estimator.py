@@ -429,30 +429,28 @@ class DualBranchClassifier(FittedMethods):
             names = getattr(self, "feature_names_in_", None)
             before = PreviousFit(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
         with own_modes():
-            net, settings, threshold = fit_network(params, data, device, seed, before)
-        self._remember(data, settings, net, device, threshold, earlier_history=[] if before is None else self.history_)
+            fit = fit_network(params, data, device, seed, before)
+        self._remember(data, device, fit, earlier_history=[] if before is None else self.history_)
         return self
 
-    def _remember(self, data, settings, net, device, rejection_threshold, earlier_history):
+    def _remember(self, data, device, fit, earlier_history):
         """Commit a finished fit; the only place of a fit that writes fitted attributes, all of them at once."""
-        group_weights = net.module_.group_weights.cpu().numpy().astype(np.float64)
-        by_blocks = np.bincount([group.source for group in net.module_.score_groups], weights=group_weights)
-        history = earlier_history + net.epochs()
+        network, history = fit.net.module_, earlier_history + fit.net.epochs()
         fitted = {
             "classes_": data.classes,
             "n_features_in_": data.X.shape[1],
             "feature_names_in_": data.feature_names,
             "block_names_": data.columns.names,
             "block_indices_": data.columns.indices,
-            "net_": net,
-            "network_": net.module_,
+            "net_": fit.net,
+            "network_": network,
             "device_": device,
-            "block_weights_": by_blocks / by_blocks.sum(),
-            "probability_temperature_": float(1 / group_weights.sum()),
-            "rejection_threshold_": rejection_threshold,
+            "block_weights_": network.block_weights(),
+            "probability_temperature_": network.temperature(),
+            "rejection_threshold_": fit.rejection_threshold,
             "history_": history,
             "n_epochs_": len(history),
-            "_settings": settings,
+            "_settings": fit.settings,
         }
         others = {name: value for name, value in vars(self).items() if name not in fitted}
         self.__dict__ = {**others, **{name: value for name, value in fitted.items() if value is not None}}

@@ -12,7 +12,7 @@ from .column_scaler import ColumnScaler
 from .ensemble import EnsembleScores
 from .fusion import AttentionFusion, ConcatFusion
 from .heads import LinearHead, ProjectionHead, SubspaceHead, unit_length
-from .members import member_halves
+from .members import n_plain_members
 
 
 class NetworkOutput(NamedTuple):
@@ -103,7 +103,7 @@ class DualBranchNetwork(EnsembleScores):
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim = d_a + d_b
         self._bfloat16 = bfloat16
-        n_plain = member_halves(n_members)[0].stop
+        n_plain = n_plain_members(n_members)
         n_regularized = n_members - n_plain
         self._drops_blocks = block_dropout > 0
         block_rate = min(1.0, block_dropout * n_members / n_regularized)

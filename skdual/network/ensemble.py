@@ -65,6 +65,21 @@ class EnsembleScores(nn.Module):
         """Copy the weights of the groups, an array of shape (n_groups,), into the network."""
         self.group_weights.copy_(torch.from_numpy(group_weights).to(self.group_weights.dtype))
 
+    def block_weights(self):
+        """How much both blocks count, block A alone and block B alone, ndarray of float64; both only where no others.
+
+        They sum to 1.
+        """
+        weights = np.bincount([source for _, source in self.score_groups], weights=self._group_weights())
+        return weights / weights.sum()
+
+    def temperature(self):
+        """What the mean scores over the groups are divided by."""
+        return float(1 / self._group_weights().sum())
+
+    def _group_weights(self):
+        return self.group_weights.cpu().numpy().astype(np.float64)
+
     def member_scores(self, x_a, x_b):
         """Every member's class scores by both blocks, A and B, (n_members, 3, batch, n_classes); or by both only."""
         return self.head(self._embed_by(self._sources, x_a, x_b)).unflatten(1, (len(self._sources), -1))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .members import MemberLinear, member_halves
+from .members import MemberLinear, n_plain_members
 
 
 class _UnitLength(torch.autograd.Function):
@@ -107,7 +107,7 @@ class SubspaceHead(nn.Module):
 
     def __init__(self, n_members, n_features, n_classes, subspace_dim):
         super().__init__()
-        n_plain = member_halves(n_members)[0].stop
+        n_plain = n_plain_members(n_members)
         of_members = [0.0] * n_plain + [1.0] * (n_members - n_plain)
         self.bases = nn.Parameter(
             torch.stack([_orthonormal_bases(n_features, n_classes, subspace_dim, constant) for constant in of_members])

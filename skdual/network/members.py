@@ -12,13 +12,18 @@ from torch.nn import functional as F
 from .products import StepMemory, StepProduct, member_products, product_dtype
 
 
-def member_halves(n_members):
-    """The plain members, the first half (none of one), and the regularised others, as two slices.
+def n_plain_members(n_members):
+    """How many of the members are plain: the first half, none of a single one.
 
-    The regularised members lose features (dropout) and blocks, and see rows mixed with each other, and columns by their
-    relevance.
+    The others are regularised: they lose features (dropout) and blocks, and see rows mixed with each other, and columns
+    by their relevance.
     """
-    n_plain = n_members // 2
+    return n_members // 2
+
+
+def member_halves(n_members):
+    """The plain members and the regularised ones, as two slices."""
+    n_plain = n_plain_members(n_members)
     return slice(0, n_plain), slice(n_plain, n_members)
 
 
@@ -135,7 +140,7 @@ class MemberDropout(nn.Module):
     def forward(self, x):
         if not (self.training and self.rate):
             return x
-        n_plain = member_halves(len(x))[0].stop
+        n_plain = n_plain_members(len(x))
         plain, regularized = x.split([n_plain, len(x) - n_plain])
         kept = torch.rand_like(regularized, dtype=torch.float32) >= self.rate
         regularized = regularized * (kept * (1 / (1 - self.rate))).to(x.dtype)

@@ -5,5 +5,6 @@ A fit, in the order it goes: ``fitting`` (one whole fit), ``build`` (the net fro
 ``net`` (its loop and its step), ``calibration`` (weights of the groups of members), ``inference``.
 
 What the loop uses: ``running_fit``, ``folds`` (rows that members leave out), ``mixup``, ``schedule`` (learning rate),
-``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``kept_weights``, ``progress``, ``interrupts``.
+``first_cycle``, ``kept_weights``, ``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``progress``,
+``interrupts``.
 """

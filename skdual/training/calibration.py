@@ -5,7 +5,6 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from ..network.ensemble import BOTH
-from .folds import training_mask
 from .inference import in_chunks, run_in_chunks
 
 SINGLE_BLOCK_COST = 0.05
@@ -15,7 +14,7 @@ _MAX_WEIGHT = 20.0
 _MIN_TOTAL = 0.02
 
 
-def held_out_scores(network, rows):
+def held_out_scores(network, rows, mask):
     """Scores of each row in every group by the member of the group that did not train on it.
 
     Parameters
@@ -23,6 +22,8 @@ def held_out_scores(network, rows):
     network : DualBranchNetwork
     rows : Rows
         All that the network was trained on.
+    mask : ndarray of bool of shape (n_members, n)
+        Which of them each member was trained on.
 
     Returns
     -------
@@ -31,7 +32,6 @@ def held_out_scores(network, rows):
         Numbers of the rows that every group has such a member for.
     """
     network.eval()
-    mask = training_mask(network.n_members, rows.y)
     untrained = [~mask[members] for members, _ in network.score_groups]
     held_out = np.flatnonzero(np.all([of_group.any(axis=0) for of_group in untrained], axis=0))
     parts = [np.empty((len(network.score_groups), 0, network.n_classes))]
@@ -44,7 +44,7 @@ def held_out_scores(network, rows):
     return np.concatenate(parts, axis=1), held_out
 
 
-def calibrate(network, training, validation, class_weight):
+def calibrate(network, training, validation, mask, class_weight):
     """Fit the weights of the groups on rows that the scores were not trained on, where there are any.
 
     These are the rows that members hold out and the validation rows; without any both blocks count in full.
@@ -54,10 +54,12 @@ def calibrate(network, training, validation, class_weight):
     network : DualBranchNetwork
     training, validation : Rows
         ``validation`` may be None.
+    mask : ndarray of bool of shape (n_members, n)
+        Which training rows each member was trained on.
     class_weight : ndarray of shape (n_classes,)
         As in training.
     """
-    of_members, held_out = held_out_scores(network, training)
+    of_members, held_out = held_out_scores(network, training, mask)
     scores, codes = [of_members], [training.y[held_out]]
     if validation is not None:
         scores.append(run_in_chunks(network, "group_scores", validation).swapaxes(0, 1))
@@ -70,17 +72,19 @@ def calibrate(network, training, validation, class_weight):
     )
 
 
-def held_out_loss(network, rows, class_weight):
+def held_out_loss(network, rows, mask, class_weight):
     """Weighted log loss of the rows that members hold out, by the group weights that suit them best.
 
     Parameters
     ----------
     network : DualBranchNetwork
     rows : Rows
+    mask : ndarray of bool of shape (n_members, n)
+        Which of them each member was trained on.
     class_weight : ndarray of shape (n_classes,)
         As in training.
     """
-    scores, held_out = held_out_scores(network, rows)
+    scores, held_out = held_out_scores(network, rows, mask)
     codes = rows.y[held_out]
     log_proba = log_softmax(np.tensordot(fit_group_weights(scores, codes, class_weight), scores, axes=1), axis=1)
     return -float(np.mean(class_weight[codes] * log_proba[np.arange(len(codes)), codes]))
@@ -89,11 +93,11 @@ def held_out_loss(network, rows, class_weight):
 def fit_group_weights(scores, codes, class_weight, by_single_block=None):
     """Weights w >= 0 of the groups that make softmax(sum_g w_g scores_g) the best probabilities of the rows.
 
-    With one group its weight is the inverse of a temperature (Guo et al., 2017). The least weighted log loss,
-    counting one further row whose label could be any: without it, n rows that are all scored right would ask for
-    certainty, and not for about n in n + 1. Few rows can make a single block look better than both by chance, so its
-    weight has a cost: ``SINGLE_BLOCK_COST`` times the mean standard deviation over classes of the weighted scores, over
-    all rows together. The problem is convex.
+    With one group its weight is the inverse of a temperature (Guo et al., 2017). The least weighted log loss, where
+    the label of every row is smoothed by 1 / (n n_classes) for each class, together as much as one row: without it, n
+    rows that are all scored right would ask for certainty, and not for about n in n + 1. Few rows can make a single
+    block look better than both by chance, so its weight has a cost: ``SINGLE_BLOCK_COST`` times the mean standard
+    deviation over classes of the weighted scores, over all rows together. What is minimised is convex.
 
     Parameters
     ----------
@@ -107,7 +111,7 @@ def fit_group_weights(scores, codes, class_weight, by_single_block=None):
     Returns
     -------
     group_weights : ndarray of shape (n_groups,)
-        None above 20; together at least 0.02, on the first group where the rows would have less.
+        None above 20. Where they would sum to less than 0.02, 0.02 for the first group and 0 for the others.
     """
     scale = float(np.abs(scores).max()) or 1.0
     scores = scores.astype(np.float64) / scale  # else the search would stop at once where scores are tiny

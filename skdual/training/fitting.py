@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +16,29 @@ from ..parameters import resolve_settings
 from ..warn import warn
 from .build import build_net, check_callbacks, check_net_params
 from .calibration import calibrate
+from .folds import training_mask
 from .inference import run_in_chunks
 from .interrupts import held_interrupts
+from .net import DualBranchNet
 from .relevance import set_relevance
 from .scaling_statistics import set_statistics
 from .span_training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
+
+
+class Fit(NamedTuple):
+    """What a fit has made.
+
+    ``settings`` are what :func:`~skdual.parameters.resolve_settings` made of the parameters, and ``split``, the
+    ``seed`` of the split of validation rows; ``rejection_threshold`` is the familiarity that a share
+    ``rejection_quantile`` of the validation rows does not reach, or None.
+    """
+
+    net: DualBranchNet
+    settings: dict
+    rejection_threshold: float | None
 
 
 def fit_network(params, data, device, seed, before=None):
@@ -41,12 +57,7 @@ def fit_network(params, data, device, seed, before=None):
 
     Returns
     -------
-    net : DualBranchNet
-    settings : dict of dict
-        What :func:`~skdual.parameters.resolve_settings` made of ``params``, and ``split``, the ``seed`` of the split of
-        validation rows.
-    rejection_threshold : float or None
-        Familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
+    fit : Fit
     """
     check_callbacks(params["callbacks"])
     check_net_params(params["net_params"])
@@ -76,6 +87,7 @@ def fit_network(params, data, device, seed, before=None):
         check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if before is not None:
         check_continuation(before, data, settings)
+    mask = training_mask(settings["module"]["n_members"], training.y)
     with isolated_random_state(device, seed):
         of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
         net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
@@ -85,18 +97,18 @@ def fit_network(params, data, device, seed, before=None):
         else:
             _shift_units(net.module_, training)
             scalers = set_statistics(net.module_, training, data.feature_names)
-            set_relevance(net.module_, training, scalers, settings["criterion"]["class_weight"])
-        span = SpanTraining(net, training, validation, seed, fitted_before=before is not None)
-        net.partial_fit(span.training, validation=span.validation, before_scoring=span.drop_held_out)
+            set_relevance(net.module_, training, mask, scalers, settings["criterion"]["class_weight"])
+        span = SpanTraining(net, training, validation, mask, seed, fitted_before=before is not None)
+        net.partial_fit(span.training, mask=mask, validation=span.validation, before_scoring=span.drop_held_out)
         with held_interrupts() as held:
             span.leave()
             net.module_.merge_relevance()
-            calibrate(net.module_, training, validation, net.criterion__class_weight)
+            calibrate(net.module_, training, validation, mask, net.criterion__class_weight)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:
                 held.clear()
                 warn("Ctrl-C came after the last epoch; the fit was finished.")
-    return net, settings, rejection_threshold
+    return Fit(net, settings, rejection_threshold)
 
 
 def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):

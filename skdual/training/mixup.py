@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..network.members import member_halves
+from ..network.members import member_halves, n_plain_members
 
 MIXED_SHARE = 0.5
 """Share of the rows that are mixed; the others stay as they are, so that every member sees real rows too."""
@@ -27,7 +27,7 @@ class Mixing(NamedTuple):
 
     def targets(self, shares, n_members):
         """Targets of shape (batch, n_classes) as each member sees the rows, (n_members, batch, n_classes)."""
-        n_plain = member_halves(n_members)[0].stop
+        n_plain = n_plain_members(n_members)
         mixed = self(shares).expand(n_members - n_plain, *shares.shape)
         return torch.cat([shares.expand(n_plain, *shares.shape), mixed])
 

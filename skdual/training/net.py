@@ -12,9 +12,8 @@ from ..warn import warn
 from .calibration import held_out_loss
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
-from .folds import training_mask
+from .first_cycle import FirstEnd
 from .interrupts import held_interrupts
-from .kept_weights import KeptWeights
 from .loss_means import TermMeans
 from .mixup import Mixing
 from .progress import FitProgress, closing_progress, is_parallel
@@ -25,12 +24,6 @@ _REMEDY = {
     "contrastive_loss": "raise temperature or lower contrastive_weight",
     "orthogonality_loss": "lower learning_rate or orthogonality_weight",
 }
-
-LEAST_GAIN = 0.03
-"""Share by which held-out loss has to be lower after the first cycle to keep its weights.
-
-The rows are scored by single members, which suffer from what they learn by heart more than the mean of several does.
-"""
 
 _HISTORY_NAMES = {
     "dur": "duration",
@@ -66,9 +59,9 @@ class DualBranchNet(NeuralNetClassifier):
     warmup : float
     gradient_clip : float or None
     first_cycle : int or None
-        Epochs of the first cycle, after which the learning rate has fallen to 0 and rises again. The weights from its
-        end are kept where the rows that members hold out have a loss lower by ``LEAST_GAIN`` by them than by those from
-        the end of the fit. With a callback of skorch's EarlyStopping, or without held-out rows, there is one cycle.
+        Epochs of the first cycle, after which the learning rate has fallen to 0 and rises again. The fit goes back to
+        its end where the rows that members hold out are better off there. With a callback of skorch's EarlyStopping, or
+        without held-out rows, there is one cycle.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -164,17 +157,25 @@ class DualBranchNet(NeuralNetClassifier):
 
     # one fit
 
-    def partial_fit(self, X, y=None, classes=None, *, validation=None, before_scoring=lambda: None):
-        """Train on Rows ``X``, watching Rows ``validation`` where given; Ctrl-C keeps the last finished epoch.
+    def partial_fit(self, X, y=None, classes=None, *, mask, validation=None, before_scoring=lambda: None):
+        """Train on Rows ``X``; Ctrl-C keeps the last finished epoch.
 
-        ``before_scoring`` is called before validation rows, or rows that members hold out, are scored.
+        Parameters
+        ----------
+        X : Rows
+        mask : ndarray of bool of shape (n_members, n)
+            Which rows each member trains on.
+        validation : Rows, optional
+            To be watched.
+        before_scoring : callable
+            Called before validation rows, or rows that members hold out, are scored.
         """
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         try:
             with closing_progress(self.callbacks_):
-                self.fit_loop(X, validation=validation, before_scoring=before_scoring)
+                self.fit_loop(X, mask=mask, validation=validation, before_scoring=before_scoring)
         except KeyboardInterrupt:
             self._warn_of_interrupt()
         self._end_fit()
@@ -182,51 +183,50 @@ class DualBranchNet(NeuralNetClassifier):
         self.module_.eval()
         return self
 
-    def fit_loop(self, X, y=None, epochs=None, *, validation=None, before_scoring=lambda: None):
+    def fit_loop(self, X, y=None, epochs=None, *, mask, validation=None, before_scoring=lambda: None):
         epochs = self.max_epochs if epochs is None else epochs
-        mask = training_mask(self.module_.n_members, X.y)
-        # one cycle where no row is held out, which would tell the better of two ends, or where a callback, which takes
-        # the rise of the learning rate for the end of progress, may stop in the second
-        cycle = not mask.all() and not self._early_stopping_callbacks()
-        first = self.first_cycle if cycle and self.first_cycle and self.first_cycle < epochs else 0
+        first = self._epochs_of_first_cycle(epochs, mask)
         cycles = [n_epochs for n_epochs in (first, epochs - first) if n_epochs]
         update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
         self._running, loader = start_fit(self, X, cycles, mask, update)
         watched = None if validation is None else _in_order(validation)
-        best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
+        best, lowest, first_end = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}, None
         data_sets = {"dataset_train": X, "dataset_valid": validation}
         for epoch in range(1, epochs + 1):
             self.notify("on_epoch_begin", **data_sets)
             self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
             self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
-            if watched is not None or epoch in (first, epochs):
+            if watched is not None or (first and epoch in (first, epochs)):
                 before_scoring()
             self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
                 self.history.record(f"{name}_best", self.history[-1, name] < lowest[name])
                 lowest[name] = min(lowest[name], self.history[-1, name])
-            loss = self.history[-1, "valid_classification_loss"] if self.patience else -epoch
-            with held_interrupts():  # which would leave a mixture of two epochs
-                if loss < best:
+            loss = self.history[-1, "valid_classification_loss"] if self.patience else None
+            # of every epoch, for Ctrl-C in the next; it may not come in between, which would leave a mixture of two
+            with held_interrupts():
+                if loss is None or loss < best:
                     best = loss
                     self._running.kept.keep(epoch)
                 self._running.n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
             if epoch == first:
-                after_first, loss_after_first = self._kept_now(epoch), self._held_out_loss(X)
+                first_end = FirstEnd(self.module_, epoch, self._held_out_loss(X, mask))
             if self.patience and epoch - self._running.kept.epoch >= self.patience:
                 break
-        if first and loss_after_first < (1 - LEAST_GAIN) * self._held_out_loss(X):
-            self._running.kept = after_first
+        if first_end is not None and first_end.is_better(self._held_out_loss(X, mask)):
+            self._running.kept = first_end.kept
         return self
 
-    def _kept_now(self, epoch):
-        kept = KeptWeights(self.module_)
-        kept.keep(epoch)
-        return kept
+    def _epochs_of_first_cycle(self, epochs, mask):
+        """Epochs of the first of two cycles; 0 where there is one."""
+        # held-out rows tell the better of two ends; skorch's EarlyStopping would stop where the learning rate rises
+        if mask.all() or self._early_stopping_callbacks() or not self.first_cycle or self.first_cycle >= epochs:
+            return 0
+        return self.first_cycle
 
-    def _held_out_loss(self, rows):
-        return held_out_loss(self.module_, rows, self.criterion__class_weight)
+    def _held_out_loss(self, rows, mask):
+        return held_out_loss(self.module_, rows, mask, self.criterion__class_weight)
 
     def _early_stopping_callbacks(self):
         return [callback for _, callback in self.callbacks_ if isinstance(callback, EarlyStopping)]

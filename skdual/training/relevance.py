@@ -15,7 +15,6 @@ from scipy.special import ndtr
 from ..devices import send
 from ..inputs.rows import dense_chunks
 from ..network.members import member_halves
-from .folds import training_mask
 
 FLOOR = 1.0
 """Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
@@ -24,7 +23,7 @@ _MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 12
 _ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 
 
-def set_relevance(network, rows, scalers, class_weight):
+def set_relevance(network, rows, mask, scalers, class_weight):
     """Let every regularised member multiply the columns by their relevance in the rows that it trains on.
 
     Rows that it holds out have no part in it, so that to its scores they are new.
@@ -35,6 +34,8 @@ def set_relevance(network, rows, scalers, class_weight):
         New.
     rows : Rows
         To train on.
+    mask : ndarray of bool of shape (n_members, n)
+        Which of them each member trains on.
     scalers : pair of ColumnScaler
         That scale the columns of either block on the host, in the dtype of X, so that all devices train on the same
         numbers.
@@ -42,7 +43,7 @@ def set_relevance(network, rows, scalers, class_weight):
         How much rows of each class count, as in the loss.
     """
     _, regularized = member_halves(network.n_members)
-    held_out = ~training_mask(network.n_members, rows.y)[regularized]
+    held_out = ~mask[regularized]
     # no two of these members hold out the same row
     fold = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
     row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]

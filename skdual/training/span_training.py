@@ -20,7 +20,6 @@ from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
 from ..network.members import in_product_dtype, member_halves
-from .folds import training_mask
 from .inference import run_in_chunks
 from .row_span import RowSpan
 
@@ -49,6 +48,8 @@ class SpanTraining:
         With its columns' statistics set. In the span its module takes rows that are scaled already.
     training, validation : Rows
         ``validation`` may be None.
+    mask : ndarray of bool of shape (n_members, n)
+        Which training rows each member trains on.
     seed : int
     fitted_before : bool
         Whether the network's weights come from an earlier fit.
@@ -59,7 +60,7 @@ class SpanTraining:
         What to train on and to watch.
     """
 
-    def __init__(self, net, training, validation, seed, fitted_before):
+    def __init__(self, net, training, validation, mask, seed, fitted_before):
         self.training, self.validation = training, validation
         self._net = net
         self._scalers = net.module_.scaler_a, net.module_.scaler_b
@@ -68,13 +69,12 @@ class SpanTraining:
             n_values = _n_values(net.module_, training, validation)
             if n_values <= MAX_VALUES:
                 device = _device_for(training, n_values, net.dtype)
-                self._enter(device, np.random.default_rng(seed), fitted_before)
+                self._enter(device, mask, np.random.default_rng(seed), fitted_before)
 
-    def _enter(self, device, random_generator, fitted_before):
+    def _enter(self, device, mask, random_generator, fitted_before):
         network = self._net.module_
         blocks = list(run_in_chunks(network, "scale", self.training))
         wide = [number for number, rows in enumerate(blocks) if rows.shape[1] > len(rows)]
-        mask = training_mask(network.n_members, self.training.y)
         held_out = [np.flatnonzero(~of_member) for of_member in mask]
         for number in wide:
             if not fitted_before:

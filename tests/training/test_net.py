@@ -270,7 +270,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle."""
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 5 * 72)
     given = list(losses or ())
-    monkeypatch.setattr("skdual.training.net.held_out_loss", lambda network, rows, weight: given.pop(0))
+    monkeypatch.setattr("skdual.training.net.held_out_loss", lambda *arguments: given.pop(0))
     states = {}
 
     def note(net, kwargs):

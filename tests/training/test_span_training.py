@@ -11,10 +11,9 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
-from skdual.training import span_training
+from skdual.training import first_cycle, net, span_training
 from skdual.training.calibration import held_out_loss
-from skdual.training.folds import held_out_folds
-from skdual.training.net import DualBranchNet
+from skdual.training.folds import held_out_folds, training_mask
 from skdual.training.row_span import RowSpan
 from skdual.training.span_training import _SpanCoordinates
 
@@ -173,13 +172,15 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     random_generator = np.random.default_rng(0)
     y = np.arange(120) % 3
     X = random_generator.normal(size=(120, 300)) + 0.1 * y[:, None]
-    losses, original = [], DualBranchNet._held_out_loss
-    monkeypatch.setattr(DualBranchNet, "_held_out_loss", lambda *args: losses.append(original(*args)) or losses[-1])
-    monkeypatch.setattr("skdual.training.net.LEAST_GAIN", 1)  # the last weights are kept
+    losses = []
+    monkeypatch.setattr(net, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
+    monkeypatch.setattr(first_cycle, "LEAST_GAIN", 1)  # the last weights are kept
     model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
     assert len(losses) == 2
-    assert losses[1] == pytest.approx(held_out_loss(model.network_, rows, np.ones(3)), rel=1e-6)
+    assert losses[1] == pytest.approx(
+        held_out_loss(model.network_, rows, training_mask(n_members, y), np.ones(3)), rel=1e-6
+    )
 
 
 def test_sparse_rows_give_the_same_network(wide):
