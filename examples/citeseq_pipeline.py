@@ -10,6 +10,7 @@ Own data: python examples/citeseq_pipeline.py --data FILE.h5ad [--target cell_ty
 """
 
 import argparse
+from pathlib import Path
 
 import anndata
 import matplotlib
@@ -96,8 +97,9 @@ def main():
     parser.add_argument("--target", default="cell_type", help="column of obs with the labels")
     parser.add_argument("--layer", help="layer with the RNA counts; X by default")
     parser.add_argument("--protein", default="protein", help="key of obsm with the protein counts")
-    parser.add_argument("--output", default="citeseq_pipeline.png", help="the picture (citeseq_pipeline.png)")
+    parser.add_argument("--output", type=Path, default="citeseq_pipeline.png", help="the picture")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     adata = anndata.read_h5ad(arguments.data) if arguments.data else simulate()

@@ -4,6 +4,7 @@ Run: pip install ".[inspection,plotting]" && python examples/explain_htad.py [--
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 from sklearn.metrics import log_loss
@@ -19,8 +20,9 @@ SETTINGS = {"n_members": 2, "random_state": 0}  # quicker than the default of ei
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", default="explain_htad.png", help="the picture (explain_htad.png)")
+    parser.add_argument("--output", type=Path, default="explain_htad.png", help="the picture (explain_htad.png)")
     output = parser.parse_args().output
+    output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     htad = load_htad(as_frame=True)
@@ -33,7 +35,7 @@ def main():
     print("\nOne row: what adds most to the score of its class, and what takes most off (integrated gradients)")
     row = X_test.iloc[[0]]
     found = attributions(model, row).iloc[0].sort_values(ascending=False)
-    print(f"predicted {model.predict(row)[0]}, true {y_test[0]}")
+    print(f"predicted {model.predict(row)[0]}, true {y_test.iloc[0]}")
     print(found.iloc[[0, 1, 2, -2, -1]].round(2).to_string())
 
     print("\nEvery task: its three most telling features (mean absolute integrated gradients over its rows)")

@@ -4,6 +4,7 @@ Run: pip install ".[examples]" && python examples/grid_search.py [--output grid_
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -37,8 +38,9 @@ def draw(names, folds, output):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", default="grid_search.png", help="the picture (grid_search.png)")
+    parser.add_argument("--output", type=Path, default="grid_search.png", help="the picture (grid_search.png)")
     output = parser.parse_args().output
+    output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     htad = load_htad(as_frame=True)

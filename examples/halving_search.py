@@ -6,6 +6,7 @@ Run: pip install ".[examples]" && python examples/halving_search.py [--data nutr
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 from matplotlib import pyplot as plt
@@ -37,8 +38,9 @@ def draw(paths, epochs, output):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=LOADERS, default="htad", help="the data set (htad)")
-    parser.add_argument("--output", default="halving_search.png", help="the picture (halving_search.png)")
+    parser.add_argument("--output", type=Path, default="halving_search.png", help="the picture (halving_search.png)")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     data = LOADERS[arguments.data]()

@@ -12,6 +12,7 @@ Own data: python examples/image_text.py --data FILE.npz
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -73,13 +74,17 @@ def draw(probabilities, y, classes, output):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="an .npz file with a, b and y; simulated items by default")
-    parser.add_argument("--output", default="image_text.png", help="the picture (image_text.png)")
+    parser.add_argument("--output", type=Path, default="image_text.png", help="the picture (image_text.png)")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     if arguments.data:
         with np.load(arguments.data) as archive:
-            a, b, y = (archive[name] for name in ("a", "b", "y"))
+            missing = {"a", "b", "y"} - set(archive)
+            if missing:
+                parser.error(f"--data: {arguments.data} has no array {', '.join(sorted(missing))}")
+            a, b, y = archive["a"], archive["b"], archive["y"].ravel()
     else:
         a, b, y = simulate()
     X, blocks = join_blocks(a, b)

@@ -11,6 +11,7 @@ Run: pip install ".[examples]" && python examples/imbalanced.py [--data nutrimou
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -88,8 +89,9 @@ def draw(recalls, ticks, output):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=list(LOADERS), default="htad", help="the data set (htad)")
-    parser.add_argument("--output", default="imbalanced.png", help="the picture (imbalanced.png)")
+    parser.add_argument("--output", type=Path, default="imbalanced.png", help="the picture (imbalanced.png)")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     bunch, rare, n_rare_rows = LOADERS[arguments.data](), RARE[arguments.data], N_RARE_ROWS[arguments.data]

@@ -11,6 +11,7 @@ Run: pip install ".[examples]" && python examples/novelty.py [--data nutrimouse]
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -61,8 +62,9 @@ def draw(ax, name_of_new, familiarity, threshold):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", choices=list(SHORT), default="htad", help="the data set (htad)")
-    parser.add_argument("--output", default="novelty.png", help="the picture (novelty.png)")
+    parser.add_argument("--output", type=Path, default="novelty.png", help="the picture (novelty.png)")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     X, blocks, y = load(arguments.data)

@@ -4,6 +4,7 @@ Run: pip install ".[search,plotting]" && python examples/optuna_search.py [--out
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 import optuna
@@ -55,8 +56,9 @@ def draw(study, output):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", default="optuna_search.png", help="the picture (optuna_search.png)")
+    parser.add_argument("--output", type=Path, default="optuna_search.png", help="the picture (optuna_search.png)")
     output = parser.parse_args().output
+    output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     htad = load_htad()

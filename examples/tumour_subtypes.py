@@ -14,6 +14,7 @@ Own data: python examples/tumour_subtypes.py --data FILE.npz
 """
 
 import argparse
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -70,13 +71,17 @@ def make_models(blocks):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="an .npz file with a, b and y; simulated tumours by default")
-    parser.add_argument("--output", default="tumour_subtypes.png", help="the picture (tumour_subtypes.png)")
+    parser.add_argument("--output", type=Path, default="tumour_subtypes.png", help="the picture (tumour_subtypes.png)")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")  # draws into files, with no window
 
     if arguments.data:
         with np.load(arguments.data) as archive:
-            a, b, y = (archive[name] for name in ("a", "b", "y"))
+            missing = {"a", "b", "y"} - set(archive)
+            if missing:
+                parser.error(f"--data: {arguments.data} has no array {', '.join(sorted(missing))}")
+            a, b, y = archive["a"], archive["b"], archive["y"].ravel()
     else:
         a, b, y = simulate()
     X, blocks = join_blocks(a, b)

@@ -12,11 +12,28 @@ from sklearn.base import BaseEstimator
 from .state import NewerFormatError
 
 
-def _check_path(path):
-    if not isinstance(path, (str, os.PathLike)):
+def _checked_path(path):
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
         raise TypeError(f"path must be a str or path-like, got {type(path).__name__}.")
-    if os.fspath(path).endswith(os.sep):
-        raise IsADirectoryError(errno.EISDIR, "path must be a file, but its end says that it is a folder", str(path))
+    if name.endswith(os.sep):
+        raise IsADirectoryError(errno.EISDIR, "path must be a file, but its end says that it is a folder", name)
+    return Path(name)
+
+
+def _file_to_write(path):
+    """The file that a path means, which is the one that a link points to, so that the link stays."""
+    try:
+        path = _checked_path(path).resolve()
+    except RuntimeError as error:  # before Python 3.13
+        raise OSError(errno.ELOOP, "path goes round in a loop of links", str(path)) from error
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "path must be in a folder that exists", str(path))
+    if path.exists() and not path.is_file():  # such as /dev/null, which would be a plain file from then on
+        raise OSError(errno.EEXIST, "path must be new or a regular file", str(path))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "path may not be written to", str(path))
+    return path
 
 
 def save(model, path):
@@ -73,14 +90,12 @@ def save(model, path):
     """
     if not isinstance(model, BaseEstimator):
         raise TypeError(f"model must be an estimator, got {type(model).__name__}.")
-    _check_path(path)
-    path = Path(path).resolve()  # the file that a link points to, so that the link stays
-    if path.exists() and not path.is_file():  # such as /dev/null, which would be a plain file from then on
-        raise OSError(errno.EEXIST, "path must be new or a regular file", str(path))
+    path = _file_to_write(path)
     # the start of the name only: a file system has room for 255 bytes
     partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
     try:
-        with open(partial, "xb") as file:
+        mode = 0o600 if path.exists() else 0o666  # until it is the file's own, which others may not read
+        with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             joblib.dump(model, file)
             file.flush()
             os.fsync(file.fileno())
@@ -139,7 +154,7 @@ def load(path):
     ...     skdual.load(f"{folder}/model.joblib")
     DualBranchClassifier(blocks=36)
     """
-    _check_path(path)
+    path = _checked_path(path)
     try:
         model = joblib.load(path)
         if not isinstance(model, BaseEstimator):

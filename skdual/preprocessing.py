@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .inputs.frames import check_container, column_label, column_names
+from .inputs.frames import check_container, column_dtypes, column_label, column_names, numpy_dtypes
 
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
 
@@ -260,7 +260,9 @@ def _check_counts(estimator, X):
     """X as ndarray or canonical CSR, float64 where it is and float32 otherwise, as scanpy has integers."""
     check_container(X, "X")
     counts = check_array(X, accept_sparse="csr", dtype="numeric", estimator=estimator, input_name="X")
-    if counts.dtype != np.float64:
+    # scikit-learn makes float64 of pandas's nullable types
+    nullable = [dtype.numpy_dtype for dtype in column_dtypes(X) if hasattr(dtype, "numpy_dtype")]
+    if counts.dtype != np.float64 or (nullable and np.float64 not in numpy_dtypes(X)):
         counts = counts.astype(np.float32, copy=False)
     if sp.issparse(counts) and not counts.has_canonical_format:
         counts = counts.copy()

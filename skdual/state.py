@@ -12,6 +12,7 @@ FORMAT = 1
 
 _REBUILT = ("network_", "net_", "device_")
 _READ_BY_TORCH = ("_saved", "_settings", "block_indices_")
+_REQUIRED = ("_settings", "n_features_in_", "classes_", "block_names_", "block_indices_")
 _SAME_MEANING = {"skdual": 2, "torch": 1, "scikit-learn": 1}  # so many leading numbers of two versions are to agree
 
 
@@ -51,6 +52,7 @@ def unpack(state, version):
             f"the saved model has format {saved['format']} (skdual {saved['versions']['skdual']}), this skdual reads "
             f"up to {FORMAT}; upgrade skdual to load it."
         )
+    _check_complete(state)
     _warn_across_versions(saved["versions"], _versions(version))
     device = _device_to_load_on(state["device"])
     floats = {array.dtype for array in saved["weights"].values() if array.dtype.kind == "f"}
@@ -62,6 +64,18 @@ def unpack(state, version):
         net.module_.load_state_dict({name: torch.from_numpy(array) for name, array in saved["weights"].items()})
     net.module_.eval()
     return {**state, "net_": net, "network_": net.module_, "device_": device}
+
+
+def _check_complete(state):
+    """Refuse a state without the attributes of a fit, or whose columns and classes are not those of its network."""
+    missing = [name for name in _REQUIRED if name not in state]
+    if missing:
+        raise ValueError(f"the saved model has no {missing[0]}.")
+    module, columns = state["_settings"]["module"], np.concatenate(state["block_indices_"])
+    if not ((columns >= 0) & (columns < state["n_features_in_"])).all():
+        raise ValueError(f"the saved model has columns that are not among its {state['n_features_in_']}.")
+    if (*map(len, state["block_indices_"]), len(state["classes_"])) != (*module["in_features"], module["n_classes"]):
+        raise ValueError("the columns and classes of the saved model are not those of its network.")
 
 
 def _writable(value):

@@ -183,6 +183,14 @@ def test_names_tell_the_blocks_of_a_frame_apart(cite, library):
     assert model.predict_proba(frame).shape == (N, 3)
 
 
+def test_what_is_read_is_the_users_own(cite):
+    bunch = from_anndata(cite, block_b={"obsm": "protein"}, target="number")
+    bunch.target[:] = 7
+    bunch.obs_names[0] = "another"
+    assert list(cite.obs["number"]) == list(range(N))
+    assert list(cite.obs_names) == CELLS
+
+
 def test_without_target_there_are_no_labels(cite):
     assert from_anndata(cite, block_b={"obsm": "protein"}, target=None).target is None
     assert from_mudata(two_modalities(), "rna", "prot", None).target is None

@@ -112,6 +112,34 @@ def test_what_is_no_path_is_refused(fitted, path):
             call(path)
 
 
+def test_where_nothing_can_be_saved_is_said_by_the_users_own_path(fitted, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"path must be in a folder that exists: '.*/no/model'"):
+        skdual.save(fitted, tmp_path / "no" / "model")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(OSError, match="loop"):
+        skdual.save(fitted, tmp_path / "loop")
+    (tmp_path / "model").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # the superuser may write to all
+    with pytest.raises(PermissionError, match="path may not be written to"):
+        skdual.save(fitted, tmp_path / "model")
+    assert sorted(os.listdir(tmp_path)) == ["loop", "model"]
+    assert (tmp_path / "model").stat().st_size == 0
+
+
+def test_a_private_file_is_private_while_it_is_written(fitted, kept, monkeypatch):
+    path, _ = kept
+    path.chmod(0o600)
+    modes, dump = [], joblib.dump
+
+    def spy(model, file):
+        modes.append(stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+        return dump(model, file)
+
+    monkeypatch.setattr(joblib, "dump", spy)
+    skdual.save(fitted, path)
+    assert modes == [0o600] == [stat.S_IMODE(path.stat().st_mode)]
+
+
 def test_a_save_that_is_killed_leaves_the_good_file(kept):
     path, content = kept
     code = (
@@ -242,6 +270,25 @@ def test_a_state_that_lacks_its_parts_is_damaged(fitted, tmp_path):
     broken.__dict__.update(state)
     joblib.dump({"model": broken}, tmp_path / "model")
     with pytest.raises(ValueError, match=r"model' is no model file .*KeyError: 'weights'"):
+        skdual.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes_": None}, "has no classes_"),
+        ({"classes_": np.array(["left", "right"])}, "columns and classes .* are not those of its network"),
+        ({"block_indices_": (np.arange(7), np.arange(8, 13))}, "columns that are not among its 12"),
+        ({"block_indices_": (np.arange(6), np.arange(7, 12))}, "columns and classes .* are not those of its network"),
+    ],
+    ids=["no classes", "other classes", "columns beyond", "fewer columns"],
+)
+def test_attributes_that_do_not_go_with_the_network_are_damage(fitted, tmp_path, change, message):
+    state = {name: value for name, value in (fitted.__getstate__() | change).items() if value is not None}
+    broken = DualBranchClassifier.__new__(DualBranchClassifier)
+    broken.__dict__.update(state)
+    joblib.dump(broken, tmp_path / "model")
+    with pytest.raises(ValueError, match=f"(?s)model' is no model file .*{message}"):
         skdual.load(tmp_path / "model")
 
 

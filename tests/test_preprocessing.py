@@ -95,6 +95,17 @@ def test_dtype(transformer, store, dtype, result):
 
 
 @every_transformer
+@pytest.mark.parametrize(
+    ("dtype", "result"),
+    [("Int64", np.float32), ("UInt8", np.float32), ("Float32", np.float32), ("Float64", np.float64)],
+)
+def test_dtype_of_nullable_frames(transformer, dtype, result):
+    transformed = clone(transformer).fit_transform(pd.DataFrame(TRAIN).astype(dtype))
+    assert transformed.dtype == result
+    assert_allclose(transformed, expected(transformer, TRAIN), rtol=1e-5)
+
+
+@every_transformer
 @pytest.mark.parametrize("store", [np.array, sp.csr_matrix, with_duplicates])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_input_is_left_as_it_was(transformer, store, dtype):

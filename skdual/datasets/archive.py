@@ -7,6 +7,8 @@ from sklearn.utils import Bunch
 
 from ..extras import import_extra
 
+LOADER_CONSTRAINTS = {"return_X_y": ["boolean"], "as_frame": ["boolean"]}
+
 
 def load_archive(name, *, blocks, description, return_X_y, as_frame, labels=("target",)):
     """Read a data set that lies beside this module.

@@ -1,6 +1,8 @@
 """HTAD: home tasks recorded by a microphone and a wrist accelerometer."""
 
-from .archive import load_archive
+from sklearn.utils._param_validation import validate_params
+
+from .archive import LOADER_CONSTRAINTS, load_archive
 
 _DESCR = """\
 HTAD, a Home-Tasks Activities Dataset with wrist-accelerometer and audio features.
@@ -17,6 +19,7 @@ that reports cite the article, and want to be asked before commercial use.
 """
 
 
+@validate_params(LOADER_CONSTRAINTS, prefer_skip_nested_validation=True)
 def load_htad(*, return_X_y=False, as_frame=False):
     """Load HTAD (1386 rows, 36 audio + 16 accelerometer columns, 7 classes).
 
@@ -39,6 +42,8 @@ def load_htad(*, return_X_y=False, as_frame=False):
 
     Raises
     ------
+    ValueError
+        If an argument is no bool.
     ImportError
         If ``as_frame=True`` and pandas is missing.
 

@@ -1,6 +1,8 @@
 """Nutrimouse: gene expression and fatty acids in the livers of mice."""
 
-from .archive import load_archive
+from sklearn.utils._param_validation import validate_params
+
+from .archive import LOADER_CONSTRAINTS, load_archive
 
 _DESCR = """\
 Nutrimouse, a nutrition study of mice with and without the receptor PPAR-alpha.
@@ -18,6 +20,7 @@ CCA.
 """
 
 
+@validate_params(LOADER_CONSTRAINTS, prefer_skip_nested_validation=True)
 def load_nutrimouse(*, return_X_y=False, as_frame=False):
     """Load nutrimouse (40 rows, 120 gene + 21 lipid columns, 2 classes).
 
@@ -41,6 +44,8 @@ def load_nutrimouse(*, return_X_y=False, as_frame=False):
 
     Raises
     ------
+    ValueError
+        If an argument is no bool.
     ImportError
         If ``as_frame=True`` and pandas is missing.
 

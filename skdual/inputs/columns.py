@@ -186,6 +186,8 @@ def _resolve_selector(block, selector, X, everything, feature_names):
         return everything[:0]
     # numpy makes strings of numbers beside strings
     given = selector if isinstance(selector, (list, tuple)) else wanted.flat
+    if wanted.dtype.kind in "iuf" and any(isinstance(entry, (bool, np.bool_)) for entry in given):
+        raise TypeError(f"blocks: the selector of block {block!r} mixes booleans and numbers; got {selector!r}.")
     not_names = wanted.dtype.kind in "UOT" and not all(isinstance(name, str) for name in given)
     if wanted.ndim != 1 or wanted.dtype.kind not in "biuUOT" or not_names:
         raise TypeError(

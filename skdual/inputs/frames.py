@@ -18,6 +18,11 @@ def column_dtypes(X):
     return list(X.dtypes) if column_names(X) and hasattr(type(X), "dtypes") else []
 
 
+def numpy_dtypes(X):
+    """Those of numpy that hold the columns of a frame of pandas, nullable ones too; others as they are."""
+    return [getattr(dtype, "numpy_dtype", dtype) for dtype in column_dtypes(X)]
+
+
 def column_label(position, names=None):
     """How a message calls a column: by its name, where ``names`` has those of all columns, or else by its number."""
     return f"column {position}" if names is None else f"column {str(names[position])!r}"

@@ -1,5 +1,7 @@
 """Two matrices of the same rows, put side by side."""
 
+import reprlib
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -28,7 +30,7 @@ def join_blocks(A, B):
         an array does not hold numbers.
     ValueError
         If the numbers of rows differ, the rows of two frames are labelled differently, the frames share column names,
-        values of an array are masked, or it has not two dimensions.
+        values of an array are masked, or it has not two dimensions or no column.
 
     Examples
     --------
@@ -48,12 +50,7 @@ def join_blocks(A, B):
     if libraries[0] == "pyarrow":
         raise TypeError("A and B must be frames of pandas or polars, got pyarrow; give A.to_pandas(), B.to_pandas().")
     if libraries[0] is None:
-        A, B = (block if sp.issparse(block) else np.asarray(block) for block in (A, B))
-        for name, block in (("A", A), ("B", B)):
-            if block.ndim != 2:
-                raise ValueError(f"{name} must have 2 dimensions (rows, columns), got {block.ndim}.")
-            if block.dtype.kind in "USV":
-                raise TypeError(f"{name} must hold numbers, got values of {block.dtype}.")
+        A, B = _matrix(A, "A"), _matrix(B, "B")
     if A.shape[0] != B.shape[0]:
         raise ValueError(f"A and B must have the same rows; A has {A.shape[0]}, B has {B.shape[0]}.")
     if libraries[0] is not None:
@@ -63,6 +60,26 @@ def join_blocks(A, B):
     else:
         X = np.hstack([A, B])
     return X, A.shape[1]
+
+
+def _matrix(block, name):
+    """What is no frame as a matrix of numbers, an ndarray or sparse."""
+    try:
+        matrix = block if sp.issparse(block) else np.asarray(block)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, a sparse matrix or a frame; got {reprlib.repr(block)}.") from error
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions (rows, columns), got {matrix.ndim}.")
+    if not matrix.shape[1]:
+        raise ValueError(f"{name} must have at least one column, got none.")
+    try:
+        if matrix.dtype == object:
+            matrix = matrix.astype(np.float64)
+        if matrix.dtype.kind not in "biuf":
+            raise TypeError(f"values of {matrix.dtype}")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold numbers, got {error}.") from error
+    return matrix.astype(np.float32) if matrix.dtype == np.float16 else matrix  # which scipy does not know
 
 
 def _library(block):

@@ -7,7 +7,7 @@ import torch
 
 from ..devices import own_modes, send
 from ..extras import import_extra
-from ..inputs.frames import column_label
+from ..inputs.frames import check_not_masked, column_label
 from ..inputs.validation import check_range, check_signs
 
 
@@ -17,14 +17,15 @@ def baseline_blocks(estimator, baseline):
     Raises
     ------
     ValueError
-        If the array is not one finite number a column, has the names of other columns, is too large for what the model
-        computes in, or negative where the logarithm is taken.
+        If the array is not one finite number a column, is masked, has the names of other columns, is too large for what
+        the model computes in, or negative where the logarithm is taken.
     """
     network = estimator.network_
     centers = tuple(scaler.origin[None] for scaler in (network.scaler_a, network.scaler_b))
     if baseline is None:
         return centers
     names = getattr(estimator, "feature_names_in_", None)
+    check_not_masked(baseline, "baseline")
     _check_names_of_baseline(baseline, names)
     baseline = _numbers(baseline, estimator.n_features_in_)
     if not np.isfinite(baseline).all():

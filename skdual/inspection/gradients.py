@@ -150,7 +150,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
     def explained(x):
         return tuple(torch.log1p(v) if log else v for v, log in zip(x, logarithm, strict=True))
 
-    random_state = check_random_state(random_state)
+    random_generator = check_random_state(random_state) if method == "smooth_grad" else None
 
     def explain(index, points):
         part = Part(
@@ -159,7 +159,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
             scale=(network.scaler_a.scale[None], network.scaler_b.scale[None]),
             target=send(torch.from_numpy(codes[index]), rows.device),
             points=points,
-            seed=int(random_state.randint(np.iinfo(np.int32).max)),
+            seed=0 if random_generator is None else int(random_generator.randint(np.iinfo(np.int32).max)),
         )
         with torch.device("cpu"):  # captum makes tensors on the default device, which may be any of the caller's
             attributions, missed = METHODS[method](scores, part)

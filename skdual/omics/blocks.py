@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from sklearn.utils import Bunch
 
 from ..extras import import_extra
+from ..inputs.frames import numpy_dtypes
 from ..inputs.joining import join_blocks
 
 
@@ -49,7 +50,7 @@ def read_obsm(adata, key, owner="adata"):
     values = adata.obsm[key]
     if not hasattr(values, "columns"):
         return (values if sp.issparse(values) else np.asarray(values)), range(values.shape[1])
-    dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in values.dtypes]  # of nullable types
+    dtypes = numpy_dtypes(values)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
         # columns of two types would become objects
         return values.to_numpy(dtype=np.result_type(np.float32, *dtypes), na_value=np.nan), values.columns
@@ -61,7 +62,7 @@ def complete_labels(column, target):
     missing = int(column.isna().sum())
     if missing:
         raise ValueError(f"target={target!r} is missing in {missing} of {len(column)} cells; leave them out first.")
-    return column.to_numpy()
+    return column.to_numpy(copy=True)
 
 
 def join(parts, names, labels, obs_names):
@@ -79,7 +80,7 @@ def join(parts, names, labels, obs_names):
         feature_names=[
             f"{name}:{column}" for name, (_, columns) in zip(names, parts, strict=True) for column in columns
         ],
-        obs_names=obs_names.to_numpy(),
+        obs_names=obs_names.to_numpy(copy=True),
     )
 
 

@@ -64,6 +64,8 @@ class AttributionDisplay:
         levels = list(getattr(attributions.columns, "names", ()))
         if levels != ["block", "feature"]:
             raise ValueError(f"attributions must have the column levels 'block' and 'feature', got {levels}.")
+        if not attributions.shape[1]:
+            raise ValueError("attributions must have at least one column, got none.")
         check_finite_numbers(attributions, "attributions", attributions.shape[1])
         self.attributions = attributions
         mean = attributions.abs().mean().sort_values(ascending=False, kind="stable")

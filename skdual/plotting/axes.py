@@ -32,7 +32,14 @@ def divide(ax, n_rows, n_columns):
     Returns
     -------
     panels : ndarray of matplotlib Axes of shape (n_rows, n_columns)
+
+    Raises
+    ------
+    ValueError
+        If ax is the frame of other panels already.
     """
+    if not ax.axison:
+        raise ValueError("ax holds panels already, or its axis is off; give other axes, or none for a new figure.")
     ax.set_axis_off()
     figure, spec = ax.figure, ax.get_subplotspec()
     engine = figure.get_layout_engine()

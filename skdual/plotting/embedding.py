@@ -140,6 +140,9 @@ class EmbeddingDisplay:
 
         embedding = embed(X)
         held_out = np.empty((0, embedding.shape[1])) if X_held_out is None else embed(X_held_out)
+        check_labels(y, "y", len(embedding), "X")  # t-SNE takes long
+        if X_held_out is not None:
+            check_labels(y_held_out, "y_held_out", len(held_out), "X_held_out")
         n_rows = len(embedding) + (len(held_out) if method == "tsne" else 0)
         if n_rows < 2:
             raise ValueError(f"method={method!r} needs at least 2 rows, got an X of {n_rows}.")
@@ -212,10 +215,11 @@ class EmbeddingDisplay:
         """Legend of classes and markers, or a colour scale and a legend of markers."""
         from matplotlib.lines import Line2D
 
-        handles = []
+        handles, labels = [], []
         if few:
             for name, color in zip(self.classes, CLASS_COLORS, strict=False):
-                handles.append(Line2D([], [], marker="o", linestyle="", color=color, label=as_text(name)))
+                handles.append(Line2D([], [], marker="o", linestyle="", color=color))
+                labels.append(as_text(name))
         else:
             scale = ax.figure.colorbar(self.scatter_[0], ax=ax, label="class", spacing="proportional")
             ticks = np.unique(np.linspace(0, len(self.classes) - 1, 11).round().astype(int))
@@ -224,17 +228,19 @@ class EmbeddingDisplay:
             scale.solids.set_alpha(1)
         if self.held_out_points is not None:
             for marker, label, edge in (("o", "training", "none"), ("^", "held out", "k")):
-                handles.append(
-                    Line2D([], [], marker=marker, linestyle="", color="0.6", markeredgecolor=edge, label=label)
-                )
-        if few:  # beside the axes
-            ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-        elif handles:
-            ax.legend(handles=handles)
+                handles.append(Line2D([], [], marker=marker, linestyle="", color="0.6", markeredgecolor=edge))
+                labels.append(label)
+        if handles:
+            place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0} if few else {}
+            legend = ax.legend(handles, map(str, range(len(handles))), **place)
+            for text, label in zip(legend.get_texts(), labels, strict=True):
+                text.set_text(label)  # afterwards: matplotlib may leave out a label that starts with "_"
 
 
 def _classes(labels):
     """The sorted classes of all labels, which must be of one kind."""
+    if len({y.dtype == bool for y in labels}) > 1:  # True is 1 to numpy
+        raise ValueError("y and y_held_out must hold labels of one kind, got booleans and others.")
     together = np.concatenate([y.astype(object) for y in labels])
     check_labels(together, "y and y_held_out", len(together), "points and held_out_points")
     return np.unique(np.concatenate(labels))

@@ -6,9 +6,8 @@ from sklearn.utils.validation import check_is_fitted
 from .axes import divide, import_pyplot, new_axes
 from .colors import TRAINING, VALIDATION
 from .estimators import final_classifier
+from .history import TERMS, check_history, validation_name
 from .verdict import learning_verdict
-
-_TERMS = ("train_loss", "classification_loss", "contrastive_loss", "orthogonality_loss")
 
 
 class TrainingCurveDisplay:
@@ -22,13 +21,6 @@ class TrainingCurveDisplay:
     ----------
     history : list of dict
         ``history_`` of a fitted :class:`~skdual.DualBranchClassifier`.
-
-    Raises
-    ------
-    TypeError
-        If ``history`` is something else.
-    ValueError
-        If it has no epoch, or no losses.
 
     Attributes
     ----------
@@ -50,6 +42,13 @@ class TrainingCurveDisplay:
         The frame of the panels.
     figure_ : matplotlib Figure
 
+    Raises
+    ------
+    TypeError
+        If ``history`` is something else.
+    ValueError
+        If it has no epoch, no losses, or some that are not finite numbers.
+
     See Also
     --------
     skdual.plotting.learning_verdict : The rule behind the verdict.
@@ -67,19 +66,18 @@ class TrainingCurveDisplay:
     """
 
     def __init__(self, history):
-        if not isinstance(history, (list, tuple)) or not all(isinstance(epoch, dict) for epoch in history):
-            raise TypeError(f"history must be a list of dict, as history_ of a fitted classifier, got {history!r:.60}.")
+        check_history(history)
         if not history:
             raise ValueError("history must have at least one epoch, got none.")
         self.history = history
         recorded = {name for row in history for name in row}
-        terms = [name for name in _TERMS if name in recorded]  # not what callbacks have recorded
+        terms = [name for name in TERMS if name in recorded]  # not what callbacks have recorded
         if not terms:
             raise ValueError("history must have the losses of every epoch, such as 'train_loss'; got none.")
         self.epochs = np.arange(1, len(history) + 1)
         self.training_losses = {name: self._curve(name) for name in terms}
         self.validation_losses = {
-            name: self._curve(_validation_name(name)) for name in terms if _validation_name(name) in recorded
+            name: self._curve(validation_name(name)) for name in terms if validation_name(name) in recorded
         }
         watched = self.validation_losses.get("classification_loss")
         self.best_epoch = None if watched is None else int(np.nanargmin(watched)) + 1
@@ -170,7 +168,3 @@ class TrainingCurveDisplay:
         panel.ticklabel_format(axis="y", scilimits=(-2, 3))
         panel.xaxis.get_major_locator().set_params(integer=True)
         return lines
-
-
-def _validation_name(name):
-    return "valid_loss" if name == "train_loss" else f"valid_{name}"

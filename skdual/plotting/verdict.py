@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .history import check_history
+
 _CLEARLY = 0.1  # share of what was learnt that a rise, a gap or a late fall must exceed
 _HARDLY = 0.05  # share of the first loss; a smaller fall counts as nothing learnt
 
@@ -63,6 +65,13 @@ def learning_verdict(history):
     verdict : LearningVerdict
         With the label "no verdict" where fewer than two epochs have validation losses.
 
+    Raises
+    ------
+    TypeError
+        If ``history`` is something else.
+    ValueError
+        If it has losses or learning rates that are not finite numbers, or validation losses without a learning rate.
+
     Examples
     --------
     >>> from skdual.plotting import learning_verdict
@@ -74,6 +83,7 @@ def learning_verdict(history):
     >>> print(learning_verdict(history))
     overfitting: the validation loss rose from 0.80 in epoch 3 to 1.30
     """
+    check_history(history)
     losses = {"classification_loss", "valid_classification_loss"}
     watched = [epoch for epoch, row in enumerate(history) if losses <= row.keys()]
     if not watched:

@@ -202,10 +202,10 @@ class DualBranchNet(NeuralNetClassifier):
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
                 self.history.record(f"{name}_best", self.history[-1, name] < lowest[name])
                 lowest[name] = min(lowest[name], self.history[-1, name])
-            loss = self.history[-1, "valid_classification_loss"] if self.patience else None
+            loss = self.history[-1].get("valid_classification_loss", math.inf)
             # of every epoch, for Ctrl-C in the next; it may not come in between, which would leave a mixture of two
             with held_interrupts():
-                if loss is None or loss < best:
+                if not self.patience or loss < best:
                     best = loss
                     self._running.kept.keep(epoch)
                 self._running.n_finished = epoch

@@ -82,6 +82,13 @@ def test_data_and_target_alone(load):
     pd.testing.assert_series_equal(y, load(as_frame=True).target)
 
 
+@pytest.mark.parametrize("name", ["as_frame", "return_X_y"])
+def test_switches_are_booleans(name):
+    for load in (load_htad, load_nutrimouse):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of load_.* must be an instance of 'bool'"):
+            load(**{name: "no"})
+
+
 @pytest.mark.parametrize("load", [load_htad, load_nutrimouse])
 def test_without_pandas_there_are_arrays_but_no_frames(load, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -136,7 +136,8 @@ def test_citeseq_needs_both_blocks_for_the_rare_type_and_reads_files(tmp_path):
 
 @pytest.mark.slow
 def test_the_blocks_of_htad_rank_as_they_do_alone(tmp_path):
-    printed = run("explain_htad.py", "--output", tmp_path / "features.png")
+    printed = run("explain_htad.py", "--output", tmp_path / "new" / "features.png")
     assert float(printed.splitlines()[0].split()[-1]) > 0.9
+    assert re.search(r"^predicted \S+, true sweep$", printed, flags=re.MULTILINE)  # the first of the test rows
     assert printed.rstrip().endswith("they agree: True")
-    assert_shows_something(tmp_path / "features.png")
+    assert_shows_something(tmp_path / "new" / "features.png")

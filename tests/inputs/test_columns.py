@@ -135,6 +135,7 @@ def test_a_pair_is_named_a_and_b():
         ((slice(0.0, 3), slice(3, 6)), TypeError, ["'a'", "slice(0.0, 3, None)", "integer"]),
         (([[0]], slice(1, None)), TypeError, ["'a'", "[[0]]"]),
         (([FRAME.columns[0], 1], slice(2, None)), TypeError, ["'a'", "column numbers", "names"]),
+        (([True, 2], slice(3, None)), TypeError, ["'a'", "booleans and numbers"]),
     ],
     ids=itertools.count(),
 )
@@ -252,6 +253,15 @@ def test_join_blocks_puts_matrices_side_by_side(a_as, b_as):
     assert_array_equal(dense[:, resolve(blocks, X).indices[0]], A)
 
 
+def test_join_blocks_makes_numbers_of_objects_and_of_halves():
+    X, _ = join_blocks(A.astype(object), B)
+    assert X.dtype == np.float64
+    assert_array_equal(X, np.hstack([A, B]))
+    X, _ = join_blocks(A.astype(np.float16), sp.csr_matrix(B))
+    assert X.dtype == np.float32
+    assert_array_equal(X.toarray(), np.hstack([A.astype(np.float16), B]))
+
+
 def test_join_blocks_takes_lists():
     X, blocks = join_blocks(A.tolist(), B.tolist())
     assert_array_equal(X, np.hstack([A, B]))
@@ -297,6 +307,11 @@ def test_join_blocks_keeps_rows_that_share_a_label():
         (sp.csr_matrix(A), B[:4], ValueError, "A has 5, B has 4"),
         (pl.DataFrame(A), pl.DataFrame(B[:4]), ValueError, "A has 5, B has 4"),
         (A, B[:, 0], ValueError, "B must have 2 dimensions .* got 1"),
+        (A[:, :0], B, ValueError, "A must have at least one column, got none"),
+        ([[1], [2, 3]], B, ValueError, r"A must be an array, a sparse matrix or a frame; got \[\[1\], \[2, 3\]\]"),
+        (A, 1j * B, TypeError, "B must hold numbers, got values of complex64"),
+        (A, B.astype("datetime64[D]"), TypeError, r"B must hold numbers, got values of datetime64"),
+        (np.full((5, 2), "a", dtype=object), B, TypeError, "A must hold numbers, got could not convert"),
         (pd.DataFrame(A), B, TypeError, "got pandas.DataFrame and numpy.ndarray"),
         (sp.csr_array(A), pl.DataFrame(B), TypeError, "got scipy.csr_array and polars.DataFrame"),
         (pd.DataFrame(A), pl.DataFrame(B), TypeError, "one library, .*; got pandas.DataFrame and polars.DataFrame"),

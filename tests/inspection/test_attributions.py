@@ -116,6 +116,17 @@ def test_the_model_and_the_random_states_are_left_alone(model, planted, method):
         assert parameter.requires_grad
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_only_what_is_drawn_takes_from_a_random_state(model, planted, method):
+    generator, untouched = np.random.RandomState(0), np.random.RandomState(0)
+    on_numpy = check_random_state(None).get_state()
+    attributions(model, planted[0][:2], method=method, random_state=generator)
+    assert (generator.randint(2**31) == untouched.randint(2**31)) == (method != "smooth_grad")
+    attributions(model, planted[0][:2], method=method)
+    same = check_random_state(None).get_state()[2] == on_numpy[2]
+    assert same == (method != "smooth_grad")
+
+
 def test_dropout_and_batch_statistics_are_off(planted, blocks, settings):
     X, y = planted
     model = DualBranchClassifier(blocks, normalization="batch", dropout=0.5, **settings).fit(X, y)
@@ -249,6 +260,7 @@ def test_names_of_the_baseline_must_be_those_of_the_columns(model, unnamed, plan
         (sp.csr_matrix(np.zeros((1, 16))), "one number a column"),
         (0.0, r"one number a column, shape .16,.; got shape \(\)"),
         (np.zeros((1, 16)), r"one number a column, shape .16,.; got shape \(1, 16\)"),
+        (np.ma.masked_array(np.zeros(16), mask=np.eye(16)[3]), "has 1 masked values; impute them"),
         (np.full(16, 1e39), "contains values beyond 3.4e.38.*too large for float32"),
     ],
 )

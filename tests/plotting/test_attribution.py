@@ -126,6 +126,8 @@ def test_what_it_refuses(fitted):
     with pytest.raises(TypeError, match="attributions must be a pandas DataFrame, got ndarray"):
         AttributionDisplay(HAND_MADE.to_numpy())
     expected = r"attributions must be finite numbers of shape \(n, 5\) with n at least 1, got "
+    with pytest.raises(ValueError, match="attributions must have at least one column"):
+        AttributionDisplay(HAND_MADE.iloc[:, :0])
     for wrong, got in (
         (HAND_MADE[:0], r"the shape \(0, 5\)"),
         (HAND_MADE.replace(4.5, np.nan), "nan in row 1"),

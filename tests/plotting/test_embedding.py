@@ -152,6 +152,12 @@ def test_the_legend_lies_beside_the_points(fitted, two_blocks):
     assert legend.x1 <= display.figure_.bbox.x1
 
 
+def test_every_class_is_in_the_legend():
+    display = EmbeddingDisplay(np.eye(3, 2), ["_a", "b$c", "d"]).plot()  # "_" would hide it, "$" be a formula
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert names == ["_a", r"b\$c", "d"]
+
+
 def test_it_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_blocks):
     X, y = two_blocks
     figure, (ax, other) = plt.subplots(1, 2)
@@ -174,8 +180,12 @@ def test_what_it_refuses(fitted, two_blocks):
         EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X)
     with pytest.raises(ValueError, match="held_out_points and y_held_out must be given together"):
         EmbeddingDisplay(X[:, :2], y, y_held_out=y)
-    with pytest.raises(ValueError, match="points and y must have the same number of rows; points has 150, y has 149"):
+    with pytest.raises(ValueError, match="X and y must have the same number of rows; X has 150, y has 149"):
         EmbeddingDisplay.from_estimator(fitted, X, y[1:])
+    with pytest.raises(ValueError, match="X_held_out has 9, y_held_out has 3"):
+        EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X[:9], y_held_out=y[:3])
+    with pytest.raises(ValueError, match="points and y must have the same number of rows; points has 150, y has 149"):
+        EmbeddingDisplay(X[:, :2], y[1:])
     with pytest.raises(ValueError, match=r"held_out_points has 9, y_held_out has 3"):
         EmbeddingDisplay(X[:, :2], y, held_out_points=X[:9, :2], y_held_out=y[:3])
     for points in (X[:, :3], X[:, 0], X[:0, :2]):
@@ -194,6 +204,8 @@ def test_what_it_refuses(fitted, two_blocks):
             EmbeddingDisplay.from_estimator(fitted, X, wrong)
     with pytest.raises(ValueError, match="y and y_held_out must hold labels of one kind, got 2 kinds: int, str"):
         EmbeddingDisplay(X[:, :2], y, held_out_points=X[:, :2], y_held_out=np.arange(150))
+    with pytest.raises(ValueError, match="y and y_held_out must hold labels of one kind, got booleans and others"):
+        EmbeddingDisplay(X[:, :2], y == "left", held_out_points=X[:, :2], y_held_out=np.arange(150))
     frame = pd.DataFrame(X).add_prefix("x")
     named = clone(fitted).fit(frame, y)
     with pytest.raises(ValueError, match="Feature names must be in the same order"):

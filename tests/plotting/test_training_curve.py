@@ -101,6 +101,13 @@ def test_a_history_is_a_list_of_dicts(history):
         TrainingCurveDisplay([{"valid_loss": 1.0}])
 
 
+@pytest.mark.parametrize("loss", [np.nan, np.inf, None, "1.0"], ids=str)
+def test_losses_are_finite_numbers(loss):
+    history = [{"train_loss": 1.0, "contrastive_loss": 2.0}, {"train_loss": 1.0, "contrastive_loss": loss}]
+    with pytest.raises(ValueError, match="history must have finite numbers; epoch 2 has contrastive_loss="):
+        TrainingCurveDisplay(history)
+
+
 # of axes that are on no grid
 @pytest.mark.filterwarnings("ignore:There are no gridspecs:UserWarning", "ignore:This figure includes Axes:UserWarning")
 @pytest.mark.parametrize("layout", [None, "constrained", "tight"])
@@ -118,6 +125,14 @@ def test_panels_stay_within_given_axes(fitted, layout, on_a_grid):
     boxes = [panel.get_tightbbox() for panel in display.axes_.values()]
     for i, box in enumerate(boxes[1:]):  # the first has the verdict as its title, which may reach over the second
         assert not any(box.overlaps(other) for other in boxes[1:][:i])
+
+
+def test_axes_that_hold_panels_are_not_drawn_over(fitted):
+    display = TrainingCurveDisplay.from_estimator(fitted)
+    panels = list(display.figure_.axes)
+    with pytest.raises(ValueError, match="ax holds panels already"):
+        display.plot(ax=display.ax_)
+    assert display.figure_.axes == panels
 
 
 def test_a_pipeline_is_drawn_by_its_last_step(fitted, two_blocks, quick):

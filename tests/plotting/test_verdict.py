@@ -130,6 +130,22 @@ def test_the_reason_names_the_best_epoch_of_the_whole_history():
     assert learning_verdict(before + after).reason == "the validation loss rose from 0.80 in epoch 5 to 1.50"
 
 
+@pytest.mark.parametrize("history", [None, 3, [1, 2], {"train_loss": 1.0}], ids=str)
+def test_a_history_is_a_list_of_dicts(history):
+    with pytest.raises(TypeError, match="history must be a list of dict"):
+        learning_verdict(history)
+
+
+@pytest.mark.parametrize("name", ["classification_loss", "valid_classification_loss", "learning_rate"])
+def test_numbers_that_are_missing_or_none_are_refused(name):
+    history = curves([1.0, 0.5, 0.2], [1.2, 0.8, 0.7])
+    with pytest.raises(ValueError, match=f"history must have finite numbers; epoch 3 has {name}=nan"):
+        learning_verdict([*history[:2], history[2] | {name: np.nan}])
+    if name == "learning_rate":
+        with pytest.raises(ValueError, match="history must have the learning_rate of every epoch; epoch 2 has none"):
+            learning_verdict([history[0], {k: v for k, v in history[1].items() if k != name}])
+
+
 @pytest.mark.parametrize(
     ("history", "reason"),
     [
