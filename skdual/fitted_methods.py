@@ -7,12 +7,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .inference import check_finite_results, run_in_chunks
 from .inputs.columns import ColumnBlocks
 from .inputs.rows import Rows
 from .inputs.validation import check_matrix, check_range, check_signs
 from .network import DualBranchNetwork
 from .network.heads import SubspaceHead
-from .training.inference import check_finite_results, run_in_chunks
 
 
 def _has_subspaces(estimator):

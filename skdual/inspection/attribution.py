@@ -5,8 +5,8 @@ import reprlib
 import numpy as np
 
 from ..extras import import_extra
+from ..inference import run_in_chunks
 from ..inputs.labels import encode_fitted_labels
-from ..training.inference import run_in_chunks
 from .baseline import baseline_blocks
 from .gradients import METHODS, attribute_rows
 from .validation import check_classifier, check_method

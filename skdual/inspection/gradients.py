@@ -9,8 +9,8 @@ from sklearn.utils import check_random_state
 
 from ..devices import isolated_random_state, send
 from ..extras import import_extra
+from ..inference import as_memory_allows, check_finite_results
 from ..scalings import SCALINGS
-from ..training.inference import as_memory_allows, check_finite_results
 from ..warn import warn
 
 TOLERANCE = 1e-3

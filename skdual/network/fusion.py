@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..products import product_dtype
 from .attention import attend_both_ways
 from .members import MemberLayerNorm, MemberLinear
-from .products import product_dtype
 
 _EPSILON = 1e-5  # of normalisation
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .products import StepMemory, StepProduct, member_products, product_dtype
+from ..products import member_products, product_dtype
+from .step_memory import StepMemory, StepProduct
 
 
 def n_plain_members(n_members):
@@ -101,12 +102,9 @@ class ColumnLinear(MemberLinear):
         return super().train(mode)
 
     def forward(self, inputs):
-        if self._reuses_memory(inputs):
-            dtype = inputs[0][0].dtype
-            if self._memory is None or not self._memory.fits(self.weight, dtype):
-                self._memory = StepMemory(self.weight, dtype)
-            if not self._memory.in_use:
-                return StepProduct.apply(self.weight, self.bias, self._memory, inputs)
+        memory = self._free_memory(inputs)
+        if memory is not None:
+            return StepProduct.apply(self.weight, self.bias, memory, inputs)
         if len(inputs) == 1:  # the gradient of a split would be copied
             return member_products(inputs[0][0], self.weight, self.bias)
         # split, for gradients of slices are filled up with 0
@@ -115,16 +113,21 @@ class ColumnLinear(MemberLinear):
         parts = zip(inputs, self.weight.split(sizes), biases, strict=True)
         return torch.cat([member_products(rows, weight, bias) for (rows, _), weight, bias in parts])
 
-    def _reuses_memory(self, inputs):
-        """Whether this is a training step that StepProduct can do: accelerators keep their memory by themselves."""
-        return (
-            self.training
-            and self.weight.device.type == "cpu"
-            and self.weight.requires_grad
-            and torch.is_grad_enabled()
-            and not any(rows.requires_grad for rows, _ in inputs)
-            and not torch.compiler.is_compiling()
-        )
+    def _free_memory(self, inputs):
+        """Memory for a training step that StepProduct can do, or None: accelerators keep their memory by themselves."""
+        if (
+            not self.training
+            or self.weight.device.type != "cpu"
+            or not self.weight.requires_grad
+            or not torch.is_grad_enabled()
+            or any(rows.requires_grad for rows, _ in inputs)
+            or torch.compiler.is_compiling()
+        ):
+            return None
+        dtype = inputs[0][0].dtype
+        if self._memory is None or not self._memory.fits(self.weight, dtype):
+            self._memory = StepMemory(self.weight, dtype)
+        return None if self._memory.in_use else self._memory
 
 
 class MemberDropout(nn.Module):

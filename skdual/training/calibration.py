@@ -4,8 +4,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from ..inference import in_chunks, run_in_chunks
 from ..network.ensemble import BOTH
-from .inference import in_chunks, run_in_chunks
 
 SINGLE_BLOCK_COST = 0.05
 """What single blocks have to gain to be heard, in log loss summed over rows, where their scores vary by 1."""

@@ -9,6 +9,7 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
+from ..inference import run_in_chunks
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows, zero_share
 from ..inputs.validation import check_range, check_signs
@@ -17,7 +18,6 @@ from ..warn import warn
 from .build import build_net, check_callbacks, check_net_params
 from .calibration import calibrate
 from .folds import training_mask
-from .inference import run_in_chunks
 from .interrupts import held_interrupts
 from .net import DualBranchNet
 from .relevance import set_relevance

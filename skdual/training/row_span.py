@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ..devices import send
-from ..network.products import linear
+from ..products import linear
 
 _N_ROWS, _N_COLUMNS = 512, 2048  # of products that are computed at one time
 

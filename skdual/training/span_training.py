@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from ..devices import can_factorize, free_memory, send
+from ..inference import run_in_chunks
 from ..inputs.batches import n_batches
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import RESIDENT_SHARE, matrix_for_training
 from ..inputs.rows import Rows
 from ..network.members import in_product_dtype, member_halves
-from .inference import run_in_chunks
 from .row_span import RowSpan
 
 MAX_VALUES = 2**26

@@ -7,10 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from small_memory import OUT_OF_MEMORY, SmallMemory
 
 from skdual import DualBranchClassifier
+from skdual.inference import in_chunks, run_in_chunks
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training.inference import in_chunks, run_in_chunks
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_results_are_not_held_twice(network, rows, monkeypatch):
             arrays.append(weakref.ref(results[0]))
             yield chunk, results
 
-    monkeypatch.setattr("skdual.training.inference.in_chunks", noted)
+    monkeypatch.setattr("skdual.inference.in_chunks", noted)
     assert len(run_in_chunks(network, "scores", rows)) == 150
     assert len(alive) > 3
     assert max(alive) <= 1  # that of the chunk before

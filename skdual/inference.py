@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ..devices import own_modes
+from .devices import own_modes
 
 
 def in_chunks(compute, rows, index=None):
