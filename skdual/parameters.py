@@ -116,6 +116,8 @@ def resolve_settings(
     ValueError
         If a value has the wrong structure, or two parameters contradict each other.
     """
+    # small integers of numpy would overflow in products
+    params = {name: int(value) if _is_number(value, numbers.Integral) else value for name, value in params.items()}
     has_contrastive = params["contrastive"] is not None and params["contrastive_weight"] > 0
     if params["memory_bank_size"] and not has_contrastive:
         raise ValueError(
@@ -325,9 +327,9 @@ def _class_aware_settings(size, n_rows, k, m, n_classes):
             raise ValueError(f"{name}={value} exceeds batch_size={size}.")
     if k is None:
         # where nobody says how many rows of a class, four have positives enough
-        k = min(n_classes, max(1, n_rows // (m or min(4, n_rows))))
+        k = min(n_classes, max(2 if size == "auto" else 1, n_rows // (m or min(4, n_rows))))
     if m is None:
-        # two rows at least have a positive in each other, but a size that was asked for is kept
+        # two rows have a positive in each other, and two classes negatives, but a size that was asked for is kept
         m = max(2 if size == "auto" else 1, n_rows // k)
     if k * m < 2:
         raise ValueError(f"classes_per_batch={k} x samples_per_class={m} makes batches of one row; 2 are the least.")

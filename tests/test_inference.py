@@ -29,7 +29,7 @@ def test_chunks_give_what_the_whole_gives(network, rows, two_blocks, method, mon
     x = torch.from_numpy(two_blocks[0])
     with torch.no_grad():
         whole = getattr(network.eval(), method)(x[:, :7], x[:, 7:])
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", 1)
+    monkeypatch.setattr("skdual.inputs.rows.CHUNK_VALUES", 1)
     assert len(list(rows.chunks())) > 1
     network.train()  # dropout must be off all the same
     chunked = run_in_chunks(network, method, rows)
@@ -40,7 +40,7 @@ def test_chunks_give_what_the_whole_gives(network, rows, two_blocks, method, mon
 
 @pytest.mark.parametrize("numbers", [None, np.array([3, 149, 3, 20, 77, 8, 9])], ids=["all rows", "some"])
 def test_every_chunk_comes_with_the_numbers_of_its_rows(rows, two_blocks, numbers, monkeypatch):
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", 1)
+    monkeypatch.setattr("skdual.inputs.rows.CHUNK_VALUES", 1)
     seen = []
     for chunk, (a, b) in in_chunks(lambda x_a, x_b: (x_a, x_b), rows, numbers):
         assert_array_equal(np.hstack([a, b]), two_blocks[0][chunk])
@@ -50,7 +50,7 @@ def test_every_chunk_comes_with_the_numbers_of_its_rows(rows, two_blocks, number
 
 def test_results_are_not_held_twice(network, rows, monkeypatch):
     """Each chunk's are let go once they are where they belong."""
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", 1)
+    monkeypatch.setattr("skdual.inputs.rows.CHUNK_VALUES", 1)
     arrays, alive = [], []
 
     def noted(*arguments):
@@ -87,7 +87,7 @@ def test_without_memory_for_a_chunk_it_is_halved(network, rows, method, error, m
     ("most", "first"), [(16, [16]), (15, [16, 8, 8]), (5, [16, 8, 4, 4, 4, 4]), (1, [16, 8, 4, 2] + 16 * [1])]
 )
 def test_later_chunks_are_of_the_size_that_was_found(network, rows, most, first, monkeypatch):
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", 1)  # chunks of 16 rows, and a last one of 6
+    monkeypatch.setattr("skdual.inputs.rows.CHUNK_VALUES", 1)  # chunks of 16 rows, and a last one of 6
     expected = run_in_chunks(network, "scores", rows)
     small = SmallMemory(monkeypatch, "scores", most, OUT_OF_MEMORY["torch's"])
     assert_allclose(run_in_chunks(network, "scores", rows), expected, rtol=1e-5, atol=1e-6)

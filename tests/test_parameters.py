@@ -396,6 +396,7 @@ def test_explicit_batch_size_ends_at_the_number_of_rows():
         ({"classes_per_batch": 3, "samples_per_class": 5, "batch_size": 15}, 3, 5),
         ({"batch_size": 512}, 4, 25),  # no more than the rows
         ({}, 4, 8),  # 32 rows for 100
+        ({"samples_per_class": 33}, 2, 33),  # two classes at least: every anchor has negatives
         ({"n_train": 6, "classes_per_batch": 4}, 4, 2),  # two rows at least: every anchor has a positive
     ],
     ids=str,
@@ -403,6 +404,15 @@ def test_explicit_batch_size_ends_at_the_number_of_rows():
 def test_class_aware_batches_fit_together(changed, k, m):
     net = settled(sampling="class_aware", **changed)["net"]
     assert (net["classes_per_batch"], net["samples_per_class"], net["batch_size"]) == (k, m, k * m)
+
+
+def test_small_integers_of_numpy_are_numbers_like_others():
+    small = {"classes_per_batch": np.uint8(2), "samples_per_class": np.uint8(200), "sampling": "class_aware"}
+    small |= {"token_dim": np.uint8(16), "projection_dim": np.int8(127), "memory_bank_size": np.int8(100)}
+    plain = {name: value if isinstance(value, str) else int(value) for name, value in small.items()}
+    assert settled(**small)["net"]["batch_size"] == 400
+    for part, expected in settled(**plain).items():
+        assert repr(settled(**small)[part]) == repr(expected)
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "class_aware"])

@@ -161,6 +161,15 @@ def test_parameters_set_after_the_fit_do_not_spoil_the_file(two_blocks, quick):
     assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(X), expected)
 
 
+@pytest.mark.parametrize("device", [None, 1.5, "nonsense"], ids=str)
+def test_a_device_that_is_none_is_the_cpu_to_load_on(fitted, two_blocks, device):
+    expected = fitted.predict_proba(two_blocks[0])
+    changed = pickle.loads(pickle.dumps(fitted)).set_params(device=device)
+    with pytest.warns(UserWarning, match="which is not available here; it is loaded on the CPU"):
+        loaded = pickle.loads(pickle.dumps(changed))
+    assert_array_equal(loaded.predict_proba(two_blocks[0]), expected)
+
+
 @pytest.fixture
 def every_warning():
     """Torch gives most of its warnings once in the life of a process."""

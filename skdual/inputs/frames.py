@@ -93,7 +93,8 @@ def _is_number_type(dtype):
 
 def _is_numeric(column):
     values = np.asarray(column)
-    if values.dtype.kind in "mMc":  # numpy would turn these into floats too
+    # numpy would turn dates and complex numbers into floats too, and what has several numbers a row
+    if values.dtype.kind in "mMcV" or values.ndim != 1:
         return False
     try:
         np.asarray(values, dtype=np.float64)

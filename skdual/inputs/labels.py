@@ -47,6 +47,9 @@ def check_labels(y, name, n_rows, rows_name):
     if hasattr(getattr(column, "dtype", None), "numpy_dtype") and column.dtype.kind in "biuf":
         # nullable types of pandas, which become floats otherwise
         y = column.to_numpy(dtype=column.dtype.numpy_dtype).reshape(values.shape)
+    if not hasattr(y, "__array__"):
+        # numpy would call the member "a" of an enumeration E of strings "E.a", and cut that short
+        y = [str.__str__(label) if isinstance(label, str) else label for label in y]
     labels = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name=name)
     if len(labels) != n_rows:
@@ -138,7 +141,7 @@ def _check_kinds(values, name):
         raise ValueError(
             f"{name} has {missing.sum()} missing label(s), {values[row]} in row {row} first; every row needs a label."
         )
-    kinds = {next((kind for kind, bases in _KINDS.items() if issubclass(t, bases)), t.__name__) for t in types}
+    kinds = {next((kind for kind, bases in _KINDS.items() if issubclass(t, bases)), t) for t in types}
     names = sorted(t.__name__ for t in types)
     if len(kinds) > 1:
         raise ValueError(f"{name} must hold labels of one kind, got {len(names)} kinds: {', '.join(names)}.")

@@ -8,12 +8,12 @@ import scipy.sparse as sp
 import torch
 
 from ..devices import send
-from ..scalings import SCALINGS
 from .matrices import HostMatrix
 
+CHUNK_VALUES = 2**24
+"""Values of X that are dense at one time outside training: 64 MiB of float32."""
+
 _RUN_BYTES = 2**20
-_CHUNK_VALUES = 2**24  # values of X that are dense at one time outside training: 64 MiB of float32
-_PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Rows(torch.utils.data.Dataset):
     @property
     def chunk_size(self):
         """How many rows are few enough to be dense at one time."""
-        return _n_within(_CHUNK_VALUES, self.X.shape[1])
+        return n_rows_within(CHUNK_VALUES, self.X.shape[1])
 
     def chunks(self, index=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
@@ -111,11 +111,11 @@ class Rows(torch.utils.data.Dataset):
 
 def _place(index, device):
     """Columns as a slice, which costs no copy, where they lie side by side, or else as a tensor on the device."""
-    place = _slice_of(index)
+    place = as_slice(index)
     return send(torch.from_numpy(index), device) if place is None else place
 
 
-def _slice_of(index):
+def as_slice(index):
     """Columns that lie side by side as a slice; None for others."""
     start, stop = int(index[0]), int(index[0]) + len(index)
     return slice(start, stop) if np.array_equal(index, np.arange(start, stop)) else None
@@ -129,67 +129,6 @@ def _is_memory_mapped(array):
     return isinstance(array, mmap.mmap)
 
 
-def _parts(rows):
-    """All rows of X that belong to a data set, a few at a time."""
-    size = _n_within(_PART_VALUES, rows.X.shape[1])
-    for start in range(0, len(rows), size):
-        some = slice(start, start + size)
-        yield rows.X[some if rows.subset is None else rows.subset[some]]
-
-
-def _n_within(n_values, n_columns):
-    """How many rows to go through together."""
+def n_rows_within(n_values, n_columns):
+    """How many rows to go through together, 16 to 1024."""
     return int(np.clip(n_values // max(n_columns, 1), 16, 1024))
-
-
-def zero_share(rows):
-    """Share of the values of a data set that are 0."""
-    n_zeros = 0
-    for part in _parts(rows):
-        n_zeros += part.shape[0] * part.shape[1] - (
-            part.count_nonzero() if sp.issparse(part) else np.count_nonzero(part)
-        )
-    return n_zeros / (len(rows) * rows.X.shape[1])
-
-
-def column_statistics(rows, scaling, columns):
-    """What columns are scaled by: their centers and scales, such as means and standard deviations.
-
-    Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
-    same numbers to the last bit. Columns whose scale would be 0, as where they do not vary, get a scale of 1.
-
-    Parameters
-    ----------
-    rows : Rows
-    scaling : str
-        A name in :data:`~skdual.scalings.SCALINGS` other than "none".
-    columns : ndarray of int64
-        Positions of the columns in X, in order.
-
-    Returns
-    -------
-    center, scale : ndarray of float64 of shape (n_columns,)
-    """
-    statistics, whole_columns, logarithm, _ = SCALINGS[scaling]
-    chunks = _chunks_of_columns(rows, columns) if whole_columns else dense_chunks(rows, columns)
-    assert statistics is not None
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
-        center, scale = statistics(map(np.log1p, chunks) if logarithm else chunks)
-    return center, np.where(scale == 0, 1, scale)
-
-
-def dense_chunks(rows, columns, dtype=np.float64):
-    """All rows of some columns, some rows at a time, dense and of the dtype."""
-    place = _slice_of(columns)
-    for part in _parts(rows):
-        dense = part.toarray() if sp.issparse(part) else part
-        yield dense[:, columns if place is None else place].astype(dtype, order="C")
-
-
-def _chunks_of_columns(rows, columns):
-    """All rows of some columns, some columns at a time, dense and in float64."""
-    size = max(1, _CHUNK_VALUES // len(rows))
-    for start in range(0, len(columns), size):
-        part = rows.X[:, columns[start : start + size]]
-        part = part if rows.subset is None else part[rows.subset]
-        yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)

@@ -180,9 +180,16 @@ def _has_duplicates(X):
 
 def _matrix_rules(X):
     dtypes = [np.float64, np.float32]  # the first is for what is neither
-    if set(map(str, column_dtypes(X))) == {"Float32"}:
-        dtypes.reverse()  # scikit-learn does not see that columns of polars are float32 already
+    of_columns = column_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
+    if of_columns and all(map(_is_float32, of_columns)):
+        dtypes.reverse()  # scikit-learn does not see that such columns are float32 already, but for those of numpy
     return {"accept_sparse": "csr", "dtype": dtypes, "ensure_all_finite": False}
+
+
+def _is_float32(dtype):
+    """Whether a type of a column is float32: of numpy, polars, pyarrow or pandas, nullable, sparse or of pyarrow too."""
+    dtype = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
+    return str(dtype) in ("float32", "Float32", "float")
 
 
 def _check_validation_rows(estimator, X_val, y_val, classes):

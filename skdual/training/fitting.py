@@ -11,7 +11,8 @@ from sklearn.model_selection import train_test_split
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
 from ..inputs.matrices import matrix_for_training
-from ..inputs.rows import Rows, zero_share
+from ..inputs.rows import Rows
+from ..inputs.statistics import zero_share
 from ..inputs.validation import check_range, check_signs
 from ..parameters import resolve_settings
 from ..warn import warn

@@ -13,7 +13,7 @@ import torch
 from scipy.special import ndtr
 
 from ..devices import send
-from ..inputs.rows import dense_chunks
+from ..inputs.statistics import dense_chunks
 from ..network.members import member_halves
 
 FLOOR = 1.0
@@ -57,19 +57,18 @@ def set_relevance(network, rows, mask, scalers, class_weight):
         branch.columns.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
 
 
-def column_relevance(n_rows, n_classes, explained, variance):
+def column_relevance(n_rows, n_classes, eta_squared, variance):
     """What to multiply columns by: the root of the power to tell the classes that each is thought to have.
 
-    A column's power is the share of its variance that lies between classes, less what this is by chance (epsilon
-    squared, Kelley, 1935). What it is thought to be is its posterior mean where powers are normal over the columns, and
-    seen through the noise of chance (empirical Bayes, Morris, 1983); as no power is negative, that of its positive
-    part. To it comes ``FLOOR`` times the mean over the columns. So where no column tells anything all are alike.
+    A column's power is epsilon squared (Kelley, 1935): the share of its variance that lies between classes, eta
+    squared, less what this is by chance. Few rows show it through noise, so it is shrunk towards the mean of the
+    columns (empirical Bayes, see below), and ``FLOOR`` times the mean is added: where no column tells anything all are
+    alike.
 
     Parameters
     ----------
     n_rows, n_classes : int
-    explained : ndarray of shape (n_columns,)
-        Share of the variance that lies between classes.
+    eta_squared : ndarray of shape (n_columns,)
     variance : ndarray of shape (n_columns,)
 
     Returns
@@ -81,22 +80,22 @@ def column_relevance(n_rows, n_classes, explained, variance):
     if n_rows <= n_classes or not varies.any():
         return np.ones(len(variance))
     by_chance = (n_classes - 1) / (n_rows - 1)
-    power = (explained - by_chance) / (1 - by_chance)
-    # of normal columns that tell nothing the share has a beta distribution, whose mean is by_chance
+    epsilon_squared = (eta_squared - by_chance) / (1 - by_chance)
+    # of normal columns that tell nothing eta squared has a beta distribution, whose mean is by_chance
     noise_variance = 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
-    prior_mean = max(0.0, power[varies].mean())
-    prior_variance = max(0.0, np.mean(np.square(power[varies] - prior_mean)) - noise_variance)
-    posterior_mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (power - prior_mean)
-    posterior_std = math.sqrt(prior_variance * noise_variance / (prior_variance + noise_variance))
-    power = np.where(varies, _positive_part(posterior_mean, posterior_std), 0)
+    power = np.where(varies, _shrunk(epsilon_squared, varies, noise_variance), 0)
     power += FLOOR * power.mean()
     total = power @ variance
     # 0 where no column tells anything, not finite where values are too large
     return np.sqrt(power * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
 
 
-def _positive_part(mean, std):
-    """The expectation of max(0, x) for normal x."""
+def _shrunk(power, varies, noise_variance):
+    """The posterior mean of max(0, power), where powers are normal over the columns that vary (Morris, 1983)."""
+    prior_mean = max(0.0, power[varies].mean())
+    prior_variance = max(0.0, np.mean(np.square(power[varies] - prior_mean)) - noise_variance)
+    mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (power - prior_mean)
+    std = math.sqrt(prior_variance * noise_variance / (prior_variance + noise_variance))
     if not std:
         return np.maximum(0, mean)
     z = mean / std
@@ -118,30 +117,45 @@ def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
     n_folds : int
     """
     n_classes = int(rows.y.max()) + 1
-    group, shape = fold * n_classes + rows.y, (n_folds + 1, n_classes)
+    shape = n_folds + 1, n_classes
+    cell = fold * n_classes + rows.y  # fold and class of every row as one number
     counts, weights = (
-        np.bincount(group, weights=of, minlength=math.prod(shape)).reshape(shape) for of in (None, row_weight)
+        np.bincount(cell, weights=of, minlength=math.prod(shape)).reshape(shape) for of in (None, row_weight)
     )
-    others = weights.sum(axis=0) - weights[:n_folds]
-    explained, variance = np.empty((2, n_folds, len(index)))
+    class_weights = weights.sum(axis=0) - weights[:n_folds]
+    eta_squared, variance = np.empty((2, n_folds, len(index)))
     at_once = max(1, _MAX_SUMS // math.prod(shape))
     for start in range(0, len(index), at_once):
         columns = slice(start, start + at_once)
-        sums, squares = _sums(scaler, rows, index, columns, row_weight, group, shape)
+        sums, squares = _sums(scaler, rows, index, columns, row_weight, cell, shape)
         for i in range(n_folds):
-            of_classes, total = sums.sum(axis=0) - sums[i], others[i].sum()
-            of_mean = np.square(of_classes.sum(axis=0)) / total
-            of_squares = squares.sum(axis=0) - squares[i]
-            about_mean = of_squares - of_mean
-            about_mean[about_mean < _ROUNDING * of_squares] = 0
-            by_class = np.square(of_classes) / np.where(others[i] > 0, others[i], 1)[:, None]
-            explained[i, columns] = (by_class.sum(axis=0) - of_mean) / np.where(about_mean > 0, about_mean, 1)
-            variance[i, columns] = about_mean / total
+            without = sums.sum(axis=0) - sums[i], squares.sum(axis=0) - squares[i], class_weights[i]
+            eta_squared[i, columns], variance[i, columns] = _analysis_of_variance(*without)
     n_rows = len(rows) - counts[:n_folds].sum(axis=1)
-    return zip(n_rows, [n_classes] * n_folds, explained, variance, strict=True)
+    return zip(n_rows, [n_classes] * n_folds, eta_squared, variance, strict=True)
 
 
-def _sums(scaler, rows, index, columns, row_weight, group, shape):
+def _analysis_of_variance(class_sums, squares, class_weights):
+    """Eta squared, the sum of squares between classes as a share of the total one, and the variance of columns.
+
+    Parameters
+    ----------
+    class_sums : ndarray of shape (n_classes, n_columns)
+        Weighted sums of the rows of each class.
+    squares : ndarray of shape (n_columns,)
+        Weighted sums of the squares of all rows.
+    class_weights : ndarray of shape (n_classes,)
+        Weight of all rows of a class together.
+    """
+    total_weight = class_weights.sum()
+    of_mean = np.square(class_sums.sum(axis=0)) / total_weight
+    ss_total = squares - of_mean
+    ss_total[ss_total < _ROUNDING * squares] = 0
+    ss_between = (np.square(class_sums) / np.where(class_weights > 0, class_weights, 1)[:, None]).sum(axis=0) - of_mean
+    return ss_between / np.where(ss_total > 0, ss_total, 1), ss_total / total_weight
+
+
+def _sums(scaler, rows, index, columns, row_weight, cell, shape):
     """Sums of some scaled columns by fold and class, (n_folds, n_classes, n_columns), and of their squares by fold.
 
     The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
@@ -156,13 +170,13 @@ def _sums(scaler, rows, index, columns, row_weight, group, shape):
             shift = x.mean(axis=0)
         x = x - shift
         some = slice(start, start + len(x))
-        sums += _indicator(group[some], n_folds * n_classes, row_weight[some]) @ x
-        squares += _indicator(group[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
+        sums += _indicator(cell[some], n_folds * n_classes, row_weight[some]) @ x
+        squares += _indicator(cell[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
         start += len(x)
     return sums.reshape(n_folds, n_classes, -1), squares
 
 
-def _indicator(group, n_groups, row_weight):
-    """Sparse matrix (n_groups, n) that sums weighted rows by group."""
-    n_rows = len(group)
-    return sp.csc_matrix((row_weight, group, np.arange(n_rows + 1)), (n_groups, n_rows))
+def _indicator(cell, n_cells, row_weight):
+    """Sparse matrix (n_cells, n) that sums weighted rows by cell."""
+    n_rows = len(cell)
+    return sp.csc_matrix((row_weight, cell, np.arange(n_rows + 1)), (n_cells, n_rows))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ..inputs.frames import column_label
-from ..inputs.rows import column_statistics
+from ..inputs.statistics import column_statistics
 from ..network.column_scaler import ColumnScaler
 
 

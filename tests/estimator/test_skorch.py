@@ -20,7 +20,7 @@ def test_callbacks_are_copied_and_scoring_callbacks_work(two_blocks, quick, n_me
 @pytest.mark.parametrize("chunk", [1, 10**6])
 def test_scores_of_batches_are_weighted_by_their_rows(two_blocks, quick, monkeypatch, chunk):
     X, y = two_blocks
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", chunk)  # validation batches of 16, 16 and 8 rows, or one
+    monkeypatch.setattr("skdual.inputs.rows.CHUNK_VALUES", chunk)  # validation batches of 16, 16 and 8 rows, or one
     scorings = [EpochScoring("accuracy", name="of_epoch"), BatchScoring("accuracy", name="of_batches")]
     model = model_of(quick, callbacks=scorings).fit(X, y, X_val=X[:40], y_val=y[:40])
     for epoch in model.history_:

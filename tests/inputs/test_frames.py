@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from skdual import DualBranchClassifier, from_prefix, join_blocks
@@ -68,8 +69,10 @@ def test_columns_of_pandas_that_are_not_numbers_are_named(name, call, column, al
         (list(DATES - DATES[0]), "Duration"),
         (["f", "m", "f", "m"], "String"),
         ([[1.0], [2.0], [3.0], [4.0]], "List"),
+        (pl.Series([[1.0, 2.0]] * 4, dtype=pl.Array(pl.Float64, 2)), "Array"),
+        (pl.Series([{"r": 1.0, "s": 2.0}] * 4), "Struct"),
     ],
-    ids=["dates and times", "dates", "durations", "strings", "lists"],
+    ids=["dates and times", "dates", "durations", "strings", "lists", "arrays", "structs"],
 )
 def test_columns_of_polars_that_are_not_numbers_are_named(name, call, column, kind):
     frame = pl.DataFrame({"p": NUMBERS, "q": column})
@@ -92,6 +95,33 @@ def test_columns_of_polars_that_are_not_numbers_are_named(name, call, column, ki
 )
 def test_columns_of_numbers_are_taken(frame):
     assert_array_equal(check_fit(frame).X, [[1, 1.5], [0, 2], [1, 3], [0, 4]])
+
+
+FLOAT32 = pd.DataFrame({"p": NUMBERS, "q": NUMBERS}, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        FLOAT32.astype("Float32"),
+        FLOAT32.astype("float32[pyarrow]"),
+        FLOAT32.astype({"p": "Float32"}),
+        FLOAT32.astype({"p": "float32[pyarrow]"}),
+        pd.DataFrame.sparse.from_spmatrix(sp.csr_matrix(FLOAT32.to_numpy())),
+        pl.from_pandas(FLOAT32),
+        pa.Table.from_pandas(FLOAT32),
+    ],
+    ids=["nullable", "arrow", "one nullable", "one arrow", "sparse", "polars", "pyarrow"],
+)
+def test_float32_stays_float32_in_every_frame(frame):
+    X = check_fit(frame).X
+    assert X.dtype == np.float32
+    assert_array_equal(X.toarray() if sp.issparse(X) else X, FLOAT32)
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "Int64", "float64[pyarrow]"])
+def test_what_is_not_all_float32_becomes_float64(dtype):
+    assert check_fit(FLOAT32.astype({"p": dtype, "q": "Float32"})).X.dtype == np.float64
 
 
 @each_call

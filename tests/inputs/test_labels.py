@@ -1,3 +1,6 @@
+import datetime
+import enum
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -25,6 +28,12 @@ def validate_labels(labels):
 each_argument = pytest.mark.parametrize(
     ("name", "call"), [("y", fit_labels), ("y_val", validate_labels)], ids=["y", "y_val"]
 )
+
+
+class Tissue(str, enum.Enum):
+    LIVER = "liver"
+    LUNG = "lung"
+
 
 MISSING = {
     "list of str and None": (["a", None, "b", None], 2, "None"),
@@ -56,6 +65,7 @@ OTHERS = {
     "complex array": (np.array([1j, 2j, 1j, 2j]), "must hold strings or numbers, got complex128"),
     "lists": (np.array([[1], [1, 2], [2], [3]], dtype=object), r"strings or numbers, got list, such as \[1\]"),
     "tuples": ([(1, 2), (1,), (2,), (1,)], r"must hold strings or numbers, got tuple, such as \(1, 2\)"),
+    "list of dates": ([datetime.date(2020, 1, 1)] * 4, "must hold strings or numbers, got date, such as"),
     "infinite": ([0.0, 1.0, np.inf, 0.0], "contains infinity"),
     "two columns": (np.ones((4, 2)), r"must be a 1d array with one label a row, got shape \(4, 2\)"),
     "scalar": (3, r"must be a 1d array with one label a row, got shape \(\)"),
@@ -94,6 +104,8 @@ def test_lengths_that_differ_are_told(name, call):
         (["b", "a"], ["b", "a"]),
         (["nan", ""], ["nan", ""]),
         (np.array([np.str_("b"), "a"], dtype=object), ["b", "a"]),
+        (list(Tissue), ["liver", "lung"]),
+        (np.array(list(Tissue), dtype=object), ["liver", "lung"]),
         ([2, np.int8(1)], [2, 1]),
         ([True, np.False_], [True, False]),
         (pd.Series([3, 1], index=[7, 7], dtype="Int64"), [3, 1]),

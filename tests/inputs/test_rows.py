@@ -4,81 +4,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.preprocessing import StandardScaler
+from numpy.testing import assert_array_equal
+from stored_rows import COLUMNS, STORED, SUBSET, N, P, chosen, data_set, of_rows, stored_as
 
 from skdual.inputs import rows as module
 from skdual.inputs.columns import ColumnBlocks
-from skdual.inputs.rows import Rows, column_statistics, zero_share
+from skdual.inputs.rows import Rows
 
-N, P = 60, 7
-COLUMNS = ColumnBlocks(("a", "b"), (np.array([1, 4]), np.array([6, 0, 2, 3, 5])))  # scattered: no column in its place
 AT = np.array([3, 0, 3, 39, 17])
-SUBSET = np.random.default_rng(1).permutation(N)[:40]
-
-
-@pytest.fixture(name="X", params=[np.float64, np.float32], ids=lambda dtype: dtype.__name__)
-def matrix(request):
-    """Half zeros, with rows and a column of nothing else, far from 0 where it is not, and three constant columns."""
-    rng = np.random.default_rng(0)
-    X = np.where(rng.random((N, P)) < 0.5, 0, rng.normal(1000, 5, (N, P)))
-    X[[0, 17, 18, N - 1]] = 0
-    X[:, [2, 3, 5]] = 0, 0.1, 1e8 / 3
-    return X.astype(request.param)
-
-
-def read_only(X, folder):
-    X = X.copy()
-    X.flags.writeable = False
-    return X
-
-
-def memory_mapped(X, folder):
-    np.save(folder / "X.npy", X)
-    return np.load(folder / "X.npy", mmap_mode="r")
-
-
-def int64_indices(X, folder):
-    X = sp.csr_matrix(X)
-    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
-    return X
-
-
-def every_value_stored(X, folder):
-    return sp.csr_matrix((X.ravel(), np.tile(np.arange(P), N), np.arange(0, N * P + 1, P)), shape=X.shape)
-
-
-def every_value_twice(X, folder):
-    halves = np.concatenate([X, X], axis=1).ravel() / 2
-    return sp.csr_matrix((halves, np.tile(np.arange(P), 2 * N), np.arange(0, 2 * N * P + 1, 2 * P)), shape=X.shape)
-
-
-STORED = {
-    "C": lambda X, folder: X,
-    "F": lambda X, folder: np.asfortranarray(X),
-    "strided": lambda X, folder: np.repeat(X, 2, axis=1)[:, ::2],
-    "read-only": read_only,
-    "memory-mapped": memory_mapped,
-    "csr": lambda X, folder: sp.csr_matrix(X),
-    "csr array": lambda X, folder: sp.csr_array(X),
-    "csr of int64 indices": int64_indices,
-    "csr with zeros": every_value_stored,
-    "csr with duplicates": every_value_twice,
-}
-stored_as = pytest.mark.parametrize("stored", STORED.values(), ids=STORED.keys())
-of_rows = pytest.mark.parametrize("subset", [None, SUBSET], ids=["all rows", "a subset"])
-
-
-def data_set(X, dtype=torch.float64, **options):
-    return Rows(X, COLUMNS, torch.device("cpu"), dtype, **options)
-
-
-def statistics_of(rows):
-    return column_statistics(rows, "standard", np.arange(P))
-
-
-def chosen(X, subset):
-    return X if subset is None else X[subset]
 
 
 def assert_blocks(batch, dense):
@@ -93,14 +26,6 @@ def test_fetch_gives_the_values_of_the_dense_rows(X, stored, subset, dtype, tmp_
     batch = data_set(stored(X, tmp_path), dtype, subset=subset).fetch(AT)
     assert {block.dtype for block in batch.blocks} == {dtype}
     assert_blocks(batch, chosen(X, subset)[AT].astype(str(dtype).removeprefix("torch.")))
-
-
-def test_duplicates_stay_unsummed_in_the_matrix(X, tmp_path):
-    doubled = every_value_twice(X, tmp_path)
-    data_set(doubled).fetch(AT)
-    statistics_of(data_set(doubled))
-    zero_share(data_set(doubled))
-    assert doubled.nnz == 2 * X.size
 
 
 @of_rows
@@ -204,56 +129,10 @@ def test_fetch_copies_its_rows_only(store):
     assert peak < 50_000  # bytes: less than a column, or an index of the rows
 
 
-def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
-    shapes, toarray = [], sp.csr_matrix.toarray
-    monkeypatch.setattr(sp.csr_matrix, "toarray", lambda part: shapes.append(part.shape) or toarray(part))
-    monkeypatch.setattr(module, "_PART_VALUES", 20 * P)
-    statistics_of(data_set(sp.csr_matrix(X)))
-    assert shapes == [(20, P)] * 3
-
-
-@stored_as
-@of_rows
-@pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
-def test_statistics_are_those_of_standard_scaler(X, stored, subset, values, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_VALUES", values)
-    mean, scale = statistics_of(data_set(stored(X, tmp_path), subset=subset))
-    oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
-    assert mean.dtype == scale.dtype == np.float64
-    assert_allclose(mean, oracle.mean_, rtol=1e-10)
-    assert_allclose(scale, oracle.scale_, rtol=1e-10)
-
-
-@stored_as
-@of_rows
-@pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
-def test_the_share_of_zeros_is_counted_in_the_dense_rows(X, stored, subset, values, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_VALUES", values)
-    dense, matrix = chosen(X, subset), stored(X, tmp_path)
-    n_zeros = sum(value == 0 for row in dense.tolist() for value in row)
-    assert zero_share(data_set(matrix, subset=subset)) == pytest.approx(n_zeros / dense.size, rel=1e-12)
-    assert 0.3 < n_zeros / dense.size < 0.8
-
-
-@pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
-def test_constant_columns_have_scale_one(X, values, monkeypatch):
-    monkeypatch.setattr(module, "_PART_VALUES", values)
-    _, scale = statistics_of(data_set(X))
-    assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
-
-
-@stored_as
-@of_rows
-def test_statistics_do_not_depend_on_how_the_rows_are_stored(X, stored, subset, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_PART_VALUES", 1)
-    expected = statistics_of(data_set(X, subset=subset))
-    assert_array_equal(statistics_of(data_set(stored(X, tmp_path), subset=subset)), expected)
-
-
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 2500])
 @pytest.mark.parametrize(("values", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
 def test_chunks_are_all_rows_once_in_order(n, values, most, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_VALUES", values)
+    monkeypatch.setattr(module, "CHUNK_VALUES", values)
     chunks = list(data_set(np.zeros((n, P))).chunks())
     assert_array_equal(np.concatenate(chunks), np.arange(n))
     assert max(map(len, chunks)) == min(n, most)
@@ -262,7 +141,7 @@ def test_chunks_are_all_rows_once_in_order(n, values, most, monkeypatch):
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 2000])
 @pytest.mark.parametrize(("values", "most"), [(1, 16), (100 * P, 100), (2**24, 1024)])
 def test_chunks_of_given_rows_are_these_in_their_order(n, values, most, monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK_VALUES", values)
+    monkeypatch.setattr(module, "CHUNK_VALUES", values)
     given = np.random.default_rng(0).permutation(2500)[:n]
     chunks = list(data_set(np.zeros((2500, P))).chunks(given))
     assert_array_equal(np.concatenate(chunks), given)

@@ -32,7 +32,7 @@ def rows_of(X, y, dtype=torch.float32, subset=None):
 
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, two_blocks, values, monkeypatch):
-    monkeypatch.setattr("skdual.inputs.rows._CHUNK_VALUES", values)
+    monkeypatch.setattr("skdual.inputs.rows.CHUNK_VALUES", values)
     X, y = two_blocks
     codes, network = np.unique(y, return_inverse=True)[1], fitted.network_
     n_members, by_both_only = network.n_members, fitted.block_dropout == 0

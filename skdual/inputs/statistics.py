@@ -1,0 +1,70 @@
+"""Statistics of the rows of X: what columns are scaled by, and how much of X is zero."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..scalings import SCALINGS
+from .rows import CHUNK_VALUES, as_slice, n_rows_within
+
+_PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
+
+
+def zero_share(rows):
+    """Share of the values of a data set that are 0."""
+    n_zeros = 0
+    for part in _parts(rows):
+        n_zeros += part.shape[0] * part.shape[1] - (
+            part.count_nonzero() if sp.issparse(part) else np.count_nonzero(part)
+        )
+    return n_zeros / (len(rows) * rows.X.shape[1])
+
+
+def column_statistics(rows, scaling, columns):
+    """What columns are scaled by: their centers and scales, such as means and standard deviations.
+
+    Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
+    same numbers to the last bit. Columns whose scale would be 0, as where they do not vary, get a scale of 1.
+
+    Parameters
+    ----------
+    rows : Rows
+    scaling : str
+        A name in :data:`~skdual.scalings.SCALINGS` other than "none".
+    columns : ndarray of int64
+        Positions of the columns in X, in order.
+
+    Returns
+    -------
+    center, scale : ndarray of float64 of shape (n_columns,)
+    """
+    statistics, whole_columns, logarithm, _ = SCALINGS[scaling]
+    chunks = _chunks_of_columns(rows, columns) if whole_columns else dense_chunks(rows, columns)
+    assert statistics is not None
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
+        center, scale = statistics(map(np.log1p, chunks) if logarithm else chunks)
+    return center, np.where(scale == 0, 1, scale)
+
+
+def dense_chunks(rows, columns, dtype=np.float64):
+    """All rows of some columns, some rows at a time, dense and of the dtype."""
+    place = as_slice(columns)
+    for part in _parts(rows):
+        dense = part.toarray() if sp.issparse(part) else part
+        yield dense[:, columns if place is None else place].astype(dtype, order="C")
+
+
+def _chunks_of_columns(rows, columns):
+    """All rows of some columns, some columns at a time, dense and in float64."""
+    size = max(1, CHUNK_VALUES // len(rows))
+    for start in range(0, len(columns), size):
+        part = rows.X[:, columns[start : start + size]]
+        part = part if rows.subset is None else part[rows.subset]
+        yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+
+
+def _parts(rows):
+    """All rows of X that belong to a data set, a few at a time."""
+    size = n_rows_within(_PART_VALUES, rows.X.shape[1])
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        yield rows.X[some if rows.subset is None else rows.subset[some]]
