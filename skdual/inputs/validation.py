@@ -187,7 +187,7 @@ def _matrix_rules(X):
 
 
 def _is_float32(dtype):
-    """Whether a type of a column is float32: of numpy, polars, pyarrow or pandas, nullable, sparse or of pyarrow too."""
+    """Whether a type of a column is float32: of numpy, polars, pyarrow or pandas, also nullable or sparse."""
     dtype = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
     return str(dtype) in ("float32", "Float32", "float")
 

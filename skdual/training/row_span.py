@@ -80,6 +80,10 @@ class RowSpan:
         products = linear(self._rows, self._multiplied(vectors)) / self._length
         return self._turn(torch.linalg.solve_triangular(self._factor, products, upper=False).T)
 
+    def coordinates_of(self, rows):
+        """Those of other rows, (m, p) -> (m, n)."""
+        return self.project(self._multiplied(rows))
+
     def _multiplied(self, vectors, columns=slice(None)):
         return vectors if self._relevance is None else vectors * self._relevance[:, columns]
 

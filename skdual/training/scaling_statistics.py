@@ -50,3 +50,20 @@ def set_statistics(network, rows, feature_names):
             for scaler in scalers:
                 scaler.set_statistics(center[at], scale[at])
     return on_host
+
+
+def center_clipped(scaler, rows):
+    """Let a scaler that clips values, and rows that it scaled, lose the mean that clipping leaves them.
+
+    Where rows are few beside their columns it would be the largest of their coordinates, and tell nothing.
+
+    Parameters
+    ----------
+    scaler : ColumnScaler
+    rows : ndarray of shape (n, n_columns)
+        Changed in place.
+    """
+    if scaler.clipped:
+        mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+        scaler.set_clipped_mean(mean)
+        rows -= mean

@@ -67,7 +67,7 @@ def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, variant, to_matrix, a
 
 
 def test_a_device_gives_the_numbers_of_the_cpu_where_columns_outnumber_rows(accelerator, settings, monkeypatch):
-    monkeypatch.setattr("skdual.training.span_training.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
     X = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32)
     y = np.arange(30) % 3
     X[:, ::7] += y[:, None]
@@ -88,10 +88,10 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
         original(span, rows, *arguments)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
-    monkeypatch.setattr("skdual.training.span_training.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
     model = DualBranchClassifier(device=accelerator, **settings | {"blocks": 45})
     there = model.fit(X, y).predict_proba(X)
-    monkeypatch.setattr("skdual.training.span_training.free_memory", lambda device: 1000)
+    monkeypatch.setattr("skdual.training.span_choice.free_memory", lambda device: 1000)
     here = model.fit(X, y).predict_proba(X)
     assert where == [accelerator] * 4 + ["cpu"] * 4  # of each block one span a member
     assert_allclose(there, here, rtol=1e-3, atol=1e-4)

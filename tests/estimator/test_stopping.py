@@ -13,7 +13,7 @@ from skorch.callbacks import EarlyStopping
 from skdual.training import calibration, fitting
 from skdual.training.kept_weights import KeptWeights
 from skdual.training.progress import FitProgress
-from skdual.training.span_training import _SpanBranch
+from skdual.training.span_branch import SpanBranch
 
 
 def test_early_stopping_restores_the_best_weights(two_blocks, quick):
@@ -105,15 +105,15 @@ def wide():
 @pytest.mark.parametrize(
     ("owner", "name", "after"),
     [
-        (_SpanBranch, "widen", 1),
-        (_SpanBranch, "widen", 2),
+        (SpanBranch, "widen", 1),
+        (SpanBranch, "widen", 2),
         (calibration, "held_out_scores", 1),
         (calibration, "fit_group_weights", 1),
         (fitting, "_rejection_threshold", 1),
     ],
 )
 def test_an_interrupt_after_the_last_epoch_does_not_stop_what_is_left(wide, quick, monkeypatch, owner, name, after):
-    monkeypatch.setattr("skdual.training.span_training.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
     (X, y), params = wide, {"blocks": 75, "n_members": 2}
     expected = model_of(quick, **params).fit(X, y).predict_proba(X)
     press_ctrl_c_in(monkeypatch, owner, name, after)

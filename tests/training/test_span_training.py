@@ -11,11 +11,11 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
-from skdual.training import first_cycle, net, span_training
+from skdual.training import first_cycle, net, span_choice
 from skdual.training.calibration import held_out_loss
 from skdual.training.folds import held_out_folds, training_mask
 from skdual.training.row_span import RowSpan
-from skdual.training.span_training import _SpanCoordinates
+from skdual.training.span_branch import SpanCoordinates
 
 N_ROWS, WIDTHS = 24, (60, 40)
 PLAIN = {
@@ -35,7 +35,7 @@ PLAIN = {
 @pytest.fixture(autouse=True)
 def short_fits_too(monkeypatch):
     """The fits of these tests are short."""
-    monkeypatch.setattr(span_training, "MIN_WAY", 0)
+    monkeypatch.setattr(span_choice, "MIN_WAY", 0)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def wide():
 @pytest.fixture
 def in_columns(monkeypatch):
     """Function that keeps the training in the columns from then on."""
-    return lambda: monkeypatch.setattr(span_training, "MAX_VALUES", 0)
+    return lambda: monkeypatch.setattr(span_choice, "MAX_VALUES", 0)
 
 
 def member_scores(model, X):
@@ -65,7 +65,7 @@ def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, monke
 
     def fit(max_values, *rates):
         """From the same weights, which have parts outside the span, with gradient descent of the block's own rate."""
-        monkeypatch.setattr(span_training, "MAX_VALUES", 0)
+        monkeypatch.setattr(span_choice, "MAX_VALUES", 0)
         model = DualBranchClassifier(**params, learning_rate=1e-12).fit(X, y)
         start = member_scores(model, X)
         groups = [
@@ -74,7 +74,7 @@ def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, monke
             for layer in ("layers.0", "shortcut")
         ]
         descent = {"optimizer": torch.optim.SGD, "optimizer__param_groups": groups, "optimizer__momentum": 0.9}
-        monkeypatch.setattr(span_training, "MAX_VALUES", max_values)
+        monkeypatch.setattr(span_choice, "MAX_VALUES", max_values)
         return start, model.set_params(learning_rate=0.01, net_params=descent).fit(X, y)
 
     start, expected = fit(0, 1, 1)
@@ -223,7 +223,7 @@ def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns)
 )
 def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, batch_size, early_stopping, in_span):
     # 24 rows: 61.2 steps, which are 20.4 epochs of 3 steps, or 5.1 of 12; 18 rows need 70.7 steps, or 31.4 epochs
-    monkeypatch.setattr(span_training, "MIN_WAY", 300)
+    monkeypatch.setattr(span_choice, "MIN_WAY", 300)
     widths = []
 
     class Stop(Callback):
@@ -241,7 +241,7 @@ def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, 
 @pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
 def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_members, in_span):
     # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
-    monkeypatch.setattr(span_training, "MAX_VALUES", N_ROWS * (60 + 48))
+    monkeypatch.setattr(span_choice, "MAX_VALUES", N_ROWS * (60 + 48))
     widths = []
 
     class Watch(Callback):
@@ -254,7 +254,7 @@ def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_me
 
 @pytest.mark.parametrize("batch_size", [8, 10])  # of 10 rows: the last has 4
 def test_no_fit_of_many_steps_is_short(wide, monkeypatch, batch_size):
-    monkeypatch.setattr(span_training, "MIN_WAY", 1e9)
+    monkeypatch.setattr(span_choice, "MIN_WAY", 1e9)
     n_spans, original = [], RowSpan.__init__
 
     def note(span, *arguments):
@@ -287,7 +287,7 @@ def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_pl
     x, mixed = torch.randn(2, n_spans, 6, 4)
     side_by_side = [torch.cat(list(of), dim=1) for of in (x, mixed)]
     taken = {}
-    for rows, members in _SpanCoordinates(4)(n_members, side_by_side[0], side_by_side[1] if with_mixed else None):
+    for rows, members in SpanCoordinates(4)(n_members, side_by_side[0], side_by_side[1] if with_mixed else None):
         of_members = rows if rows.ndim == 3 else rows.expand(members.stop - members.start, *rows.shape)
         taken |= dict(zip(range(members.start, members.stop), of_members, strict=True))
     assert sorted(taken) == list(range(n_members))

@@ -1,0 +1,144 @@
+"""One branch in the span of the rows: coordinates in place of columns, and the way there and back."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ..devices import send
+from ..network.members import in_product_dtype, member_halves
+from .row_span import RowSpan
+
+
+def relevance_by_member(branch, n_members):
+    """What each member multiplies the columns by, of shape (1, p); None for those that take them as they are."""
+    relevance = branch.columns.relevance
+    if relevance is None:
+        return [None] * n_members
+    plain, regularized = member_halves(n_members)
+    return [None] * plain.stop + list(relevance[regularized])
+
+
+def n_spans(branch, n_members):
+    """One for all members that take the columns as they are, and one for each of the others."""
+    own = [relevance for relevance in relevance_by_member(branch, n_members) if relevance is not None]
+    return len(own) + (len(own) < n_members)
+
+
+class SpanCoordinates(nn.Module):
+    """Rows as coordinates in several spans, in the place of :class:`~skdual.network.members.MemberColumns`.
+
+    A row has ``n_coordinates`` for the plain members together, if there are any, and as many for each of the others.
+    """
+
+    def __init__(self, n_coordinates):
+        super().__init__()
+        self.n_coordinates = n_coordinates
+
+    def forward(self, n_members, x, mixed=None):
+        """As of :class:`~skdual.network.members.MemberColumns`."""
+        mixed = x if mixed is None else mixed
+        plain, regularized = member_halves(n_members)
+        shared = self.n_coordinates * (plain.stop > 0)
+        own = mixed[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
+        return in_product_dtype((x[:, :shared], plain), (own[: n_members - plain.stop], regularized))
+
+
+class _Start(NamedTuple):
+    """What a branch had learnt before: weights of all columns and their coordinates, both of all members."""
+
+    weights: torch.Tensor
+    coordinates: torch.Tensor
+
+
+class SpanBranch:
+    """A branch whose first weights, of the hidden layers and of the shortcut, are coordinates in spans of rows.
+
+    From the start to :meth:`widen` it has other weights in both layers, and others ``columns``.
+
+    Parameters
+    ----------
+    branch : BranchEncoder
+    rows : tensor of shape (n, p)
+    random_generator : numpy.random.Generator
+    fitted_before : bool
+    held_out : list of ndarray of int64
+        Numbers of the rows that each member does not train on.
+
+    Attributes
+    ----------
+    coordinates : ndarray of shape (n, n_spans * n)
+        Of the rows themselves.
+    """
+
+    def __init__(self, branch, rows, random_generator, fitted_before, held_out):
+        self._branch, self._columns, self._layers = branch, branch.columns, branch.column_layers
+        self._device = rows.device
+        self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
+        self._spans = self._spans_by_member(rows, random_generator, len(held_out))
+        pairs = zip(self._spans, held_out, strict=True)
+        self._held_out = [span.directions_of(numbers) for span, numbers in pairs]
+        self._start = self._projected() if fitted_before else None
+        # new weights are distributed alike in all directions: any n of their numbers are as good as projections
+        new = self._weights(slice(len(rows))) / self._scale
+        self._replace(new if self._start is None else self._start.coordinates)
+        if self._columns.relevance is not None:
+            branch.columns = SpanCoordinates(len(rows))
+        self.coordinates = self._side_by_side([span.coordinates for span in self._distinct_spans()])
+
+    def _spans_by_member(self, rows, random_generator, n_members):
+        relevance = [r if r is None else r.to(self._device) for r in relevance_by_member(self._branch, n_members)]
+        shared = RowSpan(rows, random_generator) if any(r is None for r in relevance) else None
+        return [shared if r is None else RowSpan(rows, random_generator, r) for r in relevance]
+
+    def _distinct_spans(self):
+        return list(dict.fromkeys(self._spans))
+
+    def _projected(self):
+        weights = self._weights()
+        pairs = zip(self._spans, weights, strict=True)
+        return _Start(weights, torch.stack([span.project(of_member) for span, of_member in pairs]) / self._scale)
+
+    def _weights(self, columns=slice(None)):
+        """Those of both layers, (n_members, units of both, columns)."""
+        return torch.cat([layer.weight.detach()[:, :, columns].to(self._device) for layer in self._layers], dim=1)
+
+    def _learnt(self):
+        """Coordinates of what was learnt since the start: all of new weights."""
+        return self._weights() if self._start is None else self._weights() - self._start.coordinates
+
+    def _by_layer(self, weights):
+        """Pairs of a layer and its part of the weights of both."""
+        sizes = [layer.weight.shape[1] for layer in self._layers]
+        return zip(self._layers, weights.split(sizes, dim=1), strict=True)
+
+    def _replace(self, weights):
+        """Give the layers other weights, of another width."""
+        for layer, of_layer in self._by_layer(weights):
+            own = of_layer.clone(memory_format=torch.contiguous_format)
+            layer.weight = nn.Parameter(own.to(layer.weight.device))
+
+    def _side_by_side(self, coordinates):
+        return torch.cat(coordinates, dim=1).mul_(self._scale).cpu().numpy()
+
+    def coordinates_of(self, rows):
+        """Those of other rows, an array of shape (m, p)."""
+        rows = send(torch.from_numpy(rows), self._device)
+        return self._side_by_side([span.coordinates_of(rows) for span in self._distinct_spans()])
+
+    def drop_held_out(self):
+        """Let no weights of a member answer to a direction that only rows have that it holds out."""
+        if not any(map(len, self._held_out)):
+            return
+        pairs = zip(self._learnt(), self._held_out, strict=True)
+        dropped = torch.stack([learnt @ directions.T @ directions for learnt, directions in pairs])
+        for layer, of_layer in self._by_layer(dropped):
+            layer.weight.detach().sub_(of_layer.to(layer.weight.device))
+
+    def widen(self):
+        """Give the layers weights for all columns."""
+        pairs = zip(self._spans, self._learnt() * self._scale, strict=True)
+        widened = torch.stack([span.expand(learnt) for span, learnt in pairs])
+        self._replace(widened if self._start is None else self._start.weights + widened)
+        self._branch.columns = self._columns

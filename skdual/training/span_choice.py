@@ -1,0 +1,55 @@
+"""Whether a fit is worth training in the span of the rows, and on which device the span is computed."""
+
+import math
+
+import torch
+
+from ..devices import can_factorize, free_memory
+from ..inputs.batches import n_batches
+from ..inputs.matrices import RESIDENT_SHARE
+from .span_branch import n_spans
+
+MAX_VALUES = 2**26
+"""Most values of training and validation rows, or of their coordinates where these are more, that are copied densely:
+256 MiB of float32."""
+
+MIN_WAY = 1100
+"""A fit of n rows is short below MIN_WAY / sqrt(n) steps: a random sum of n moves comes as far as their root."""
+
+MAX_SHORT_STEPS = 100
+"""A fit of as many steps is never short, however few its rows."""
+
+_COPIES = 10  # of the rows' values, for which a device needs room to compute the span
+
+
+def is_worth_spanning(net, training, validation):
+    """Whether a block has more columns than rows, the fit is not short, and there is room for its dense rows.
+
+    Parameters
+    ----------
+    net : DualBranchNet
+    training, validation : Rows
+        ``validation`` may be None.
+    """
+    n_rows = len(training)
+    n_steps = net.max_epochs * n_batches(n_rows, net.batch_size, net.sampling)
+    is_short = n_steps < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
+    is_wide = max(training.columns.n_columns) > n_rows
+    return is_wide and not is_short and _n_values(net.module_, training, validation) <= MAX_VALUES
+
+
+def span_device(net, training, validation):
+    """Where the span is computed: with the network, if the device has what it takes, or else on the host."""
+    free, n_values = free_memory(training.device), _n_values(net.module_, training, validation)
+    fits = free is not None and _COPIES * n_values * net.dtype.itemsize <= RESIDENT_SHARE * free
+    return training.device if fits and can_factorize(training.device) else torch.device("cpu")
+
+
+def _n_values(network, training, validation):
+    """Values of all rows, or of their coordinates where these are more."""
+    n_rows, n_columns = len(training), training.columns.n_columns
+    n_coordinates = [
+        n_rows * n_spans(branch, network.n_members) if p > n_rows else 0
+        for p, branch in zip(n_columns, (network.branch_a, network.branch_b), strict=True)
+    ]
+    return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, n_columns, n_coordinates))
