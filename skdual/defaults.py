@@ -12,15 +12,16 @@ WIDE_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""
 
 NARROW_SIZES = (256, 128)
-"""Widths of a branch of fewer than 4 columns or rows for each unit of the first wide layer, and at least 16 columns."""
+"""Widths of other branches, halved for fewer than 16 columns."""
 
 NARROW_DROPOUT = 0.2
 
 MAX_MEMBERS = 8
+"""Halved where they would be too large, or see too many rows an epoch."""
 
 MIN_EPOCHS = 40
-
 MIN_STEPS = 350
+"""Least optimizer steps of a fit, for which there are more epochs where rows are few."""
 
 MIN_FULL_BATCH_STEPS = 175
 """Least steps where one batch holds all rows."""
@@ -30,13 +31,13 @@ MIN_CYCLE_ROWS = 100
 
 _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
-_MAX_WEIGHTS = 32_000_000
-_MAX_MEMBER_ROWS = 100_000
+_MAX_WEIGHTS = 32_000_000  # of the branches' hidden layers, all members together
+_MAX_MEMBER_ROWS = 100_000  # rows times members
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _LEARNING_RATE = 2e-3
 _MAX_LEARNING_RATE = 8e-3
-_RATE_ROWS = 100
+_RATE_ROWS = 100  # rows to the root of columns from which on the rate rises
 _MAX_RATE_ROWS = 4096
 _MAX_WEIGHT_DECAY = 1.0
 _MAX_SHRINKAGE = 4.0  # twice the exponent, for the mean of the learning rate is half its peak
@@ -126,7 +127,7 @@ def first_cycle(epochs, n_train):
 
 
 def learning_rate(n_columns, n_train):
-    """Higher for many rows of few columns, which bear borders that are less linear."""
+    """2e-5 n / sqrt(p), from 0.002 to 0.008: higher for many rows of few columns, which bear borders less linear."""
     rate = _LEARNING_RATE * min(n_train, _MAX_RATE_ROWS) / (_RATE_ROWS * math.sqrt(n_columns))
     return min(max(rate, _LEARNING_RATE), _MAX_LEARNING_RATE)
 

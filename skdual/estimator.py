@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from . import __version__
 from .devices import own_modes, resolve_device
-from .fitted_methods import FittedMethods
+from .fitted_methods import FittedMethods, columns_of
 from .inputs.validation import check_training_input
 from .parameters import CONSTRAINTS
 from .state import pack, unpack
@@ -50,7 +50,8 @@ class DualBranchClassifier(FittedMethods):
         Random weights of the branches. Biases start at 0, those of the first layer of a block of at least two training
         rows for each column at random (layer normalisation is blind to the length of a row otherwise).
     fusion : {"concat", "attention"}, default="concat"
-        Plain concatenation, or attention over feature tokens in both directions.
+        Plain concatenation, or attention over feature tokens in both directions, by the same scores. Attention was no
+        more accurate on most data and takes about twice the time.
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
         rows can be scored by both blocks and by either alone; ``block_weights_`` has the resulting weights. Where there
@@ -93,7 +94,8 @@ class DualBranchClassifier(FittedMethods):
     mixup_alpha : "auto" or float, default="auto"
         The regularised members (see Notes) see half of the rows of a batch mixed with another row of it, in all
         columns and in the target, with weights drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0
-        mixes none. "auto" is 0.4, and 0 where more than half of the values of X are 0, as in counts of words or genes.
+        mixes none. To the contrastive loss a mixed row is of its own class. "auto" is 0.4, and 0 where more than half
+        of the values of X are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2; more than there are training rows mean all of them, and class-aware batches have as
         many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the training rows,
@@ -200,7 +202,8 @@ class DualBranchClassifier(FittedMethods):
         For each epoch the means over the training rows of ``train_loss`` (the weighted sum), ``classification_loss``,
         ``contrastive_loss`` and ``orthogonality_loss`` (unweighted; terms that are off are left out), the same over
         validation rows where there are any, as ``valid_loss``, ``valid_classification_loss`` and so on,
-        ``learning_rate``, and ``duration`` in seconds.
+        ``learning_rate``, and ``duration`` in seconds. Losses are means over the members, each by itself and by both
+        blocks; the log loss of ``predict_proba``, which all give together and calibrated, is another.
     n_epochs_ : int
         Epochs run, those before a warm start included.
     device_ : torch.device
@@ -213,28 +216,30 @@ class DualBranchClassifier(FittedMethods):
 
     Notes
     -----
-    Members. The second half of several members, or a single one, is regularised by ``dropout``, ``block_dropout`` and
-    ``mixup_alpha``, which helps with few or noisy rows but can hurt what is not linear and what only both blocks tell
-    together; the first half of several is not. Scores are averaged within each half.
+    - Members. The first half of several members is plain. The others, or a single one, are regularised: by ``dropout``,
+      ``block_dropout``, ``mixup_alpha`` and the relevance of the columns. That helps with few or noisy rows, but can
+      hurt what is not linear and what only both blocks tell together. Scores are averaged within each half.
 
-    Relevance of the columns. The members of the second half, and a single one, multiply every scaled column by the root
-    of the share of its variance that lies between the classes, in the rows that they train on and as far as it is more
-    than chance, plus its mean over the columns of the block. So few columns that tell the classes are heard among many.
-    What columns tell only together is for the first half, which takes them all alike. The weights end as those of
-    columns as they are, and a warm start goes on with them.
+    - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
+      tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the
+      variance that lies between the classes, less what it is by chance), shrunk towards the mean over the columns of
+      the block by empirical Bayes, plus that mean; and such that the mean variance of the columns stays as it is. Each
+      member takes it from the rows that it trains on. What columns tell only together is left to the plain members.
+      After the fit it is part of the weights, and a warm start goes on with these.
 
-    Held-out rows. Each of several members, and a single one of more than 50,000 rows, holds a sixth of the rows out of
-    its training (2,000 at most, and less where there are more than 12 members), the same as one of the other half. On
-    the scores of these rows, and of the validation rows where there are any, the weights of both halves, of both blocks
-    and of either alone (``block_weights_``) and the temperature of the probabilities are fitted, by log loss and a
-    small cost of single blocks. A block that only adds noise gets little weight this way, where the rows are enough to
-    tell.
-    Batch normalisation lets the columns of held-out rows, not their labels, into its statistics.
+    - Held-out rows. The rows are dealt out to six folds, or to more for more than 12 members and for folds of 2,000
+      rows at most. Each of several members leaves one fold out of its training, the first plain and the first
+      regularised one the same, and so on; a single member does so if there are more than 50,000 rows. Held-out and
+      validation rows decide how much each of four mean scores counts: of plain members, of regularised ones, and of the
+      latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of the
+      probabilities have the least log loss on such rows, with a small cost of single blocks. Batch normalisation lets
+      the columns of held-out rows, not their labels, into its statistics.
 
-    Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in the
-    span of these n rows, as each member takes them: every unit then needs n weights in place of p for the same outputs.
-    They are converted back to weights of all columns at the end. Beyond 2**26 values of training and validation rows,
-    or of coordinates, and in fits of fewer than 1100 / sqrt(n) and 100 steps, the columns are trained as they are.
+    - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
+      the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are
+      clipped also lose the mean that clipping has left them there. At the end the weights become those of all columns.
+      Beyond 2**26 values of training and validation rows, or of coordinates, and in fits of fewer than 1100 / sqrt(n)
+      and 100 steps, the columns are trained as they are.
 
     References
     ----------
@@ -427,7 +432,7 @@ class DualBranchClassifier(FittedMethods):
         before = None
         if self.warm_start and hasattr(self, "network_"):
             names = getattr(self, "feature_names_in_", None)
-            before = PreviousFit(self.classes_, self._columns(), names, self._settings, self.network_.state_dict())
+            before = PreviousFit(self.classes_, columns_of(self), names, self._settings, self.network_.state_dict())
         with own_modes():
             fit = fit_network(params, data, device, seed, before)
         self._remember(data, device, fit, earlier_history=[] if before is None else self.history_)

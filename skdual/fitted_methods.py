@@ -25,6 +25,30 @@ def _has_subspaces(estimator):
     return True
 
 
+def columns_of(estimator):
+    """The blocks that a fitted estimator reads."""
+    return ColumnBlocks(estimator.block_names_, estimator.block_indices_)
+
+
+def rows_of(estimator, X):
+    """X, checked against what the network of a fitted estimator was trained on, as rows on its device."""
+    check_is_fitted(estimator)
+    X, columns = check_matrix(estimator, X), columns_of(estimator)
+    dtype = next(estimator.network_.parameters()).dtype
+    feature_names = getattr(estimator, "feature_names_in_", None)
+    check_range(X, dtype, feature_names=feature_names)
+    check_signs(X, columns, estimator.network_.scalings, feature_names=feature_names)
+    return Rows(X, columns, estimator.device_, dtype)
+
+
+def with_network(estimator, network):
+    """A fitted estimator like another one that answers by another network."""
+    # not by copy.copy, which builds the network anew on whatever device the parameter means by now
+    other = object.__new__(type(estimator))
+    vars(other).update(vars(estimator), network_=network)
+    return other
+
+
 class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
     """The methods of :class:`~skdual.DualBranchClassifier` that run its network over rows."""
 
@@ -36,26 +60,13 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     rejection_threshold_: float
     _settings: dict
 
-    def _columns(self):
-        return ColumnBlocks(self.block_names_, self.block_indices_)
-
     @property
     def _n_features_out(self):
         return self.network_.embedding_dim
 
-    def _rows(self, X):
-        """X, checked against what the network was fitted on, as rows on its device."""
-        check_is_fitted(self)
-        X, columns = check_matrix(self, X), self._columns()
-        dtype = next(self.network_.parameters()).dtype
-        feature_names = getattr(self, "feature_names_in_", None)
-        check_range(X, dtype, feature_names=feature_names)
-        check_signs(X, columns, self.network_.scalings, feature_names=feature_names)
-        return Rows(X, columns, self.device_, dtype)
-
     def _run(self, method, X):
         """Check X and run a method of the network over it."""
-        rows = self._rows(X)
+        rows = rows_of(self, X)
         results = run_in_chunks(self.network_, method, rows)
         for result in results if isinstance(results, tuple) else (results,):
             check_finite_results(np.isfinite(result.reshape(len(result), -1)).all(axis=1))
@@ -272,9 +283,9 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         errors : ndarray of shape (n_samples, n_classes)
             float32 or float64, as the network computes. At least 0, and about 1 at most; with two classes too there is
-            one column a class. They are means over the members and over what they score by (see
-            :meth:`score_samples`), weighted as in the scores, in which every member's errors count minus a learnt scale
-            times.
+            one column a class. They are means over the members and over what these score by (see
+            :meth:`score_samples`), weighted by each member's learnt scale and by the weight of its group in the scores,
+            so that they rank the classes as the scores do.
 
         Raises
         ------

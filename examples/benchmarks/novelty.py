@@ -27,6 +27,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from skdual import DualBranchClassifier
+from skdual.fitted_methods import rows_of
+from skdual.inference import run_in_chunks
 
 SETS = ("breast_tcga", "citeseq_gse100866", "handwritten_fou_zer", "htad", "msrcv1", "three_sources")
 
@@ -34,11 +36,14 @@ SETS = ("breast_tcga", "citeseq_gse100866", "handwritten_fou_zer", "htad", "msrc
 def familiarities(model, X_train, y_train, X):
     """Scores of every row, the higher the more familiar, by name."""
     embedding, trained = model.transform(X), model.transform(X_train)
+    scores = run_in_chunks(
+        model.network_, "scores", rows_of(model, X)
+    )  # decision_function has one column of two classes
     neighbours = NearestNeighbors(n_neighbors=5).fit(normalize(trained))
     return {
         "score_samples": model.score_samples(X),
         "maximum softmax probability": model.predict_proba(X).max(axis=1),
-        "energy": logsumexp(model._run("scores", X), axis=1),  # decision_function has but a difference for two classes
+        "energy": logsumexp(scores, axis=1),
         "Mahalanobis distance": -mahalanobis(trained, y_train, embedding),
         "distance to neighbours": -neighbours.kneighbors(normalize(embedding))[0][:, -1],
     }

@@ -5,6 +5,7 @@ import reprlib
 import numpy as np
 
 from ..extras import import_extra
+from ..fitted_methods import rows_of
 from ..inference import run_in_chunks
 from ..inputs.labels import encode_fitted_labels
 from .baseline import baseline_blocks
@@ -177,7 +178,7 @@ def _prepare(estimator, X, method, baseline, feature_names):
     check_classifier(estimator)
     check_method(method, METHODS)
     columns = _feature_index(estimator, feature_names)
-    return estimator._rows(X), baseline_blocks(estimator, baseline), columns
+    return rows_of(estimator, X), baseline_blocks(estimator, baseline), columns
 
 
 def _one_a_row(target, n_rows):

@@ -7,6 +7,7 @@ import torch
 
 from ..devices import own_modes, send
 from ..extras import import_extra
+from ..fitted_methods import columns_of
 from ..inputs.frames import check_not_masked, column_label
 from ..inputs.validation import check_range, check_signs
 
@@ -32,7 +33,7 @@ def baseline_blocks(estimator, baseline):
         first = np.flatnonzero(~np.isfinite(baseline))[0]
         raise ValueError(f"baseline must be finite; got {baseline[first]} for {column_label(first, names)}.")
     check_range(baseline[None], centers[0].dtype, "baseline", names)
-    check_signs(baseline[None], estimator._columns(), network.scalings, "baseline", names)
+    check_signs(baseline[None], columns_of(estimator), network.scalings, "baseline", names)
     blocks = tuple(
         send(torch.from_numpy(baseline[index]), center.device, center.dtype)[None]
         for index, center in zip(estimator.block_indices_, centers, strict=True)

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from ..extras import import_extra
+from ..fitted_methods import with_network
 from ..inputs.labels import label_to_code
 from ..inputs.validation import check_matrix
 from .validation import check_classifier, check_method, check_positive_int, check_targets
@@ -133,13 +134,10 @@ class _Constant(nn.Module):
 def _without_each_block(estimator):
     """Copies of the estimator, one of which does not see block A, the other not block B."""
     for block in "ab":
-        # not by copy.copy, which builds the network anew on whatever device the parameter means by now
-        without = object.__new__(type(estimator))
-        vars(without).update(vars(estimator), network_=copy.deepcopy(estimator.network_))
-        scaler = getattr(without.network_, f"scaler_{block}")
-        setattr(without.network_, f"scaler_{block}", nn.Sequential(_Constant(scaler.origin[None]), scaler))
-        without.network_.eval()
-        yield without
+        network = copy.deepcopy(estimator.network_)
+        scaler = getattr(network, f"scaler_{block}")
+        setattr(network, f"scaler_{block}", nn.Sequential(_Constant(scaler.origin[None]), scaler))
+        yield with_network(estimator, network.eval())
 
 
 def _permutation_drops(estimator, X, y, score, n_repeats, random_state):

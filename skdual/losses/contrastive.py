@@ -38,10 +38,10 @@ def contrastive_loss(projections, ids, temperature, bank_projections=None, bank_
     positive = projections.new_empty(len(ids), len(candidate_ids))
     torch.eq(ids.int()[:, None], candidate_ids.int(), out=positive)
     positive.diagonal().fill_(0)  # an anchor is no positive of itself
-    return _SupervisedContrast.apply(projections, candidates.detach(), positive, temperature, candidate_mask)
+    return _ContrastiveLoss.apply(projections, candidates.detach(), positive, temperature, candidate_mask)
 
 
-class _SupervisedContrast(torch.autograd.Function):
+class _ContrastiveLoss(torch.autograd.Function):
     """logsumexp_a(s_ia / t) - mean_p(s_ip / t) with s_ia = <z_i, c_a>, and the gradient in closed form.
 
     d L_i / d s_ia = (softmax_a(s_i / t) - [a in P(i)] / |P(i)|) / t, and 0 where P(i) is empty. The first candidates

@@ -101,7 +101,7 @@ class DualBranchNetwork(EnsembleScores):
     ):
         super().__init__(n_members, n_classes, by_single_blocks=block_dropout > 0)
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
-        self.embedding_dim = d_a + d_b
+        self.embedding_dim, self.projection_dim = d_a + d_b, projection_dim
         self._bfloat16 = bfloat16
         n_plain = n_plain_members(n_members)
         n_regularized = n_members - n_plain

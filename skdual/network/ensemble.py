@@ -86,7 +86,8 @@ class EnsembleScores(nn.Module):
 
     def group_scores(self, x_a, x_b):
         """The mean scores of every group, (batch, n_groups, n_classes)."""
-        return self._group_means(self.head(self._embed_by(self._sources, x_a, x_b))).transpose(0, 1)
+        values = self.head(self._embed_by(self._sources, x_a, x_b))
+        return self._group_means(values, self.score_groups, self._sources).transpose(0, 1)
 
     def scores(self, x_a, x_b):
         """Class scores, (batch, n_classes); their softmax is the probability."""
@@ -100,8 +101,8 @@ class EnsembleScores(nn.Module):
     def scores_and_familiarity(self, x_a, x_b):
         """Both at the cost of one, (batch, n_classes) and (batch,)."""
         z = self._embed_by(self._sources, x_a, x_b)
-        scores = torch.einsum("g,gbc->bc", self.group_weights, self._group_means(self.head(z)))
-        return scores, self._familiarity(z)
+        means = self._group_means(self.head(z), self.score_groups, self._sources)
+        return torch.einsum("g,gbc->bc", self.group_weights, means), self._familiarity(z)
 
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.
@@ -135,10 +136,9 @@ class EnsembleScores(nn.Module):
         pairs = [by_source[source] for source in sources]
         return self.fusion(*(torch.cat(block, dim=1) for block in zip(*pairs, strict=True)))
 
-    def _group_means(self, values, groups=None, sources=None):
+    @staticmethod
+    def _group_means(values, groups, sources):
         """Means over the members of each group, (n_groups, batch, n_classes), of what the head made of _embed_by."""
-        groups = self.score_groups if groups is None else groups
-        sources = self._sources if sources is None else sources
         of_members = values.unflatten(1, (len(sources), -1))
         return torch.stack([of_members[members, sources.index(source)].mean(dim=0) for members, source in groups])
 
@@ -147,5 +147,6 @@ class EnsembleScores(nn.Module):
         assert isinstance(self.head, SubspaceHead)
         scale = self.head.log_scale.exp()
         scales = torch.stack([scale[members].mean() for members, _ in self.score_groups])
-        means = self._group_means(scale[:, None, None] * self.head.projection_error(z))
+        errors = scale[:, None, None] * self.head.projection_error(z)
+        means = self._group_means(errors, self.score_groups, self._sources)
         return means / scales[:, None, None], scales

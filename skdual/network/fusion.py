@@ -101,6 +101,8 @@ class TokenSide(nn.Module):
 class AttentionFusion(nn.Module):
     """Tokens of A attend to tokens of B and back; every token is read back to one number added to its feature.
 
+    The scores of a pair of tokens serve both ways (Li et al., 2022, GLIP): a token's query is also its key.
+
     Parameters
     ----------
     n_members : int

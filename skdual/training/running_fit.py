@@ -93,7 +93,7 @@ def _new_bank(net, rows, random_generator):
         net.criterion_.ids(rows.y, np.arange(len(rows))),
         net.module_.n_members,
         net.memory_bank_size,
-        net.module_.projections[0].output.weight.shape[1],
+        net.module_.projection_dim,
         rows.device,
         net.dtype,
         random_generator,

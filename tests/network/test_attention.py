@@ -3,9 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from skdual.network import attention
 from skdual.network.attention import attend_both_ways
@@ -100,27 +99,16 @@ def test_scores_that_are_all_alike_and_far_from_zero(sign, exponent):
     torch.testing.assert_close(own, tuple(x.float() for x in gradients), rtol=1e-3, atol=1e-15)
 
 
-class _LargestTensor(TorchDispatchMode):
-    """The values of the largest tensor that any operator gives."""
-
-    values = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        result = operator(*args, **(kwargs or {}))
-        self.values = max([self.values, *(leaf.numel() for leaf in tree_leaves(result) if torch.is_tensor(leaf))])
-        return result
-
-
 def test_weights_of_few_samples_are_held_at_a_time(monkeypatch):
     chunks_of(monkeypatch, 3, 60, 70)
     inputs = make_inputs(n=32, n_a=60, n_b=70)
-    with _LargestTensor() as largest:
+    with LargestTensor() as largest:
         sum(x.sum() for x in attend_both_ways(*inputs)).backward()
-    assert largest.values == 2 * 3 * 60 * 70  # room for two matrices of weights of three samples
+    assert largest.numel == 2 * 3 * 60 * 70  # room for two matrices of weights of three samples
     monkeypatch.undo()
-    with _LargestTensor() as largest:
+    with LargestTensor() as largest:
         sum(x.sum() for x in attend_both_ways(*inputs)).backward()
-    assert largest.values == 2 * 32 * 60 * 70  # of all of them it would be seen
+    assert largest.numel == 2 * 32 * 60 * 70  # of all of them it would be seen
 
 
 def test_a_compiled_graph_agrees(monkeypatch):

@@ -194,15 +194,15 @@ def scores_without(network, branch, inputs):
 def test_scores_by_one_block_are_those_with_the_other_branch_at_0(fusion, head, n_members):
     network = make_network(n_members=n_members, fusion=fusion, head=head, dropout=(0.5, 0.5)).eval()
     inputs = make_inputs()
-    groups = network.member_scores(*inputs)
-    for group, silent in enumerate((None, network.branch_b, network.branch_a)):
+    by_source = network.member_scores(*inputs)
+    for source, silent in enumerate((None, network.branch_b, network.branch_a)):
         expected = scores_without(network, silent, inputs)
-        torch.testing.assert_close(groups[:, group], expected, rtol=1e-5, atol=1e-5)
-        for other in {0, 1, 2} - {group}:
-            assert (groups[:, other] - expected).abs().max() > 0.1
+        torch.testing.assert_close(by_source[:, source], expected, rtol=1e-5, atol=1e-5)
+        for other in {0, 1, 2} - {source}:
+            assert (by_source[:, other] - expected).abs().max() > 0.1
     without = make_network(n_members=n_members, fusion=fusion, head=head, block_dropout=0).eval()
     without.load_state_dict(network.state_dict() | {"group_weights": torch.ones(len(without.score_groups))})
-    torch.testing.assert_close(without.member_scores(*inputs), groups[:, :1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(without.member_scores(*inputs), by_source[:, :1], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", ["attention", "concat"])
@@ -212,12 +212,12 @@ def test_scores_by_one_block_do_not_depend_on_the_other(fusion, block, unmoved):
     other = list(inputs)
     other[block] = make_inputs()[block]
     difference = (network.member_scores(*inputs) - network.member_scores(*other)).abs().amax(dim=(0, 2, 3))
-    assert [value > 0.1 for value in difference] == [group != unmoved for group in range(3)]
+    assert [value > 0.1 for value in difference] == [source != unmoved for source in range(3)]
     assert difference[unmoved] < 1e-6
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_scores_are_the_sum_over_views_of_the_mean_over_their_members(n_members):
+def test_scores_are_the_sum_over_groups_of_the_mean_over_their_members(n_members):
     network = make_network(n_members=n_members, normalization="batch", dropout=(0.5, 0.5)).eval()
     inputs = make_inputs()
     of_members = network(*inputs).scores
@@ -243,7 +243,7 @@ def test_scores_are_the_sum_over_views_of_the_mean_over_their_members(n_members)
 @pytest.mark.parametrize(
     ("weights", "n_ways"), [([0.7, 0.3, 0, 0], 1), ([0, 1, 0, 0.2], 2), ([0, 0, 1, 1], 2), ([1, 0, 0.1, 0.1], 3)]
 )
-def test_views_that_count_for_nothing_are_not_computed(weights, n_ways):
+def test_groups_that_count_for_nothing_are_not_computed(weights, n_ways):
     network, inputs = make_network(n_members=4).eval(), make_inputs()
     network.set_group_weights(np.array(weights))
     n_rows = []
@@ -287,7 +287,7 @@ def test_group_weights_are_saved_but_not_trained(n_members, block_dropout, expec
 
 @pytest.mark.parametrize("weights", [[0.0, 0.1, 2.0, 0.5], [0.0, 0.4, 0.0, 0.0], [0.1, 0.2, 3.0, 0.4]])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_projection_error_ranks_classes_as_the_weighted_views_do(n_members, weights):
+def test_projection_error_ranks_classes_as_the_weighted_groups_do(n_members, weights):
     network, inputs = make_network(n_members=n_members).double().eval(), [x.double() for x in make_inputs(300)]
     scales = np.array([0.5, 3.0, 9.0])[:n_members]
     weights = np.array(weights if n_members == 3 else weights[:3])
@@ -297,8 +297,8 @@ def test_projection_error_ranks_classes_as_the_weighted_views_do(n_members, weig
         error, scores = network.projection_error(*inputs).numpy(), network.scores(*inputs).numpy()
         unweighted = network.group_scores(*inputs).mean(dim=1).numpy()
     np.testing.assert_array_equal(error.argmin(axis=1), scores.argmax(axis=1))
-    of_views = scales if n_members == 1 else np.array([0.5, 6.0, 6.0, 6.0])  # mean scales
-    np.testing.assert_allclose(-sum(weights * of_views) * error, scores, rtol=1e-9)
+    of_groups = scales if n_members == 1 else np.array([0.5, 6.0, 6.0, 6.0])  # mean scales
+    np.testing.assert_allclose(-sum(weights * of_groups) * error, scores, rtol=1e-9)
     assert error.min() >= 0
     assert error.max() <= 1 + 1e-9
     assert np.mean(unweighted.argmax(axis=1) == scores.argmax(axis=1)) < 0.9  # the weights matter here

@@ -3,12 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from largest_tensor import LargestTensor
 from naive import extended, gelu
 from naive import subspace_error as naive_subspace_error
 from torch import nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from skdual.network import heads
 from skdual.network.heads import LinearHead, ProjectionHead, SubspaceHead, gram_matrix, unit_length
@@ -68,24 +67,13 @@ def test_gram_and_its_gradient(shape):
     assert torch.autograd.gradcheck(gram_matrix, bases)
 
 
-class _LargestTensor(TorchDispatchMode):
-    """Notes the number of elements of the largest tensor that any operator gives."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        result = operator(*args, **(kwargs or {}))
-        self.numel = max([self.numel, *(leaf.numel() for leaf in tree_leaves(result) if torch.is_tensor(leaf))])
-        return result
-
-
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_no_projection_matrix_is_ever_built(n_members):
     n_classes, subspace_dim, d = 7, 3, 64
     head, z = SubspaceHead(n_members, d, n_classes, subspace_dim), torch.randn(n_members, 5, d, requires_grad=True)
-    with _LargestTensor() as ours:
+    with LargestTensor() as ours:
         (head(z) + head.projection_error(z)).square().sum().backward()
-    with _LargestTensor() as naive:
+    with LargestTensor() as naive:
         bases = head.bases[..., :-1]
         (z[:, None] - z[:, None] @ (bases.mT @ bases)).square().sum().backward()
     assert naive.numel == n_members * n_classes * d * d  # what is looked for would be seen

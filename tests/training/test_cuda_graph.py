@@ -1,5 +1,8 @@
 """Captured updates, with a capture that keeps the function instead of its launches."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
+from skdual.training.cuda_graph import CapturedUpdate
 
 VARIANTS = {
     "default": {},
@@ -70,9 +74,14 @@ def test_updates_that_may_differ_are_not_captured(two_blocks, quick, params, cap
     assert captures == []
 
 
-def test_nothing_of_a_capture_is_kept_after_the_fit(two_blocks, quick, captures):
+def test_nothing_of_a_capture_is_kept_after_the_fit(two_blocks, quick, captures, monkeypatch):
+    made, initialize = [], CapturedUpdate.__init__
+    monkeypatch.setattr(
+        CapturedUpdate, "__init__", lambda self, *args: made.append(weakref.ref(self)) or initialize(self, *args)
+    )
     model = fitted(two_blocks, quick)
-    assert not hasattr(model.net_, "_update")
+    gc.collect()
+    assert [reference() for reference in made] == [None]
     assert [type(group["lr"]) for group in model.net_.optimizer_.param_groups] == [float, float]
     assert not any(group["capturable"] for group in model.net_.optimizer_.param_groups)
     assert np.isfinite(model.predict_proba(two_blocks[0])).all()
