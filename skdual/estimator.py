@@ -441,6 +441,7 @@ class DualBranchClassifier(FittedMethods):
     def _remember(self, data, device, fit, earlier_history):
         """Commit a finished fit; the only place of a fit that writes fitted attributes, all of them at once."""
         network, history = fit.net.module_, earlier_history + fit.net.epochs()
+        block_weights, temperature = network.block_weights_and_temperature()
         fitted = {
             "classes_": data.classes,
             "n_features_in_": data.X.shape[1],
@@ -450,8 +451,8 @@ class DualBranchClassifier(FittedMethods):
             "net_": fit.net,
             "network_": network,
             "device_": device,
-            "block_weights_": network.block_weights(),
-            "probability_temperature_": network.temperature(),
+            "block_weights_": block_weights,
+            "probability_temperature_": temperature,
             "rejection_threshold_": fit.rejection_threshold,
             "history_": history,
             "n_epochs_": len(history),

@@ -65,20 +65,14 @@ class EnsembleScores(nn.Module):
         """Copy the weights of the groups, an array of shape (n_groups,), into the network."""
         self.group_weights.copy_(torch.from_numpy(group_weights).to(self.group_weights.dtype))
 
-    def block_weights(self):
-        """How much both blocks count, block A alone and block B alone, ndarray of float64; both only where no others.
+    def block_weights_and_temperature(self):
+        """How much scores by both blocks, by A alone and by B alone count, and what their weighted mean is divided by.
 
-        They sum to 1.
+        The weights, ndarray of float64, sum to 1; there is one where rows are scored by both blocks only.
         """
-        weights = np.bincount([source for _, source in self.score_groups], weights=self._group_weights())
-        return weights / weights.sum()
-
-    def temperature(self):
-        """What the mean scores over the groups are divided by."""
-        return float(1 / self._group_weights().sum())
-
-    def _group_weights(self):
-        return self.group_weights.cpu().numpy().astype(np.float64)
+        group_weights = self.group_weights.cpu().numpy().astype(np.float64)
+        by_source = np.bincount([source for _, source in self.score_groups], weights=group_weights)
+        return by_source / by_source.sum(), float(1 / group_weights.sum())
 
     def member_scores(self, x_a, x_b):
         """Every member's class scores by both blocks, A and B, (n_members, 3, batch, n_classes); or by both only."""
