@@ -8,7 +8,7 @@ from ..inspection.validation import check_positive_int
 from .axes import as_text, divide, import_pyplot, new_axes
 from .colors import BLOCK_COLORS
 from .estimators import final_classifier, rows_of_classifier
-from .numbers import check_finite_numbers
+from .validation import check_finite_numbers
 
 _LONGEST_NAME = 30  # letters; longer names are cut in the picture
 

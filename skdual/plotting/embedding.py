@@ -9,7 +9,7 @@ from ..inputs.labels import check_labels
 from .axes import as_text, import_pyplot, new_axes
 from .colors import CLASS_COLORS, color_by_code
 from .estimators import final_classifier, rows_of_classifier
-from .numbers import check_finite_numbers
+from .validation import check_finite_numbers
 
 _METHODS = ("pca", "tsne")
 

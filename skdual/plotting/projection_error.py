@@ -8,7 +8,7 @@ from ..inputs.labels import encode_fitted_labels
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
 from .estimators import final_classifier, rows_of_classifier
-from .numbers import check_finite_numbers
+from .validation import check_finite_numbers
 
 
 class ProjectionErrorDisplay:
