@@ -102,9 +102,9 @@ def _n_hidden_weights(n_columns, sizes):
     )
 
 
-def mixup_alpha(zero_share):
-    """No mixing of rows that are mostly zeros: the mean of two of them is not a likely third."""
-    return _MIXUP_ALPHA if zero_share <= _MAX_ZERO_SHARE else 0.0
+def mixup_alpha(zero_shares):
+    """No mixing of rows that are mostly zeros in either block: the mean of two of them is not a likely third."""
+    return _MIXUP_ALPHA if max(zero_shares) <= _MAX_ZERO_SHARE else 0.0
 
 
 def batch_size(n_train):

@@ -95,7 +95,7 @@ class DualBranchClassifier(FittedMethods):
         The regularised members (see Notes) see half of the rows of a batch mixed with another row of it, in all
         columns and in the target, with weights drawn from Beta(mixup_alpha, mixup_alpha), the row's own the larger; 0
         mixes none. To the contrastive loss a mixed row is of its own class. "auto" is 0.4, and 0 where more than half
-        of the values of X are 0, as in counts of words or genes.
+        of the values of a block are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2; more than there are training rows mean all of them, and class-aware batches have as
         many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the training rows,

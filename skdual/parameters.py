@@ -79,7 +79,7 @@ def resolve_settings(
     codes,
     classes,
     n_train,
-    zero_share,
+    zero_shares,
     min_bfloat16_weights,
     block_names,
     has_validation,
@@ -97,8 +97,8 @@ def resolve_settings(
     classes : ndarray
     n_train : int
         Rows to train on, validation rows left out.
-    zero_share : callable
-        Gives the share of their values that are 0; called where it matters only.
+    zero_shares : callable
+        Gives the share of the values of either block in them that are 0; called where it matters only.
     min_bfloat16_weights : float
         Weights of the branches from which on ``precision="auto"`` rounds products to bfloat16.
     block_names : pair of str
@@ -181,7 +181,7 @@ def resolve_settings(
             "lr": learning_rate,
             **_weight_decay(params, learning_rate, max_epochs * steps),
             "patience": params["patience"] if params["early_stopping"] else None,
-            "mixup_alpha": given("mixup_alpha", lambda: defaults.mixup_alpha(zero_share())),
+            "mixup_alpha": given("mixup_alpha", lambda: defaults.mixup_alpha(zero_shares())),
             **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
         },
     }

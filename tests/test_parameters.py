@@ -22,14 +22,14 @@ CLASSES = np.array(["ant", "bee", "cat", "dog"])
 CODES = np.repeat([0, 1, 2, 3], [50, 5, 30, 15])
 
 
-def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_share=0.0, **changed):
+def settled(widths=(40, 20), classes=CLASSES, codes=CODES, n_train=100, zero_shares=(0.0, 0.0), **changed):
     return resolve_settings(
         DualBranchClassifier(**changed).get_params(deep=False),
         n_columns=widths,
         codes=codes,
         classes=classes,
         n_train=n_train,
-        zero_share=lambda: zero_share,
+        zero_shares=lambda: zero_shares,
         **OTHERS,
     )
 
@@ -63,7 +63,7 @@ def test_auto_rounds_products_to_bfloat16_from_so_many_weights_on(precision, n_m
         codes=CODES,
         classes=CLASSES,
         n_train=n_train,
-        zero_share=lambda: 0.0,
+        zero_shares=lambda: (0.0, 0.0),
         **others,
     )
     assert settings["module"]["bfloat16"] == expected
@@ -209,11 +209,14 @@ def test_explicit_widths_and_dropout_are_taken_as_given(widths):
 # mixing
 
 
-@pytest.mark.parametrize(("zero_share", "expected"), [(0.0, 0.4), (0.5, 0.4), (0.501, 0.0), (1.0, 0.0)])
-def test_automatic_mixing_spares_rows_that_are_mostly_zeros(zero_share, expected):
-    assert settled(zero_share=zero_share)["net"]["mixup_alpha"] == expected
+@pytest.mark.parametrize(
+    ("zero_shares", "expected"),
+    [((0.0, 0.0), 0.4), ((0.5, 0.5), 0.4), ((0.501, 0.0), 0.0), ((0.1, 0.6), 0.0), ((1.0, 1.0), 0.0)],
+)
+def test_automatic_mixing_spares_blocks_that_are_mostly_zeros(zero_shares, expected):
+    assert settled(zero_shares=zero_shares)["net"]["mixup_alpha"] == expected
     for alpha in (0, 0.2, 3):
-        assert settled(zero_share=zero_share, mixup_alpha=alpha)["net"]["mixup_alpha"] == alpha
+        assert settled(zero_shares=zero_shares, mixup_alpha=alpha)["net"]["mixup_alpha"] == alpha
 
 
 # contradictions

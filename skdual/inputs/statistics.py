@@ -1,4 +1,4 @@
-"""Statistics of the rows of X: what columns are scaled by, and how much of X is zero."""
+"""Statistics of the rows of X: what columns are scaled by, and how much of either block is zero."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -9,14 +9,15 @@ from .rows import CHUNK_VALUES, as_slice, n_rows_within
 _PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
 
 
-def zero_share(rows):
-    """Share of the values of a data set that are 0."""
-    n_zeros = 0
+def zero_shares(rows):
+    """Share of the values of either block of a data set that are 0, a list of two float."""
+    n_nonzero = [0, 0]
     for part in _parts(rows):
-        n_zeros += part.shape[0] * part.shape[1] - (
-            part.count_nonzero() if sp.issparse(part) else np.count_nonzero(part)
-        )
-    return n_zeros / (len(rows) * rows.X.shape[1])
+        for block, index in enumerate(rows.columns.indices):
+            values = part[:, _place(index)]
+            n_nonzero[block] += int(values.count_nonzero() if sp.issparse(values) else np.count_nonzero(values))
+    pairs = zip(n_nonzero, rows.columns.n_columns, strict=True)
+    return [1 - count / (len(rows) * n_columns) for count, n_columns in pairs]
 
 
 def column_statistics(rows, scaling, columns):
@@ -47,10 +48,10 @@ def column_statistics(rows, scaling, columns):
 
 def dense_chunks(rows, columns, dtype=np.float64):
     """All rows of some columns, some rows at a time, dense and of the dtype."""
-    place = as_slice(columns)
+    place = _place(columns)
     for part in _parts(rows):
         dense = part.toarray() if sp.issparse(part) else part
-        yield dense[:, columns if place is None else place].astype(dtype, order="C")
+        yield dense[:, place].astype(dtype, order="C")
 
 
 def _chunks_of_columns(rows, columns):
@@ -60,6 +61,12 @@ def _chunks_of_columns(rows, columns):
         part = rows.X[:, columns[start : start + size]]
         part = part if rows.subset is None else part[rows.subset]
         yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+
+
+def _place(columns):
+    """Columns as a slice, which costs no copy, where they lie side by side."""
+    place = as_slice(columns)
+    return columns if place is None else place
 
 
 def _parts(rows):

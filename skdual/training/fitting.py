@@ -12,7 +12,7 @@ from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows
-from ..inputs.statistics import zero_share
+from ..inputs.statistics import zero_shares
 from ..inputs.validation import check_range, check_signs
 from ..parameters import resolve_settings
 from ..warn import warn
@@ -76,7 +76,7 @@ def fit_network(params, data, device, seed, before=None):
         codes=data.y,
         classes=data.classes,
         n_train=len(training),
-        zero_share=lambda: zero_share(training),
+        zero_shares=lambda: zero_shares(training),
         min_bfloat16_weights=min_bfloat16_weights(device) if dtype == torch.float32 else math.inf,
         block_names=data.columns.names,
         has_validation=validation is not None,

@@ -23,7 +23,7 @@ def settings(widths=(7, 5), **params):
         codes=y,
         classes=np.arange(3),
         n_train=60,
-        zero_share=lambda: 0.0,
+        zero_shares=lambda: (0.0, 0.0),
         min_bfloat16_weights=math.inf,
         block_names=("a", "b"),
         has_validation=False,
@@ -155,7 +155,7 @@ def test_rows_are_mixed_by_the_zeros_of_the_training_rows(to_matrix):
     X = np.random.default_rng(0).normal(size=(60, 12))
     y = np.arange(60) % 3
     zeros = X.copy()
-    zeros[:, :7] = 0
+    zeros[:, 7:10] = 0  # most of block B, a quarter of all
     quick = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 1, "max_epochs": 1, "random_state": 0}
     assert DualBranchClassifier(7, **quick).fit(to_matrix(X), y, X_val=zeros, y_val=y).net_.mixup_alpha == 0.4
     assert DualBranchClassifier(7, **quick).fit(to_matrix(zeros), y, X_val=X, y_val=y).net_.mixup_alpha == 0
