@@ -31,7 +31,7 @@ def check_history(history):
         raise TypeError(f"history must be a list of dict, as history_ of a fitted classifier, got {came}.")
     names = {"learning_rate", *TERMS, *map(validation_name, TERMS)}
     for number, epoch in enumerate(history, start=1):
-        for name in names & epoch.keys():
+        for name in sorted(names & epoch.keys()):
             if not isinstance(epoch[name], numbers.Real) or not math.isfinite(epoch[name]):
                 raise ValueError(f"history must have finite numbers; epoch {number} has {name}={epoch[name]!r}.")
         if "valid_classification_loss" in epoch and "learning_rate" not in epoch:
