@@ -106,8 +106,8 @@ class DualBranchClassifier(FittedMethods):
         cross-entropy is weighted by the inverse of the sampling frequency, so that probabilities keep the priors (with
         layer normalisation; batch normalisation lets the rows of a batch see how it was drawn, which skews them).
     classes_per_batch, samples_per_class : int or None, default=None
-        Shape of class-aware batches. None: as many classes as give each at least 4 rows of the batch, and the
-        rows that makes.
+        Shape of class-aware batches. None: as many classes as give each at least 4 rows of the batch, but 2 at least
+        where ``batch_size`` is "auto", and the rows that makes.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
