@@ -1,6 +1,7 @@
 """Device and dtype, copies to the device, and torch's random state and modes kept apart from the caller's."""
 
 import math
+import os
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -11,6 +12,15 @@ import torch
 _AUTO_ORDER = ("cuda", "mps", "xpu")
 _PINNING = ("cuda", "xpu")  # devices that copy page-locked memory while the host goes on
 _one_at_a_time = threading.RLock()  # torch's random state belongs to all threads of the process
+
+
+def _new_lock():
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a child has no thread that would give back a lock taken at the fork
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def _backend(device_type):

@@ -149,7 +149,7 @@ def _check_kinds(values, name):
         example = bytes(values[0])
         raise ValueError(f"{name} must hold strings or numbers, got bytes, such as {example!r}; decode them to str.")
     if not kinds <= set(_KINDS):
-        raise ValueError(f"{name} must hold strings or numbers, got {names[0]}, such as {values[0]!r}.")
+        raise ValueError(f"{name} must hold strings, numbers or numpy dates, got {names[0]}, such as {values[0]!r}.")
 
 
 def _is_missing(label):

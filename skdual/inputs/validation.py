@@ -58,6 +58,7 @@ def check_training_input(estimator, X, y, X_val, y_val):
     y = check_labels(y, "y", checked.shape[0], "X")
     check_classes(y, "y")
     classes, codes = np.unique(y, return_inverse=True)
+    classes = classes.astype(classes.dtype.newbyteorder("="), copy=False)  # as it will be once it is loaded
     if len(classes) < 2:
         raise ValueError(f"y has 1 class ({classes.tolist()[0]!r}) in {len(y)} rows; a classifier needs at least 2.")
     columns = resolve_blocks(estimator.blocks, X, checked.shape[1], feature_names)

@@ -1,6 +1,9 @@
 """What the caller has set for torch is left as it is, and changes nothing."""
 
+import os
 import pickle
+import signal
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -21,6 +24,29 @@ def test_isolated_random_state_is_seeded_inside_and_leaves_no_trace():
             drawn.append(torch.rand(4))
     assert torch.equal(drawn[0], drawn[1])
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_a_thread_that_it_does_not_have():
+    entered, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with isolated_random_state(torch.device("cpu"), 0):
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    entered.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # which ends a process that waits
+        with isolated_random_state(torch.device("cpu"), 0):
+            os._exit(0)
+    leave.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @contextmanager

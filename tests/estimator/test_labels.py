@@ -24,6 +24,13 @@ def test_labels_of_any_kind_come_back_as_they_are(two_blocks, quick, labels):
     assert model.score(X, y) > 0.9
 
 
+def test_labels_of_the_other_byte_order_have_the_usual_one_as_after_loading(two_blocks, quick):
+    X, y = two_blocks
+    codes = np.unique(y, return_inverse=True)[1]
+    swapped = codes.astype(np.dtype("i4").newbyteorder())
+    assert model_of(quick, max_epochs=1).fit(X, swapped).predict(X).dtype == np.dtype("i4")
+
+
 def test_a_thousand_classes(quick):
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(1000), 2)

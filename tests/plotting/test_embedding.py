@@ -87,6 +87,12 @@ def test_labels_between_dollar_signs_are_no_formulas():
             assert [text.replace(r"\$", "$") for text in labels_of(display.ax_.get_legend())] == labels.tolist()
 
 
+def test_labels_may_be_dates_in_any_unit():
+    days = np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]")
+    display = EmbeddingDisplay(np.eye(2), days, held_out_points=np.eye(2), y_held_out=days.astype("M8[s]")).plot()
+    assert display.classes.tolist() == days.astype("M8[s]").tolist()
+
+
 def test_without_held_out_rows_the_legend_has_classes_only():
     display = EmbeddingDisplay(np.zeros((2, 2)), [1, 0]).plot()
     assert len(display.scatter_) == 1
