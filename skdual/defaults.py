@@ -27,9 +27,8 @@ MIN_FULL_BATCH_STEPS = 175
 """Least steps where one batch holds all rows."""
 
 MIN_CYCLE_ROWS = 100
-"""Training rows from which on the learning rate has several cycles; of fewer, too few are held out to choose by."""
+"""Training rows from which on the learning rate falls in two cycles; of fewer, too few are held out to choose by."""
 
-_LAST_CYCLE = 0.15  # of the epochs
 _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
 _MAX_WEIGHTS = 32_000_000  # of the branches' hidden layers, all members together
@@ -118,17 +117,13 @@ def max_epochs(steps):
     return max(MIN_EPOCHS, math.ceil((MIN_STEPS if steps > 1 else MIN_FULL_BATCH_STEPS) / steps))
 
 
-def cycles(epochs, n_train, goes_on):
-    """Epochs of a first, a second and a last cycle of the learning rate; None, for one, where rows are few.
+def first_cycle(epochs, n_train):
+    """Epochs of a first cycle of the learning rate, a quarter of all; None where rows are few and there is one cycle.
 
     Noisy classes are best after a quarter of the epochs that intricate borders take. Which it is, the rows that members
-    hold out can tell, where they are enough. In the last cycle members learn these rows too; there is none in a fit
-    that ``goes_on`` in a warm start, for which they have to stay new.
+    hold out can tell, where they are enough.
     """
-    if n_train < MIN_CYCLE_ROWS:
-        return None
-    first, last = epochs // 4, 0 if goes_on else round(_LAST_CYCLE * epochs)
-    return first, epochs - first - last, last
+    return epochs // 4 if n_train >= MIN_CYCLE_ROWS else None
 
 
 def learning_rate(n_columns, n_train):

@@ -109,12 +109,11 @@ class DualBranchClassifier(FittedMethods):
         Shape of class-aware batches. None: as many classes as give each at least 4 rows of the batch, but 2 at least
         where ``batch_size`` is "auto", and the rows that makes.
     max_epochs : "auto" or int, default="auto"
-        Passes over the training rows; with a number exactly so many, in one cycle of the learning rate. "auto" is 40,
-        and more where these would be fewer than 350 steps (175 where one batch holds all rows). From 100 training rows
-        on, some of which are held out (see Notes), and without ``early_stopping`` or a callback of skorch's
-        EarlyStopping, "auto" has three cycles. The first takes a quarter of the epochs; the fit goes back to its end
-        where the held-out rows have a log loss lower by 3 % there than at the end of the second, as in noisy data. The
-        last, 15 % of the epochs, is of all rows, and left out with ``warm_start=True``.
+        Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
+        fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
+        (see Notes), and without ``early_stopping`` or a callback of skorch's EarlyStopping, "auto" lets the learning
+        rate fall twice, over a quarter of the epochs and over the others. The weights from the end of the first fall
+        are kept where the held-out rows have a log loss lower by 3 % by them than by the last ones, as in noisy data.
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
@@ -138,8 +137,7 @@ class DualBranchClassifier(FittedMethods):
         stay scaled by the rows of the first fit, and widths and members that are "auto" stay as they are. The same rows
         in the same order are held out (see Notes), and set aside by ``early_stopping``, as in the first fit. With other
         rows, in another order, or with ``early_stopping`` newly turned on, such rows were learnt before, and the
-        probabilities come out too sharp; give ``X_val`` then. After a fit with ``warm_start=False`` that has learnt the
-        held-out rows in its last cycle none are held out, and ``block_weights_`` stay unless there is an ``X_val``.
+        probabilities come out too sharp; give ``X_val`` then.
     rejection_quantile : float or None, default=None
         Share of the validation rows, in (0, 1), that the threshold of familiarity leaves out (see
         :meth:`score_samples`). :meth:`predict` gives rows below it ``rejection_label``. Needs validation rows
@@ -233,8 +231,7 @@ class DualBranchClassifier(FittedMethods):
 
     - Held-out rows. The rows are dealt out to six folds, or to more for more than 12 members and for folds of 2,000
       rows at most. Each of several members leaves one fold out of its training, the first plain and the first
-      regularised one the same, and so on; a single member does so if there are more than 50,000 rows. They learn these
-      rows only in the last cycle of the learning rate (see ``max_epochs``), when what follows is settled. Held-out and
+      regularised one the same, and so on; a single member does so if there are more than 50,000 rows. Held-out and
       validation rows decide how much each of four mean scores counts: of plain members, of regularised ones, and of the
       latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of the
       probabilities have the least log loss on such rows, with a small cost of single blocks. Batch normalisation lets

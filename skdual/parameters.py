@@ -177,7 +177,7 @@ def resolve_settings(
         "net": {
             **batch,
             "max_epochs": max_epochs,
-            "cycles": defaults.cycles(max_epochs, n_train, params["warm_start"]) if may_cycle else None,
+            "first_cycle": defaults.first_cycle(max_epochs, n_train) if may_cycle else None,
             "lr": learning_rate,
             **_weight_decay(params, learning_rate, max_epochs * steps),
             "patience": params["patience"] if params["early_stopping"] else None,

@@ -241,7 +241,8 @@ def _classes(labels):
     """The sorted classes of all labels, which must be of one kind."""
     if len({y.dtype == bool for y in labels}) > 1:  # True is 1 to numpy
         raise ValueError("y and y_held_out must hold labels of one kind, got booleans and others.")
-    if len({y.dtype.kind for y in labels} | {"O"}) > 2 or labels[0].dtype == object:
+    kinds = {y.dtype.kind for y in labels}
+    if len(kinds) > 1 or kinds == {"O"}:
         together = np.concatenate([y.astype(object) for y in labels])
         check_labels(together, "y and y_held_out", len(together), "points and held_out_points")
     return np.unique(np.concatenate(labels))

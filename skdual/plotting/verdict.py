@@ -52,7 +52,8 @@ def learning_verdict(history):
        every curve flattens when the learning rate goes to 0.
     5. *converged*, otherwise.
 
-    The curves are judged to their end, also where early stopping went back to the weights of an earlier epoch.
+    The curves are judged to their end, also where early stopping, or the first of two cycles of the learning rate,
+    kept the weights of an earlier epoch.
 
     Parameters
     ----------

@@ -6,6 +6,6 @@ A fit, in the order it goes: ``fitting`` (one whole fit), ``build`` (the net fro
 members).
 
 What the loop uses: ``running_fit``, ``folds`` (rows that members leave out), ``mixup``, ``schedule`` (learning rate),
-``cycles``, ``kept_weights``, ``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``progress``,
+``first_cycle``, ``kept_weights``, ``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``progress``,
 ``interrupts``.
 """

@@ -88,39 +88,23 @@ def fit_network(params, data, device, seed, before=None):
         check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if before is not None:
         check_continuation(before, data, settings)
-    held_out_learnt = before is not None and before.settings["split"].get("held_out_learnt", False)
-    mask = training_mask(settings["module"]["n_members"], training.y) | held_out_learnt
+    mask = training_mask(settings["module"]["n_members"], training.y)
     with isolated_random_state(device, seed):
         of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
         net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
         if before is not None:
             net.module_.load_state_dict(before.weights)
-            if not held_out_learnt:
-                net.module_.reset_group_weights()
+            net.module_.reset_group_weights()
         else:
             _shift_units(net.module_, training)
             scalers = set_statistics(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, mask, scalers, settings["criterion"]["class_weight"])
         span = SpanTraining(net, training, validation, mask, seed, fitted_before=before is not None)
-
-        def read_held_out():
-            span.drop_held_out()
-            calibrate(net.module_, span.training, span.validation, mask, net.criterion__class_weight)
-            span.learn_held_out()
-
-        net.partial_fit(
-            span.training,
-            mask=mask,
-            validation=span.validation,
-            before_scoring=span.drop_held_out,
-            before_last_cycle=read_held_out,
-        )
+        net.partial_fit(span.training, mask=mask, validation=span.validation, before_scoring=span.drop_held_out)
         with held_interrupts() as held:
-            if net.holds_out_:
-                read_held_out()
-            settings["split"]["held_out_learnt"] = held_out_learnt or not net.holds_out_
             span.leave()
             net.module_.merge_relevance()
+            calibrate(net.module_, training, validation, mask, net.criterion__class_weight)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:
                 held.clear()

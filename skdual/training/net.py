@@ -9,9 +9,10 @@ from skorch.dataset import unpack_data
 
 from ..inputs.batches import BatchLoader, OrderedBatches
 from ..warn import warn
+from .calibration import held_out_loss
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
-from .cycles import Cycles
+from .first_cycle import FirstEnd
 from .interrupts import held_interrupts
 from .loss_means import TermMeans
 from .mixup import Mixing
@@ -57,9 +58,10 @@ class DualBranchNet(NeuralNetClassifier):
     mixup_alpha : float
     warmup : float
     gradient_clip : float or None
-    cycles : tuple of three ints or None
-        Epochs of the cycles of the learning rate (see :class:`~skdual.training.cycles.Cycles`). With None, with a
-        callback of skorch's EarlyStopping, and without held-out rows there is one.
+    first_cycle : int or None
+        Epochs of the first cycle, after which the learning rate has fallen to 0 and rises again. The fit goes back to
+        its end where the rows that members hold out are better off there. With a callback of skorch's EarlyStopping, or
+        without held-out rows, there is one cycle.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -73,8 +75,6 @@ class DualBranchNet(NeuralNetClassifier):
     ----------
     best_epoch_ : int
         Number of the epoch, from 1, whose weights the module ends with.
-    holds_out_ : bool
-        Whether the rows that members hold out are new to them to the end: there was no last cycle.
     """
 
     _running: RunningFit
@@ -91,7 +91,7 @@ class DualBranchNet(NeuralNetClassifier):
         mixup_alpha,
         warmup,
         gradient_clip,
-        cycles,
+        first_cycle,
         patience,
         capture_updates,
         seed,
@@ -106,7 +106,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.mixup_alpha = mixup_alpha
         self.warmup = warmup
         self.gradient_clip = gradient_clip
-        self.cycles = cycles
+        self.first_cycle = first_cycle
         self.patience = patience
         self.capture_updates = capture_updates
         self.seed = seed
@@ -157,7 +157,7 @@ class DualBranchNet(NeuralNetClassifier):
 
     # one fit
 
-    def partial_fit(self, X, y=None, classes=None, *, mask, validation=None, before_scoring, before_last_cycle):
+    def partial_fit(self, X, y=None, classes=None, *, mask, validation=None, before_scoring=lambda: None):
         """Train on Rows ``X``; Ctrl-C keeps the last finished epoch.
 
         Parameters
@@ -169,21 +169,13 @@ class DualBranchNet(NeuralNetClassifier):
             To be watched.
         before_scoring : callable
             Called before validation rows, or rows that members hold out, are scored.
-        before_last_cycle : callable
-            Called when members are about to train on the rows that they hold out.
         """
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         try:
             with closing_progress(self.callbacks_):
-                self.fit_loop(
-                    X,
-                    mask=mask,
-                    validation=validation,
-                    before_scoring=before_scoring,
-                    before_last_cycle=before_last_cycle,
-                )
+                self.fit_loop(X, mask=mask, validation=validation, before_scoring=before_scoring)
         except KeyboardInterrupt:
             self._warn_of_interrupt()
         self._end_fit()
@@ -191,22 +183,20 @@ class DualBranchNet(NeuralNetClassifier):
         self.module_.eval()
         return self
 
-    def fit_loop(self, X, y=None, epochs=None, *, mask, validation=None, before_scoring, before_last_cycle):
+    def fit_loop(self, X, y=None, epochs=None, *, mask, validation=None, before_scoring=lambda: None):
         epochs = self.max_epochs if epochs is None else epochs
-        self.holds_out_ = True
+        first = self._epochs_of_first_cycle(epochs, mask)
+        cycles = [n_epochs for n_epochs in (first, epochs - first) if n_epochs]
         update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
-        self._running, loader = start_fit(self, X, mask, update)
-        cycles = Cycles(
-            self, self._running, X, mask, self._epochs_of_cycles(epochs, mask), len(loader), before_last_cycle
-        )
+        self._running, loader = start_fit(self, X, cycles, mask, update)
         watched = None if validation is None else _in_order(validation)
-        best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
+        best, lowest, first_end = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}, None
         data_sets = {"dataset_train": X, "dataset_valid": validation}
         for epoch in range(1, epochs + 1):
             self.notify("on_epoch_begin", **data_sets)
             self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
             self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
-            if watched is not None or cycles.scores_held_out(epoch):
+            if watched is not None or (first and epoch in (first, epochs)):
                 before_scoring()
             self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
@@ -220,16 +210,23 @@ class DualBranchNet(NeuralNetClassifier):
                     self._running.kept.keep(epoch)
                 self._running.n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
-            cycles.end_epoch(epoch)
+            if epoch == first:
+                first_end = FirstEnd(self.module_, epoch, self._held_out_loss(X, mask))
             if self.patience and epoch - self._running.kept.epoch >= self.patience:
                 break
+        if first_end is not None and first_end.is_better(self._held_out_loss(X, mask)):
+            self._running.kept = first_end.kept
         return self
 
-    def _epochs_of_cycles(self, epochs, mask):
-        """Of a first, a second and a last one."""
+    def _epochs_of_first_cycle(self, epochs, mask):
+        """Epochs of the first of two cycles; 0 where there is one."""
         # held-out rows tell the better of two ends; skorch's EarlyStopping would stop where the learning rate rises
-        one_cycle = mask.all() or self._early_stopping_callbacks() or not self.cycles or sum(self.cycles) != epochs
-        return (0, epochs, 0) if one_cycle else self.cycles
+        if mask.all() or self._early_stopping_callbacks() or not self.first_cycle or self.first_cycle >= epochs:
+            return 0
+        return self.first_cycle
+
+    def _held_out_loss(self, rows, mask):
+        return held_out_loss(self.module_, rows, mask, self.criterion__class_weight)
 
     def _early_stopping_callbacks(self):
         return [callback for _, callback in self.callbacks_ if isinstance(callback, EarlyStopping)]

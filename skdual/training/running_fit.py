@@ -1,7 +1,7 @@
 """What one fit of the net needs while it goes on: batches, schedule, mask of the rows, mixing, bank."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from ..inputs.batches import BatchLoader, ClassAwareBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
 from .kept_weights import KeptWeights
 from .mixup import Mixup
+from .schedule import Cycles
 
 
 @dataclass
@@ -21,16 +22,16 @@ class RunningFit:
     """
 
     kept: KeptWeights
+    schedule: LambdaLR
     class_weight: torch.Tensor
     training_mask: torch.Tensor | None
     mixup: Mixup | None
     bank: MemoryBank | None
     update: Callable
-    schedule: LambdaLR = field(init=False)
     n_finished: int = 0
 
 
-def start_fit(net, rows, mask, update):
+def start_fit(net, rows, cycles, mask, update):
     """Set up a fit of an initialised net.
 
     Parameters
@@ -38,6 +39,8 @@ def start_fit(net, rows, mask, update):
     net : DualBranchNet
     rows : Rows
         To train on.
+    cycles : list of int
+        Epochs of each cycle of the learning rate.
     mask : ndarray of bool of shape (n_members, n)
         Which rows each member trains on.
     update : callable
@@ -58,6 +61,7 @@ def start_fit(net, rows, mask, update):
     )
     running = RunningFit(
         kept=KeptWeights(net.module_),
+        schedule=LambdaLR(net.optimizer_, Cycles([n_epochs * len(loader) for n_epochs in cycles], net.warmup)),
         class_weight=_class_weight(net, rows, loader.sampler),
         training_mask=None if mask.all() else torch.from_numpy(mask).to(rows.device),
         mixup=mixup,

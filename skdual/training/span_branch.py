@@ -136,10 +136,6 @@ class SpanBranch:
         for layer, of_layer in self._by_layer(dropped):
             layer.weight.detach().sub_(of_layer.to(layer.weight.device))
 
-    def learn_held_out(self):
-        """Let :meth:`drop_held_out` do nothing from now on."""
-        self._held_out = [directions[:0] for directions in self._held_out]
-
     def widen(self):
         """Give the layers weights for all columns."""
         pairs = zip(self._spans, self._learnt() * self._scale, strict=True)

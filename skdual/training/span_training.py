@@ -88,17 +88,13 @@ class SpanTraining:
         for branch in self._branches:
             branch.drop_held_out()
 
-    def learn_held_out(self):
-        """Let :meth:`drop_held_out` do nothing from now on, for members train on all rows."""
-        for branch in self._branches:
-            branch.learn_held_out()
-
     def leave(self):
-        """Give every member weights for all columns."""
+        """Give every member weights for all columns, less what :meth:`drop_held_out` drops."""
         if not self._branches:
             return
         network = self._net.module_
         network.scaler_a, network.scaler_b = self._scalers
+        self.drop_held_out()
         for branch in self._branches:
             branch.widen()
         self._net.initialize_optimizer()

@@ -12,8 +12,7 @@ from member_scores import (
     scores_in_groups,
     weights_fitted_on,
 )
-from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import softmax
+from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -37,21 +36,6 @@ def test_the_group_weights_are_fitted_on_held_out_and_validation_rows(two_blocks
     seen = np.concatenate([held_out, scores_in_groups(model, X_val)], axis=1)
     assert_block_weights(watched, weights_fitted_on(watched, seen, np.concatenate([y[rows], y_val]), weight))
     assert watched.probability_temperature_ > 1.1 * model.probability_temperature_  # for most of these labels are wrong
-
-
-def test_members_learn_what_they_held_out_after_the_group_weights_are_fitted(two_blocks, quick, monkeypatch):
-    """A last cycle that moves nothing leaves the network that the weights were fitted with."""
-    X, y = two_blocks
-    learnt = model_of(quick, n_members=4, max_epochs="auto").fit(X, y)
-    monkeypatch.setattr("skdual.training.cycles.LAST_PEAK", 0.0)
-    still = model_of(quick, n_members=4, max_epochs="auto").fit(X, y)
-    folds = held_out_folds(codes_of(y), 2)
-    rows = [row for row in range(150) if folds[row] in (0, 1)]
-    before, after = (held_out_scores_in_groups(model, X, folds, rows) for model in (still, learnt))
-    assert_block_weights(still, weights_fitted_on(still, before, y[rows]))
-    assert_array_equal(learnt.network_.group_weights, still.network_.group_weights)
-    losses = [[log_loss(y[rows], softmax(of_group, axis=1)) for of_group in scores] for scores in (before, after)]
-    assert np.all(np.less(losses[1], losses[0]))
 
 
 def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, rows_seen):

@@ -155,5 +155,5 @@ def test_the_learning_rate_falls_once_where_skorchs_early_stopping_watches(two_b
         rates = [epoch["learning_rate"] for epoch in history]
         return sum(now < before >= earlier for earlier, before, now in zip(rates, rates[1:], rates[2:], strict=False))
 
-    assert falls() == 3
+    assert falls() == 2
     assert falls(callbacks=[EarlyStopping("train_loss", patience=1000)]) == 1

@@ -59,18 +59,6 @@ def test_group_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
 
 
-def test_after_a_last_cycle_a_warm_start_holds_nothing_out(two_blocks, quick):
-    """What members held out they have learnt, so that their scores of it would make the probabilities too sharp."""
-    X, y = two_blocks
-    model = model_of(quick, max_epochs="auto", dropout=0.0, mixup_alpha=0).fit(X, y)
-    group_weights = model.network_.group_weights.tolist()
-    for _ in range(2):
-        model.set_params(warm_start=True, max_epochs=1).fit(X, y)
-        assert model.network_.group_weights.tolist() == group_weights
-    model.fit(X, y, X_val=X[:40], y_val=y[:40])
-    assert_block_weights(model, weights_fitted_on(model, scores_in_groups(model, X[:40]), y[:40]))
-
-
 def test_a_warm_start_may_drop_blocks_more_or_less_often(two_blocks, quick):
     X, y = two_blocks
     fitted = model_of(quick, warm_start=True, n_members=1, dropout=0.0, mixup_alpha=0).fit(X, y)

@@ -17,7 +17,7 @@ from skdual.losses.memory_bank import MemoryBank
 from skdual.training.folds import held_out_folds
 from skdual.training.kept_weights import KeptWeights
 from skdual.training.mixup import Mixup
-from skdual.training.schedule import WarmupCosine
+from skdual.training.schedule import Cycles, WarmupCosine
 
 
 class Watch(Callback):
@@ -262,49 +262,35 @@ def test_the_learning_rate_rises_and_falls(two_blocks, quick):
 
 
 @pytest.mark.parametrize(
-    ("losses", "best"), [((0.96, 1.0), 18), ((0.98, 1.0), 61), ((2.0, 1.0), 61), (None, 72)], ids=str
+    ("losses", "best"), [((0.96, 1.0), 18), ((0.98, 1.0), 72), ((2.0, 1.0), 72), (None, 72)], ids=str
 )
-@pytest.mark.parametrize("warm_start", [False, True])
-def test_the_end_of_the_first_cycle_is_kept_if_held_out_loss_is_3_per_cent_lower(
-    two_blocks, quick, losses, best, warm_start, monkeypatch
+def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_cent_lower(
+    two_blocks, quick, losses, best, monkeypatch
 ):
-    """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle.
-
-    The last 11 are of all rows, and go on from what is kept; in a fit that a warm start may go on from there are none.
-    """
-    if warm_start and best == 61:
-        best = 72
+    """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle."""
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 5 * 72)
     given = list(losses or ())
-    monkeypatch.setattr("skdual.training.cycles.held_out_loss", lambda *arguments: given.pop(0))
-    has_last = losses and not warm_start
-    ends, starts = {}, {}
+    monkeypatch.setattr("skdual.training.net.held_out_loss", lambda *arguments: given.pop(0))
+    states = {}
 
-    def note(states):
-        def note_in(net, kwargs):
-            states[len(net.history)] = state = copy.deepcopy(net.module_)
-            state.merge_relevance()
-
-        return note_in
+    def note(net, kwargs):
+        states[len(net.history)] = state = copy.deepcopy(net.module_)
+        state.merge_relevance()
 
     params = {"max_epochs": "auto", "n_members": 2 if losses else 1, "warmup": 0.2, "learning_rate": 0.01}
-    callbacks = [Watch("on_epoch_end", note(ends)), Watch("on_epoch_begin", note(starts))]
-    model = fit(two_blocks, quick, **params, warm_start=warm_start, callbacks=callbacks)
+    model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])
     assert not given
     assert model.n_epochs_ == 72
-    assert model.net_.best_epoch_ == (72 if has_last else best)
-    kept = starts[62] if has_last else model.network_
-    for name, parameter in kept.named_parameters():
-        assert torch.equal(parameter, ends[best].get_parameter(name)), name
-    cycles = [(18, 1), (43, 1), (11, 0.5 * best / 61)] if has_last else [(18, 1), (54, 1)] if losses else [(72, 1)]
-    factors = [WarmupCosine(5 * n, 0.2, peak)(5 * epoch) for n, peak in cycles for epoch in range(n)]
+    assert model.net_.best_epoch_ == best
+    for name, parameter in model.network_.named_parameters():
+        assert torch.equal(parameter, states[best].get_parameter(name)), name
+    factor = Cycles([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
     rates = [epoch["learning_rate"] for epoch in model.history_]
-    assert_allclose(rates, 0.01 * np.array(factors), rtol=1e-12)
+    assert_allclose(rates, [0.01 * factor(5 * epoch) for epoch in range(72)], rtol=1e-12)
 
 
 @pytest.mark.parametrize(("noisy", "best"), [(True, 10), (False, 40)])
 def test_noise_is_left_after_the_first_cycle_and_intricate_borders_after_the_second(noisy, best):
-    """Without a last cycle, which a warm start leaves out."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 12)).astype(np.float32)
     if noisy:
@@ -313,8 +299,7 @@ def test_noise_is_left_after_the_first_cycle_and_intricate_borders_after_the_sec
         X = X[:, [0, 1, 8, 9]]
         y = (np.floor(1.5 * X[:, 0]) + np.floor(1.5 * X[:, 2])) % 2  # the fields of a chessboard
     params = {"hidden_layer_sizes": ((64, 32), (64, 32)), "batch_size": 32, "projection_dim": 8, "n_members": 4}
-    params |= {"warm_start": True, "random_state": 0, "device": "cpu"}
-    model = DualBranchClassifier(8 if noisy else 2, learning_rate=3e-3, **params)
+    model = DualBranchClassifier(8 if noisy else 2, learning_rate=3e-3, random_state=0, device="cpu", **params)
     assert model.fit(X, y).net_.best_epoch_ == best
     assert model.n_epochs_ == 40
 

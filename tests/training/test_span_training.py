@@ -11,7 +11,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
-from skdual.training import cycles, span_choice
+from skdual.training import first_cycle, net, span_choice
 from skdual.training.calibration import held_out_loss
 from skdual.training.folds import held_out_folds, training_mask
 from skdual.training.row_span import RowSpan
@@ -139,17 +139,6 @@ def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide, monkeyp
                 assert np.abs(weights).max() > 0.01
 
 
-def test_in_a_last_cycle_members_learn_directions_of_the_rows_that_they_held_out(wide, monkeypatch):
-    X, y = wide
-    monkeypatch.setattr("skdual.defaults.MIN_CYCLE_ROWS", len(X))
-    params = PLAIN | {"max_epochs": "auto", "n_members": 2, "standardize": False}
-    network = DualBranchClassifier(**params).fit(X, y, X_val=X[:9], y_val=y[:9]).network_
-    seen = X[held_out_folds(y, 1) != 0, : WIDTHS[0]]
-    weights = network.branch_a.shortcut.weight[0].detach().numpy()
-    held_out = weights - weights @ np.linalg.pinv(seen) @ seen
-    assert np.linalg.norm(held_out) > 0.01 * np.linalg.norm(weights)
-
-
 def test_a_warm_start_keeps_what_it_learnt_from_other_rows(wide):
     X, y = wide
     others = np.random.default_rng(2).normal(size=X.shape)
@@ -184,10 +173,9 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     y = np.arange(120) % 3
     X = random_generator.normal(size=(120, 300)) + 0.1 * y[:, None]
     losses = []
-    monkeypatch.setattr(cycles, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
-    monkeypatch.setattr(cycles, "LEAST_GAIN", 1)  # the last weights are kept
-    params = PLAIN | {"blocks": 150, "max_epochs": "auto", "warm_start": True}  # without a last cycle, that learns them
-    model = DualBranchClassifier(**params, n_members=n_members).fit(X, y)
+    monkeypatch.setattr(net, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
+    monkeypatch.setattr(first_cycle, "LEAST_GAIN", 1)  # the last weights are kept
+    model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
     assert len(losses) == 2
     assert losses[1] == pytest.approx(
