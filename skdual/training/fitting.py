@@ -100,8 +100,14 @@ def fit_network(params, data, device, seed, before=None):
             scalers = set_statistics(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, mask, scalers, settings["criterion"]["class_weight"])
         span = SpanTraining(net, training, validation, mask, seed, fitted_before=before is not None)
-        net.partial_fit(span.training, mask=mask, validation=span.validation, before_scoring=span.drop_held_out)
         with held_interrupts() as held:
+            net.partial_fit(
+                span.training,
+                mask=mask,
+                interrupts=held,
+                validation=span.validation,
+                before_scoring=span.drop_held_out,
+            )
             span.leave()
             net.module_.merge_relevance()
             calibrate(net.module_, training, validation, mask, net.criterion__class_weight)

@@ -13,7 +13,6 @@ from .calibration import held_out_loss
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
 from .first_cycle import FirstEnd
-from .interrupts import held_interrupts
 from .loss_means import TermMeans
 from .mixup import Mixing
 from .progress import FitProgress, closing_progress, is_parallel
@@ -157,7 +156,7 @@ class DualBranchNet(NeuralNetClassifier):
 
     # one fit
 
-    def partial_fit(self, X, y=None, classes=None, *, mask, validation=None, before_scoring=lambda: None):
+    def partial_fit(self, X, y=None, classes=None, *, mask, interrupts, validation=None, before_scoring=lambda: None):
         """Train on Rows ``X``; Ctrl-C keeps the last finished epoch.
 
         Parameters
@@ -165,6 +164,8 @@ class DualBranchNet(NeuralNetClassifier):
         X : Rows
         mask : ndarray of bool of shape (n_members, n)
             Which rows each member trains on.
+        interrupts : HeldInterrupts
+            Let through while an epoch is trained, and waiting otherwise.
         validation : Rows, optional
             To be watched.
         before_scoring : callable
@@ -175,7 +176,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.notify("on_train_begin", X=X, y=y)
         try:
             with closing_progress(self.callbacks_):
-                self.fit_loop(X, mask=mask, validation=validation, before_scoring=before_scoring)
+                self.fit_loop(X, mask=mask, interrupts=interrupts, validation=validation, before_scoring=before_scoring)
         except KeyboardInterrupt:
             self._warn_of_interrupt()
         self._end_fit()
@@ -183,7 +184,7 @@ class DualBranchNet(NeuralNetClassifier):
         self.module_.eval()
         return self
 
-    def fit_loop(self, X, y=None, epochs=None, *, mask, validation=None, before_scoring=lambda: None):
+    def fit_loop(self, X, y=None, epochs=None, *, mask, interrupts, validation=None, before_scoring=lambda: None):
         epochs = self.max_epochs if epochs is None else epochs
         first = self._epochs_of_first_cycle(epochs, mask)
         cycles = [n_epochs for n_epochs in (first, epochs - first) if n_epochs]
@@ -193,22 +194,21 @@ class DualBranchNet(NeuralNetClassifier):
         best, lowest, first_end = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}, None
         data_sets = {"dataset_train": X, "dataset_valid": validation}
         for epoch in range(1, epochs + 1):
-            self.notify("on_epoch_begin", **data_sets)
-            self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
-            self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
-            if watched is not None or (first and epoch in (first, epochs)):
-                before_scoring()
-            self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
+            with interrupts.let_through():
+                self.notify("on_epoch_begin", **data_sets)
+                self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
+                self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
+                if watched is not None or (first and epoch in (first, epochs)):
+                    before_scoring()
+                self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
                 self.history.record(f"{name}_best", self.history[-1, name] < lowest[name])
                 lowest[name] = min(lowest[name], self.history[-1, name])
             loss = self.history[-1].get("valid_classification_loss", math.inf)
-            # of every epoch, for Ctrl-C in the next; it may not come in between, which would leave a mixture of two
-            with held_interrupts():
-                if not self.patience or loss < best:
-                    best = loss
-                    self._running.kept.keep(epoch)
-                self._running.n_finished = epoch
+            if not self.patience or loss < best:
+                best = loss
+                self._running.kept.keep(epoch)  # of every epoch, for Ctrl-C in the next
+            self._running.n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
             if epoch == first:
                 first_end = FirstEnd(self.module_, epoch, self._held_out_loss(X, mask))

@@ -47,6 +47,23 @@ def test_the_second_one_does_not_wait():
     assert is_as_before()
 
 
+def test_what_waits_is_raised_where_it_is_let_through_and_what_comes_there_at_once():
+    done = []
+
+    def let_through(held, step=done.append):
+        with held.let_through():
+            step("let through")
+
+    def press_let_through(held):
+        with pytest.raises(KeyboardInterrupt):
+            let_through(held, press)
+
+    with pytest.raises(KeyboardInterrupt):
+        hold(let_through, press_let_through, press, lambda held: done.append("held again"), let_through)
+    assert done == ["let through", "held again"]
+    assert is_as_before()
+
+
 def test_what_the_block_has_answered_is_not_raised():
     hold(press, list.clear)
     assert is_as_before()
