@@ -108,7 +108,7 @@ def mixup_alpha(zero_shares):
 
 
 def batch_size(n_train):
-    """The power of two nearest to a sixteenth of the rows, between 32 and 256."""
+    """The power of two nearest to a sixteenth of the rows, on a logarithmic scale, between 32 and 256."""
     return min(n_train, int(np.clip(2 ** round(math.log2(n_train / 16)), 32, 256)))
 
 
@@ -127,7 +127,7 @@ def first_cycle(epochs, n_train):
 
 
 def learning_rate(n_columns, n_train):
-    """2e-5 n / sqrt(p), from 0.002 to 0.008: higher for many rows of few columns, which bear borders less linear."""
+    """2e-5 n / sqrt(p), from 0.002 to 0.008: higher for many rows of few columns, which allow more curved borders."""
     rate = _LEARNING_RATE * min(n_train, _MAX_RATE_ROWS) / (_RATE_ROWS * math.sqrt(n_columns))
     return min(max(rate, _LEARNING_RATE), _MAX_LEARNING_RATE)
 

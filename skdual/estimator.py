@@ -55,8 +55,9 @@ class DualBranchClassifier(FittedMethods):
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
         rows can be scored by both blocks and by either alone; ``block_weights_`` has the resulting weights. Where there
-        are several members, only the regularised half (see Notes) loses blocks, from twice the share of its rows (all
-        at most). 0: rows are scored by both blocks only.
+        are several members, only the regularised ones (see Notes) lose blocks, from as large a share of their rows as
+        makes ``block_dropout`` over all members: twice of it for half of them (all at most). 0: rows are scored by both
+        blocks only.
     token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -97,23 +98,24 @@ class DualBranchClassifier(FittedMethods):
         mixes none. To the contrastive loss a mixed row is of its own class. "auto" is 0.4, and 0 where more than half
         of the values of a block are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
-        Rows per step, at least 2; more than there are training rows mean all of them, and class-aware batches have as
-        many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the training rows,
-        between 32 and 256.
+        Rows per step, at least 2; a larger number than there are training rows means all of them, and class-aware
+        batches have as many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the
+        training rows, on a logarithmic scale, between 32 and 256.
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
         are repeated (a row about 4 times an epoch at most, or as often as one ``samples_per_class`` needs) and the
         cross-entropy is weighted by the inverse of the sampling frequency, so that probabilities keep the priors (with
         layer normalisation; batch normalisation lets the rows of a batch see how it was drawn, which skews them).
     classes_per_batch, samples_per_class : int or None, default=None
-        Shape of class-aware batches. None: as many classes as give each at least 4 rows of the batch, but 2 at least
-        where ``batch_size`` is "auto", and the rows that makes.
+        Shape of class-aware batches. None: as many classes as leave at least 4 rows for each (at least 2 classes where
+        ``batch_size`` is "auto"), and the number of rows that follows from it.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
         (see Notes), and without ``early_stopping`` or a callback of skorch's EarlyStopping, "auto" lets the learning
-        rate fall twice, over a quarter of the epochs and over the others. The weights from the end of the first fall
-        are kept where the held-out rows have a log loss lower by 3 % by them than by the last ones, as in noisy data.
+        rate fall twice, over a quarter of the epochs and over the others. The fit returns to the weights at the end of
+        the first fall if their log loss on held-out rows is at least 3 % lower than that of the last ones, as it is in
+        noisy data.
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
@@ -157,11 +159,11 @@ class DualBranchClassifier(FittedMethods):
         "bfloat16" rounds the products of encoders, fusion and projection heads while training; weights, losses and
         predictions stay float32.
     compile : bool, default=False
-        Compile the forward pass with torch.compile.
+        Compile the forward pass of training, and of validation rows, with torch.compile. Predictions are not compiled.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, dropout, batches, bank, mixing, validation split, and the coordinates that blocks of more columns
         than rows are trained in. The global random states of torch and Python are left alone, and with an int numpy's
-        too.
+        too; but no other thread should draw from torch's, or rely on torch's default dtype, during a fit.
     verbose : int, default=0
         0 is silent. 1 shows one bar over the epochs on the standard error stream, with the training loss, the
         validation rows' classification loss and accuracy where there are such rows, and the time left; where no bar
@@ -218,9 +220,10 @@ class DualBranchClassifier(FittedMethods):
 
     Notes
     -----
-    - Members. The first half of several members is plain. The others, or a single one, are regularised: by ``dropout``,
-      ``block_dropout``, ``mixup_alpha`` and the relevance of the columns. That helps with few or noisy rows, but can
-      hurt what is not linear and what only both blocks tell together. Scores are averaged within each half.
+    - Members. The first half of several members, rounded down, is plain. The others, or a single one, are regularised:
+      by ``dropout``, ``block_dropout``, ``mixup_alpha`` and the relevance of the columns. That helps with few or noisy
+      rows, but can hurt what is not linear and what only both blocks tell together. Scores are averaged within each
+      half.
 
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the

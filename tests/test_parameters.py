@@ -137,9 +137,13 @@ def test_automatic_rates_go_by_the_blocks_whatever_the_widths():
 
 
 @pytest.mark.parametrize("block_dropout", [0, 0.3, 0.5])
-def test_the_regularised_half_of_the_members_loses_twice_the_share_of_blocks(block_dropout):
-    network = DualBranchNetwork(**settled(block_dropout=block_dropout, n_members=4)["module"])
-    assert network.block_dropout_rates.flatten().tolist() == pytest.approx([0, 0, 2 * block_dropout, 2 * block_dropout])
+@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (3, 1), (4, 2)])
+def test_the_regularised_members_lose_the_blocks_of_all(block_dropout, n_members, n_plain):
+    network = DualBranchNetwork(**settled(block_dropout=block_dropout, n_members=n_members)["module"])
+    rates = network.block_dropout_rates.flatten().tolist()
+    assert np.mean(rates) == pytest.approx(block_dropout)
+    assert rates[:n_plain] == [0] * n_plain
+    assert len(set(rates[n_plain:])) == 1
     assert settled()["module"]["block_dropout"] == 0.25
 
 

@@ -19,7 +19,7 @@ METHODS = ("permutation", "ablation")
 
 
 def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_repeats=10, random_state=None):
-    """How much the score drops when a block says nothing.
+    """How much the score drops when a block is made uninformative.
 
     Columns of one block often say the same, so that shuffling one of them alone does little
     (:func:`~sklearn.inspection.permutation_importance`); here a block goes as a whole. Take rows that the estimator was

@@ -1,4 +1,4 @@
-"""The composite loss and its terms, one a file."""
+"""The composite loss, its terms, and the memory bank of the contrastive one."""
 
 from .composite import CompositeLoss
 

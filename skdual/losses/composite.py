@@ -13,7 +13,7 @@ class CompositeLoss(nn.Module):
     Parameters
     ----------
     class_weight : ndarray of shape (n_classes,)
-        Weight of a row by its class, with mean 1 over the training rows.
+        Weight of a row by its class, with mean 1 over the rows of y.
     label_smoothing : float
     contrastive : {"supervised", "self_supervised"} or None
     contrastive_weight, orthogonality_weight : float

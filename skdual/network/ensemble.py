@@ -56,7 +56,7 @@ class EnsembleScores(nn.Module):
         self.reset_group_weights()
 
     def reset_group_weights(self):
-        """Count all members by both blocks alike, and no single block."""
+        """Give the scores by both blocks of all members equal weights, and those by single blocks none."""
         sizes = [group.members.stop - group.members.start for group in self.score_groups]
         by_both = [group.source == BOTH for group in self.score_groups]
         self.set_group_weights(np.array(sizes) / self.n_members * by_both)

@@ -133,7 +133,7 @@ class AttentionFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """The two vectors side by side, layer-normalised: what attention is compared with."""
+    """The two vectors side by side, layer-normalised."""
 
     def __init__(self, n_members, n_features_a, n_features_b):
         super().__init__()

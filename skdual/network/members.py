@@ -48,7 +48,7 @@ class MemberColumns(nn.Module):
     """The columns of a block as the members take them.
 
     The plain members take the rows alike, the regularised ones mixed, and with the columns multiplied by their
-    relevance, where they are.
+    relevance, if there is one.
 
     Attributes
     ----------

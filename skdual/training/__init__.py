@@ -1,11 +1,10 @@
 """The training path.
 
-A fit, in the order it goes: ``fitting`` (one whole fit), ``build`` (the net from its settings), ``warm_start``,
-``scaling_statistics`` and ``relevance`` (of the columns), ``span_training`` with ``span_choice``, ``span_branch`` and
-``row_span`` (blocks wider than long), ``net`` (its loop and its step), ``calibration`` (weights of the groups of
-members).
+A fit, in the order it goes: ``fitting`` (one whole fit), ``folds`` (rows that members leave out), ``build`` (the net
+from its settings), ``warm_start``, ``scaling_statistics`` and ``relevance`` (of the columns), ``span_training`` with
+``span_choice``, ``span_branch`` and ``row_span`` (blocks of more columns than rows), ``net`` (its loop and its step),
+``calibration`` (weights of the groups of members).
 
-What the loop uses: ``running_fit``, ``folds`` (rows that members leave out), ``mixup``, ``schedule`` (learning rate),
-``first_cycle``, ``kept_weights``, ``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``progress``,
-``interrupts``.
+What the loop uses: ``running_fit``, ``mixup``, ``schedule`` (learning rate), ``first_cycle``, ``kept_weights``,
+``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``progress``, ``interrupts``.
 """

@@ -75,6 +75,8 @@ def calibrate(network, training, validation, mask, class_weight):
 def held_out_loss(network, rows, mask, class_weight):
     """Weighted log loss of the rows that members hold out, by the group weights that suit them best.
 
+    Single blocks have no cost here: it is the members that are judged, and not which of their scores to trust.
+
     Parameters
     ----------
     network : DualBranchNetwork

@@ -5,7 +5,7 @@ from .kept_weights import KeptWeights
 LEAST_GAIN = 0.03
 """Share by which held-out loss has to be lower at the end of the first cycle for a fit to go back to it.
 
-The rows are scored by single members, which suffer from what they learn by heart more than the mean of several does.
+The rows are scored by single members, which overfit more than the mean of several does.
 """
 
 

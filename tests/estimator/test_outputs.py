@@ -167,6 +167,10 @@ def test_bfloat16_trains_in_it_and_predicts_in_float32(two_blocks, quick):
 def test_compile_gives_the_numbers_of_the_plain_module_and_is_saved(two_blocks, quick, fusion):
     X, y = two_blocks
     params = {"fusion": fusion, "dropout": 0.0, "block_dropout": 0.0}
-    compiled, plain = (model_of(quick, compile=c, **params).fit(X, y) for c in (True, False))
+    torch._dynamo.utils.counters.clear()
+    plain = model_of(quick, **params).fit(X, y)
+    assert not torch._dynamo.utils.counters["stats"]
+    compiled = model_of(quick, compile=True, **params).fit(X, y)
+    assert torch._dynamo.utils.counters["stats"]["calls_captured"] > 10
     assert_allclose(compiled.predict_proba(X), plain.predict_proba(X), rtol=1e-3, atol=1e-4)
     assert_array_equal(copy.deepcopy(compiled).predict_proba(X), compiled.predict_proba(X))
