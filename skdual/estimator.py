@@ -414,8 +414,9 @@ class DualBranchClassifier(FittedMethods):
             If y is a column of shape (n_samples, 1).
         UserWarning
             On Ctrl-C while epochs are trained: the last finished one is kept, or the best one with early stopping. On
-            Ctrl-C after the last: the fit is finished all the same. On a CUDA device, if updates can't be launched as
-            one graph and are launched kernel by kernel.
+            Ctrl-C after the last: the fit is finished all the same. If a warm start sets other rows aside than the
+            fit before it. On a CUDA device, if updates can't be launched as one graph and are launched kernel by
+            kernel.
 
         Examples
         --------

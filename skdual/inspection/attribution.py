@@ -8,9 +8,10 @@ from ..extras import import_extra
 from ..fitted_methods import rows_of
 from ..inference import run_in_chunks
 from ..inputs.labels import encode_fitted_labels
+from ..pipelines import fitted_classifier, rows_of_classifier
 from .baseline import baseline_blocks
 from .gradients import METHODS, attribute_rows
-from .validation import check_classifier, check_method
+from .validation import check_method
 
 
 def attributions(
@@ -41,8 +42,9 @@ def attributions(
 
     Parameters
     ----------
-    estimator : DualBranchClassifier
-        Fitted. Its weights and random state are left alone.
+    estimator : DualBranchClassifier or Pipeline
+        Fitted; a pipeline must end in one, and the features are the columns that reach it. Its weights and random state
+        are left alone.
     X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
         Rows to explain. Sparse rows are made dense a few at a time, and give what their dense twins give.
     target : label, array-like of shape (n_samples,) or None, default=None
@@ -73,7 +75,7 @@ def attributions(
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError
-        If ``estimator`` is not a DualBranchClassifier.
+        If ``estimator`` is something else.
     ValueError
         If an argument is wrong, naming it, what was expected and what came.
     ImportError
@@ -103,10 +105,10 @@ def attributions(
     ((3, 52), (3, 16), ('audio', 'audio__mfcc1'))
     """
     pandas = import_extra("pandas", extra="inspection", caller="attributions")
-    rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
-    codes = _target_codes(estimator, rows, _one_a_row(target, len(rows)), "target")
+    classifier, rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
+    codes = _target_codes(classifier, rows, _one_a_row(target, len(rows)), "target")
     found = np.empty((len(rows), len(columns)), dtype=baseline[0].new_empty(0).cpu().numpy().dtype)
-    for part, values in attribute_rows(estimator.network_, rows, codes, baseline, method, random_state):
+    for part, values in attribute_rows(classifier.network_, rows, codes, baseline, method, random_state):
         found[part] = values
     index = X.index if isinstance(X, pandas.DataFrame) else None
     return pandas.DataFrame(found, index=index, columns=columns)
@@ -162,23 +164,24 @@ def class_attributions(
     ((52, 7), (2,))
     """
     pandas = import_extra("pandas", extra="inspection", caller="class_attributions")
-    rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
-    codes = _target_codes(estimator, rows, y, "y")
-    sums = np.zeros((len(estimator.classes_), len(columns)))
-    for part, values in attribute_rows(estimator.network_, rows, codes, baseline, method, random_state):
+    classifier, rows, baseline, columns = _prepare(estimator, X, method, baseline, feature_names)
+    codes = _target_codes(classifier, rows, y, "y")
+    sums = np.zeros((len(classifier.classes_), len(columns)))
+    for part, values in attribute_rows(classifier.network_, rows, codes, baseline, method, random_state):
         np.add.at(sums, codes[part], np.abs(values))
     counts = np.bincount(codes, minlength=len(sums)).astype(float)
     counts[counts == 0] = np.nan
-    classes = pandas.Index(estimator.classes_, name="class")
+    classes = pandas.Index(classifier.classes_, name="class")
     return pandas.DataFrame((sums / counts[:, None]).T, index=columns, columns=classes)
 
 
 def _prepare(estimator, X, method, baseline, feature_names):
-    """The arguments that both functions share, checked: rows, baseline of both blocks, names of the columns."""
-    check_classifier(estimator)
+    """What both functions start from: the classifier, rows, baseline of both blocks, names of the columns."""
+    classifier = fitted_classifier(estimator)
     check_method(method, METHODS)
-    columns = _feature_index(estimator, feature_names)
-    return rows_of(estimator, X), baseline_blocks(estimator, baseline), columns
+    columns = _feature_index(classifier, feature_names)
+    rows = rows_of(classifier, rows_of_classifier(estimator, X))
+    return classifier, rows, baseline_blocks(classifier, baseline), columns
 
 
 def _one_a_row(target, n_rows):

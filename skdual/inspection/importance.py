@@ -13,7 +13,8 @@ from ..extras import import_extra
 from ..fitted_methods import with_network
 from ..inputs.labels import label_to_code
 from ..inputs.validation import check_matrix
-from .validation import check_classifier, check_method, check_positive_int, check_targets
+from ..pipelines import fitted_classifier, rows_of_classifier
+from .validation import check_method, check_positive_int, check_targets
 
 METHODS = ("permutation", "ablation")
 
@@ -27,8 +28,8 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
 
     Parameters
     ----------
-    estimator : DualBranchClassifier
-        Fitted; it is left alone.
+    estimator : DualBranchClassifier or Pipeline
+        Fitted; a pipeline must end in one, and its blocks are those of the columns that reach it. It is left alone.
     X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
         Labels.
@@ -55,7 +56,7 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError
-        If ``estimator`` is not a DualBranchClassifier, or ``scoring`` is more than one score or gives no number.
+        If ``estimator`` is something else, or ``scoring`` is more than one score or gives no number.
     ValueError
         If an argument is wrong, naming it; or if ``method="permutation"`` is asked of a single row, or of an estimator
         whose branches read the same columns (``blocks=None``), which can't be permuted for one of them.
@@ -80,22 +81,23 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     'accelerometer'
     """
     pandas = import_extra("pandas", extra="inspection", caller="block_importance")
-    check_classifier(estimator)
+    classifier = fitted_classifier(estimator)
     check_method(method, METHODS)
     check_positive_int(n_repeats, "n_repeats")
     if isinstance(scoring, (list, tuple, set, dict)):
         raise TypeError(f"scoring must be one score (a name, a callable or None), got {scoring!r}.")
-    score = _scores_of(check_scoring(estimator, scoring))
+    score = _scores_of(check_scoring(classifier, scoring))
     random_state = check_random_state(random_state)
+    X = rows_of_classifier(estimator, X)
     y = check_targets(X, y)
     if not callable(scoring):
-        _check_known(estimator, y)
+        _check_known(classifier, y)
     if method == "ablation":
-        whole = score(estimator, X, y)
-        drops = [[whole - score(without, X, y)] for without in _without_each_block(estimator)]
+        whole = score(classifier, X, y)
+        drops = [[whole - score(without, X, y)] for without in _without_each_block(classifier)]
     else:
-        drops = _permutation_drops(estimator, X, y, score, n_repeats, random_state)
-    index = pandas.Index(estimator.block_names_, name="block")
+        drops = _permutation_drops(classifier, X, y, score, n_repeats, random_state)
+    index = pandas.Index(classifier.block_names_, name="block")
     return pandas.DataFrame({"mean": np.mean(drops, axis=1), "std": np.std(drops, axis=1)}, index=index)
 
 

@@ -7,7 +7,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..extras import import_extra
-from .validation import check_classifier, check_targets
+from ..pipelines import fitted_classifier, rows_of_classifier
+from .validation import check_targets
 
 
 def linear_probe(estimator, X, y, *, cv=5, scoring=None):
@@ -20,8 +21,8 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
 
     Parameters
     ----------
-    estimator : DualBranchClassifier
-        Fitted; it is not fitted again.
+    estimator : DualBranchClassifier or Pipeline
+        Fitted; a pipeline must end in one. It is not fitted again.
     X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
         Labels to probe for; they need not be those of fit.
@@ -40,7 +41,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError
-        If ``estimator`` is not a DualBranchClassifier.
+        If ``estimator`` is something else.
     ValueError
         If X is not what the estimator was fitted on, or y not one label a row, of two classes at least.
     ImportError
@@ -62,13 +63,14 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     ['audio', 'accelerometer', 'fused']
     """
     pandas = import_extra("pandas", extra="inspection", caller="linear_probe")
-    check_classifier(estimator)
+    classifier = fitted_classifier(estimator)
+    X = rows_of_classifier(estimator, X)
     y = check_targets(X, y)
     if len(set(y.tolist())) < 2:
         raise ValueError(f"y has 1 class ({y.tolist()[0]!r}) in {len(y)} row(s); a probe needs at least 2.")
-    stages = [*estimator.transform_branches(X), np.asarray(estimator.transform(X))]
+    stages = [*classifier.transform_branches(X), np.asarray(classifier.transform(X))]
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     splits = list(check_cv(cv, y, classifier=True).split(stages[0], y))  # the same for every stage
     scores = [cross_val_score(probe, stage, y, cv=splits, scoring=scoring) for stage in stages]
-    index = pandas.Index([*estimator.block_names_, "fused"], name="stage")
+    index = pandas.Index([*classifier.block_names_, "fused"], name="stage")
     return pandas.DataFrame({"mean": np.mean(scores, axis=1), "std": np.std(scores, axis=1)}, index=index)

@@ -2,20 +2,9 @@
 
 from numbers import Integral
 
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples
 
-from ..estimator import DualBranchClassifier
 from ..inputs.labels import check_classes, check_labels
-
-
-def check_classifier(estimator):
-    """Refuse what is not a fitted :class:`~skdual.DualBranchClassifier`."""
-    if not isinstance(estimator, DualBranchClassifier):
-        raise TypeError(
-            f"estimator must be a DualBranchClassifier, got {type(estimator).__name__}; of a pipeline take the last "
-            f"step, pipeline[-1], with the rows that it sees, pipeline[:-1].transform(X)."
-        )
-    check_is_fitted(estimator)
 
 
 def check_method(method, methods):

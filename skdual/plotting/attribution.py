@@ -7,7 +7,6 @@ from ..inspection import attributions as compute_attributions
 from ..inspection.validation import check_positive_int
 from .axes import as_text, divide, import_pyplot, new_axes
 from .colors import BLOCK_COLORS
-from .estimators import final_classifier, rows_of_classifier
 from .validation import check_finite_numbers
 
 _LONGEST_NAME = 30  # letters; longer names are cut in the picture
@@ -96,8 +95,7 @@ class AttributionDisplay:
         n_features : int, default=10
             Features to show of each block.
         target, method, baseline, feature_names, random_state
-            As in :func:`skdual.inspection.attributions`; in a pipeline they are about the columns that reach the
-            classifier.
+            As in :func:`skdual.inspection.attributions`.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure by default.
 
@@ -131,11 +129,10 @@ class AttributionDisplay:
         import_pyplot(caller)
         for library in ("captum", "pandas"):
             import_extra(library, extra="inspection", caller=caller)
-        classifier = final_classifier(estimator)
         check_positive_int(n_features, "n_features")
         attributions = compute_attributions(
-            classifier,
-            rows_of_classifier(estimator, X),
+            estimator,
+            X,
             target=target,
             method=method,
             baseline=baseline,

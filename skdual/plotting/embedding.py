@@ -3,12 +3,11 @@
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from sklearn.utils.validation import check_is_fitted
 
 from ..inputs.labels import check_labels
+from ..pipelines import fitted_classifier, rows_of_classifier
 from .axes import as_text, import_pyplot, new_axes
 from .colors import CLASS_COLORS, color_by_code
-from .estimators import final_classifier, rows_of_classifier
 from .validation import check_finite_numbers
 
 _METHODS = ("pca", "tsne")
@@ -132,14 +131,16 @@ class EmbeddingDisplay:
             raise ValueError(f"method must be 'pca' or 'tsne', got {method!r}.")
         if (X_held_out is None) != (y_held_out is None):
             raise ValueError("X_held_out and y_held_out must be given together, got only one of them.")
-        classifier = final_classifier(estimator)
-        check_is_fitted(classifier)
+        classifier = fitted_classifier(estimator)
 
         def embed(rows):
             return np.asarray(classifier.transform(rows_of_classifier(estimator, rows)))
 
         embedding = embed(X)
-        held_out = np.empty((0, embedding.shape[1])) if X_held_out is None else embed(X_held_out)
+        try:
+            held_out = np.empty((0, embedding.shape[1])) if X_held_out is None else embed(X_held_out)
+        except ValueError as error:  # which calls them X
+            raise ValueError(f"X_held_out: {error}") from error
         check_labels(y, "y", len(embedding), "X")  # t-SNE takes long
         if X_held_out is not None:
             check_labels(y_held_out, "y_held_out", len(held_out), "X_held_out")

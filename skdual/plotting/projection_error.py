@@ -2,12 +2,11 @@
 
 import numpy as np
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted
 
 from ..inputs.labels import encode_fitted_labels
+from ..pipelines import fitted_classifier, rows_of_classifier
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
-from .estimators import final_classifier, rows_of_classifier
 from .validation import check_finite_numbers
 
 
@@ -101,8 +100,7 @@ class ProjectionErrorDisplay:
         (1386,)
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        classifier = final_classifier(estimator)
-        check_is_fitted(classifier)
+        classifier = fitted_classifier(estimator)
         if not hasattr(classifier, "projection_error"):
             raise ValueError(
                 f"{cls.__name__} needs a classifier that was fitted with head='subspace', got one fitted without."

@@ -1,11 +1,10 @@
 """Loss curves of a fit."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
+from ..pipelines import fitted_classifier
 from .axes import divide, import_pyplot, new_axes
 from .colors import TRAINING, VALIDATION
-from .estimators import final_classifier
 from .history import TERMS, check_history, validation_name
 from .verdict import learning_verdict
 
@@ -120,8 +119,7 @@ class TrainingCurveDisplay:
         ['train_loss', 'classification_loss', 'contrastive_loss', 'orthogonality_loss']
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        classifier = final_classifier(estimator)
-        check_is_fitted(classifier)
+        classifier = fitted_classifier(estimator)
         return cls(classifier.history_).plot(ax=ax)
 
     def plot(self, ax=None):

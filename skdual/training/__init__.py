@@ -5,6 +5,6 @@ from its settings), ``warm_start``, ``scaling_statistics`` and ``relevance`` (of
 ``span_choice``, ``span_branch`` and ``row_span`` (blocks of more columns than rows), ``net`` (its loop and its step),
 ``calibration`` (weights of the groups of members).
 
-What the loop uses: ``running_fit``, ``mixup``, ``schedule`` (learning rate), ``first_cycle``, ``kept_weights``,
+What the loop uses: ``running_fit``, ``mixup``, ``schedule`` and ``cycles`` (of the learning rate), ``kept_weights``,
 ``clipping`` (of gradients), ``cuda_graph``, ``loss_means``, ``progress``, ``interrupts``.
 """

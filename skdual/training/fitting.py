@@ -33,8 +33,8 @@ class Fit(NamedTuple):
     """What a fit has made.
 
     ``settings`` are what :func:`~skdual.parameters.resolve_settings` made of the parameters, and ``split``, the
-    ``seed`` of the split of validation rows; ``rejection_threshold`` is the familiarity that a share
-    ``rejection_quantile`` of the validation rows does not reach, or None.
+    ``fraction`` of the rows set aside for validation, or None, and the ``seed`` of that; ``rejection_threshold`` is the
+    familiarity that a share ``rejection_quantile`` of the validation rows does not reach, or None.
     """
 
     net: DualBranchNet
@@ -65,7 +65,8 @@ def fit_network(params, data, device, seed, before=None):
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
     # a warm start that split the rows anew would validate on rows that it has learnt
     split_seed = seed if before is None else before.settings["split"]["seed"]
-    fraction = float(params["validation_fraction"]) if params["early_stopping"] else None
+    sets_aside = params["early_stopping"] and data.validation is None
+    fraction = float(params["validation_fraction"]) if sets_aside else None
     training, validation = _rows_of_fit(data, device, dtype, fraction, split_seed)
     if before is not None:
         kept = {name: before.settings["module"][name] for name in KEPT_IF_AUTO if isinstance(params[name], str)}
@@ -81,7 +82,7 @@ def fit_network(params, data, device, seed, before=None):
         block_names=data.columns.names,
         has_validation=validation is not None,
     )
-    settings["split"] = {"seed": split_seed}
+    settings["split"] = {"seed": split_seed, "fraction": fraction}
     scalings = settings["module"]["standardize"]
     check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
     if data.validation is not None:

@@ -9,10 +9,9 @@ from skorch.dataset import unpack_data
 
 from ..inputs.batches import BatchLoader, OrderedBatches
 from ..warn import warn
-from .calibration import held_out_loss
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
-from .first_cycle import FirstEnd
+from .cycles import Cycles
 from .loss_means import TermMeans
 from .mixup import Mixing
 from .progress import FitProgress, closing_progress, is_parallel
@@ -58,9 +57,7 @@ class DualBranchNet(NeuralNetClassifier):
     warmup : float
     gradient_clip : float or None
     first_cycle : int or None
-        Epochs of the first cycle, after which the learning rate has fallen to 0 and rises again. The fit goes back to
-        its end where the rows that members hold out are better off there. With a callback of skorch's EarlyStopping, or
-        without held-out rows, there is one cycle.
+        Epochs of the first of two cycles of the learning rate, see :class:`~skdual.training.cycles.Cycles`.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
@@ -186,19 +183,18 @@ class DualBranchNet(NeuralNetClassifier):
 
     def fit_loop(self, X, y=None, epochs=None, *, mask, interrupts, validation=None, before_scoring=lambda: None):
         epochs = self.max_epochs if epochs is None else epochs
-        first = self._epochs_of_first_cycle(epochs, mask)
-        cycles = [n_epochs for n_epochs in (first, epochs - first) if n_epochs]
+        cycles = Cycles(self, X, mask, epochs)
         update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
-        self._running, loader = start_fit(self, X, cycles, mask, update)
+        self._running, loader = start_fit(self, X, cycles.n_epochs, mask, update)
         watched = None if validation is None else _in_order(validation)
-        best, lowest, first_end = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}, None
+        best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
         for epoch in range(1, epochs + 1):
             with interrupts.let_through():
                 self.notify("on_epoch_begin", **data_sets)
                 self.history.record("learning_rate", self._running.schedule.get_last_lr()[0])
                 self.run_single_epoch(loader, training=True, prefix="train", step_fn=self.train_step)
-                if watched is not None or (first and epoch in (first, epochs)):
+                if watched is not None or cycles.scores_held_out(epoch):
                     before_scoring()
                 self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
             for name in lowest.keys() & self.history[-1]:  # skorch's Checkpoint asks whether it is the best so far
@@ -210,31 +206,17 @@ class DualBranchNet(NeuralNetClassifier):
                 self._running.kept.keep(epoch)  # of every epoch, for Ctrl-C in the next
             self._running.n_finished = epoch
             self.notify("on_epoch_end", **data_sets)
-            if epoch == first:
-                first_end = FirstEnd(self.module_, epoch, self._held_out_loss(X, mask))
+            cycles.end_epoch(epoch)
             if self.patience and epoch - self._running.kept.epoch >= self.patience:
                 break
-        if first_end is not None and first_end.is_better(self._held_out_loss(X, mask)):
-            self._running.kept = first_end.kept
+        self._running.kept = cycles.choose(self._running.kept)
         return self
-
-    def _epochs_of_first_cycle(self, epochs, mask):
-        """Epochs of the first of two cycles; 0 where there is one."""
-        # held-out rows tell the better of two ends; skorch's EarlyStopping would stop where the learning rate rises
-        if mask.all() or self._early_stopping_callbacks() or not self.first_cycle or self.first_cycle >= epochs:
-            return 0
-        return self.first_cycle
-
-    def _held_out_loss(self, rows, mask):
-        return held_out_loss(self.module_, rows, mask, self.criterion__class_weight)
-
-    def _early_stopping_callbacks(self):
-        return [callback for _, callback in self.callbacks_ if isinstance(callback, EarlyStopping)]
 
     def _warn_of_interrupt(self):
         if not hasattr(self, "_running") or not self._running.n_finished:
             raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
-        asked_for = any(callback.misses_ >= callback.patience for callback in self._early_stopping_callbacks())
+        stopping = [callback for _, callback in self.callbacks_ if isinstance(callback, EarlyStopping)]
+        asked_for = any(callback.misses_ >= callback.patience for callback in stopping)
         if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
             warn(
                 f"Training was interrupted after {self._running.n_finished} of {self.max_epochs} epochs; the weights "

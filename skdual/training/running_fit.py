@@ -11,7 +11,7 @@ from ..inputs.batches import BatchLoader, ClassAwareBatches, ShuffledBatches
 from ..losses.memory_bank import MemoryBank
 from .kept_weights import KeptWeights
 from .mixup import Mixup
-from .schedule import Cycles
+from .schedule import WarmRestarts
 
 
 @dataclass
@@ -61,7 +61,7 @@ def start_fit(net, rows, cycles, mask, update):
     )
     running = RunningFit(
         kept=KeptWeights(net.module_),
-        schedule=LambdaLR(net.optimizer_, Cycles([n_epochs * len(loader) for n_epochs in cycles], net.warmup)),
+        schedule=LambdaLR(net.optimizer_, WarmRestarts([n_epochs * len(loader) for n_epochs in cycles], net.warmup)),
         class_weight=_class_weight(net, rows, loader.sampler),
         training_mask=None if mask.all() else torch.from_numpy(mask).to(rows.device),
         mixup=mixup,

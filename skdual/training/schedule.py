@@ -28,7 +28,7 @@ class WarmupCosine:
         return (1 + math.cos(math.pi * min(progress, 1))) / 2
 
 
-class Cycles:
+class WarmRestarts:
     """One :class:`WarmupCosine` after the other (warm restarts, Loshchilov & Hutter, 2017).
 
     Parameters

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..inputs.columns import ColumnBlocks
+from ..warn import warn
 
 KEPT_IF_AUTO = ("hidden_layer_sizes", "n_members")
 """Parameters whose "auto" stays what it was in the fit before, whatever the rows."""
@@ -28,7 +29,7 @@ class PreviousFit(NamedTuple):
 
 
 def check_continuation(before, data, settings):
-    """Refuse a warm start that could not go on from the fitted network."""
+    """Refuse a warm start that could not go on from the fitted network; warn of validation rows that it has learnt."""
     if not np.array_equal(data.classes, before.classes):
         raise ValueError(
             f"warm_start=True goes on with the fitted classes {before.classes}, but y has {data.classes}; set "
@@ -60,3 +61,11 @@ def check_continuation(before, data, settings):
                 f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
                 f"{value!r}; set warm_start=False to start anew."
             )
+    fraction, before_it = (of["split"]["fraction"] for of in (settings, before.settings))
+    if fraction not in (None, before_it):
+        warn(
+            f"warm_start=True goes on with a network that has learnt validation rows: this fit sets {fraction:g} of "
+            f"the rows aside, the one before it set {before_it or 'none'} aside. Their losses, and the probabilities, "
+            f"will look too good; leave early_stopping and validation_fraction as they were, or give X_val and y_val "
+            f"to fit."
+        )

@@ -10,7 +10,7 @@ from raise_at import RaiseAt
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import EarlyStopping
 
-from skdual.training import calibration, fitting, net
+from skdual.training import calibration, cycles, fitting, net
 from skdual.training.kept_weights import KeptWeights
 from skdual.training.progress import FitProgress
 from skdual.training.span_branch import SpanBranch
@@ -105,7 +105,7 @@ def wide():
 @pytest.mark.parametrize(
     ("owner", "name", "after"),
     [
-        (net, "held_out_loss", 2),
+        (cycles, "held_out_loss", 2),
         (net.DualBranchNet, "_end_fit", 1),
         (FitProgress, "close", 1),
         (SpanBranch, "widen", 1),

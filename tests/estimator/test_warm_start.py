@@ -1,6 +1,7 @@
 """A fit that goes on from an earlier one."""
 
 import copy
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -145,3 +146,29 @@ def test_the_rows_that_are_set_aside_stay_the_same(two_blocks, quick, rows_seen)
     assert_array_equal(rows_seen["valid"], first)
     model.set_params(warm_start=False).fit(X, y)
     assert not np.array_equal(rows_seen["valid"], first)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "match"),
+    [
+        ({}, {"early_stopping": True}, "sets 0.1 of the rows aside, the one before it set none aside"),
+        (
+            {"early_stopping": True},
+            {"early_stopping": True, "validation_fraction": 0.2},
+            "sets 0.2 of the rows aside, the one before it set 0.1 aside",
+        ),
+        ({"early_stopping": True}, {"early_stopping": True}, None),
+        ({"early_stopping": True}, {"early_stopping": False}, None),
+        ({}, {"early_stopping": True, "X_val": True}, None),
+    ],
+)
+def test_validation_rows_that_were_learnt_before_are_warned_of(two_blocks, quick, first, then, match):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, **first).fit(X, y)
+    own_rows = {"X_val": X[:40], "y_val": y[:40]} if then.pop("X_val", False) else {}
+    model.set_params(**then)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        copy.deepcopy(model).fit(X, y, **own_rows)
+    messages = [str(warning.message) for warning in seen]
+    assert [match in message for message in messages] == ([True] if match else [])

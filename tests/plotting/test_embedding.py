@@ -188,6 +188,8 @@ def test_what_it_refuses(fitted, two_blocks):
         EmbeddingDisplay(X[:, :2], y, y_held_out=y)
     with pytest.raises(ValueError, match="X and y must have the same number of rows; X has 150, y has 149"):
         EmbeddingDisplay.from_estimator(fitted, X, y[1:])
+    with pytest.raises(ValueError, match="X_held_out: X has 11 features"):
+        EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X[:9, :11], y_held_out=y[:9])
     with pytest.raises(ValueError, match="X_held_out has 9, y_held_out has 3"):
         EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X[:9], y_held_out=y[:3])
     with pytest.raises(ValueError, match="points and y must have the same number of rows; points has 150, y has 149"):

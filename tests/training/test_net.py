@@ -17,7 +17,7 @@ from skdual.losses.memory_bank import MemoryBank
 from skdual.training.folds import held_out_folds
 from skdual.training.kept_weights import KeptWeights
 from skdual.training.mixup import Mixup
-from skdual.training.schedule import Cycles, WarmupCosine
+from skdual.training.schedule import WarmRestarts, WarmupCosine
 
 
 class Watch(Callback):
@@ -270,7 +270,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle."""
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 5 * 72)
     given = list(losses or ())
-    monkeypatch.setattr("skdual.training.net.held_out_loss", lambda *arguments: given.pop(0))
+    monkeypatch.setattr("skdual.training.cycles.held_out_loss", lambda *arguments: given.pop(0))
     states = {}
 
     def note(net, kwargs):
@@ -284,7 +284,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     assert model.net_.best_epoch_ == best
     for name, parameter in model.network_.named_parameters():
         assert torch.equal(parameter, states[best].get_parameter(name)), name
-    factor = Cycles([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
+    factor = WarmRestarts([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
     rates = [epoch["learning_rate"] for epoch in model.history_]
     assert_allclose(rates, [0.01 * factor(5 * epoch) for epoch in range(72)], rtol=1e-12)
 

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from skdual.training.schedule import Cycles, WarmupCosine
+from skdual.training.schedule import WarmRestarts, WarmupCosine
 
 
 @pytest.mark.parametrize(("n_steps", "warmup"), [(100, 0.1), (37, 0.25), (10, 0.0), (1, 0.5)])
@@ -35,9 +35,9 @@ def test_ends_at_zero_and_stays_there():
     assert np.argmax([schedule(step) for step in range(20)]) in (1, 2)
 
 
-def test_cycles_are_schedules_one_after_the_other():
-    cycles = Cycles([12, 40], 0.25)
-    factors = [cycles(step) for step in range(60)]
+def test_restarts_are_schedules_one_after_the_other():
+    restarts = WarmRestarts([12, 40], 0.25)
+    factors = [restarts(step) for step in range(60)]
     assert_allclose(factors[:12], [WarmupCosine(12, 0.25)(step) for step in range(12)])
     assert_allclose(factors[12:], [WarmupCosine(40, 0.25)(step) for step in range(48)])
     assert [step for step, factor in enumerate(factors[:52]) if factor == 1] == [2, 3, 21, 22]

@@ -11,7 +11,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
-from skdual.training import first_cycle, net, span_choice
+from skdual.training import cycles, span_choice
 from skdual.training.calibration import held_out_loss
 from skdual.training.folds import held_out_folds, training_mask
 from skdual.training.row_span import RowSpan
@@ -173,8 +173,8 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     y = np.arange(120) % 3
     X = random_generator.normal(size=(120, 300)) + 0.1 * y[:, None]
     losses = []
-    monkeypatch.setattr(net, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
-    monkeypatch.setattr(first_cycle, "LEAST_GAIN", 1)  # the last weights are kept
+    monkeypatch.setattr(cycles, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
+    monkeypatch.setattr(cycles, "LEAST_GAIN", 1)  # the last weights are kept
     model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
     assert len(losses) == 2

@@ -1,17 +1,20 @@
 """The classifier and the rows that it sees, from a classifier or a pipeline that ends in one."""
 
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
-from ..estimator import DualBranchClassifier
+from .estimator import DualBranchClassifier
 
 
-def final_classifier(estimator):
-    """The DualBranchClassifier that estimator is or, as a pipeline, ends in.
+def fitted_classifier(estimator):
+    """The fitted DualBranchClassifier that estimator is or, as a pipeline, ends in.
 
     Raises
     ------
     TypeError
         If there is none.
+    NotFittedError
+        If it is not fitted.
     """
     classifier = estimator
     while isinstance(classifier, Pipeline):
@@ -20,6 +23,7 @@ def final_classifier(estimator):
         raise TypeError(
             f"estimator must be a DualBranchClassifier or a Pipeline that ends in one, got {type(classifier).__name__}."
         )
+    check_is_fitted(classifier)
     return classifier
 
 

@@ -1,0 +1,66 @@
+"""The cycles of the learning rate in a fit, and the choice between the ends of two."""
+
+import math
+
+from skorch.callbacks import EarlyStopping
+
+from .calibration import held_out_loss
+from .kept_weights import KeptWeights
+
+LEAST_GAIN = 0.03
+"""Share by which held-out loss has to be lower at the end of the first cycle for a fit to go back to it.
+
+The rows are scored by single members, which overfit more than the mean of several does.
+"""
+
+
+class Cycles:
+    """The one or two cycles of a fit; of two, held-out rows tell at whose end the weights are better.
+
+    There is one without ``net.first_cycle``, where no member holds a row out, and with a callback of skorch's
+    EarlyStopping, which would stop where the learning rate rises again.
+
+    Parameters
+    ----------
+    net : DualBranchNet
+        Initialised.
+    rows : Rows
+        To train on.
+    mask : ndarray of bool of shape (n_members, n)
+        Which of them each member trains on.
+    n_epochs : int
+        Of the whole fit.
+
+    Attributes
+    ----------
+    n_epochs : list of int
+        Of each cycle.
+    """
+
+    def __init__(self, net, rows, mask, n_epochs):
+        self._net, self._rows, self._mask = net, rows, mask
+        first = net.first_cycle
+        early_stopping = any(isinstance(callback, EarlyStopping) for _, callback in net.callbacks_)
+        two = first and first < n_epochs and not mask.all() and not early_stopping
+        self.n_epochs = [first, n_epochs - first] if two else [n_epochs]
+        self._first_end, self._first_loss = None, math.inf
+
+    def scores_held_out(self, epoch):
+        """Whether held-out rows are scored at the end of an epoch, counted from 1."""
+        return len(self.n_epochs) == 2 and epoch in (self.n_epochs[0], sum(self.n_epochs))
+
+    def end_epoch(self, epoch):
+        """Keep the weights at the end of the first of two cycles."""
+        if len(self.n_epochs) == 2 and epoch == self.n_epochs[0]:
+            self._first_end = KeptWeights(self._net.module_)
+            self._first_end.keep(epoch)
+            self._first_loss = self._held_out_loss()
+
+    def choose(self, last_end):
+        """The KeptWeights of the better end: ``last_end``, which the network has now, or those of the first cycle."""
+        if self._first_end is not None and self._first_loss < (1 - LEAST_GAIN) * self._held_out_loss():
+            return self._first_end
+        return last_end
+
+    def _held_out_loss(self):
+        return held_out_loss(self._net.module_, self._rows, self._mask, self._net.criterion__class_weight)
