@@ -138,8 +138,8 @@ class DualBranchClassifier(FittedMethods):
         Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew. The columns
         stay scaled by the rows of the first fit, and widths and members that are "auto" stay as they are. The same rows
         in the same order are held out (see Notes), and set aside by ``early_stopping``, as in the first fit. With other
-        rows, in another order, or with ``early_stopping`` newly turned on, such rows were learnt before, and the
-        probabilities come out too sharp; give ``X_val`` then.
+        rows, in another order, or with ``early_stopping`` turned on or off, such rows were learnt before, and the
+        probabilities come out too sharp; ``X_val`` lessens that, and ``warm_start=False`` ends it.
     rejection_quantile : float or None, default=None
         Share of the validation rows, in (0, 1), that the threshold of familiarity leaves out (see
         :meth:`score_samples`). :meth:`predict` gives rows below it ``rejection_label``. Needs validation rows
@@ -201,7 +201,7 @@ class DualBranchClassifier(FittedMethods):
     network_ : skdual.network.DualBranchNetwork
         The trained torch module, in evaluation mode.
     net_ : skdual.training.net.DualBranchNet
-        The skorch net around it.
+        The skorch net around it, for its parameters and, until it is saved, its history; it takes no X.
     history_ : list of dict
         For each epoch the means over the training rows of ``train_loss`` (the weighted sum), ``classification_loss``,
         ``contrastive_loss`` and ``orthogonality_loss`` (unweighted; terms that are off are left out), the same over
