@@ -138,7 +138,8 @@ def test_wrong_arguments_are_named(model, planted):
     X, y = planted
     with pytest.raises(NotFittedError):
         block_importance(DualBranchClassifier(), X, y)
-    with pytest.raises(TypeError, match="a Pipeline that ends in one, got str"):
+    expected = "estimator must be a DualBranchClassifier or a Pipeline that ends in one, got str"
+    with pytest.raises(TypeError, match=expected):
         block_importance("model", X, y)
     with pytest.raises(ValueError, match="method must be one of 'permutation', 'ablation'; got 'shapley'"):
         block_importance(model, X, y, method="shapley")
