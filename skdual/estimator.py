@@ -129,7 +129,8 @@ class DualBranchClassifier(FittedMethods):
         Largest norm of a member's gradient.
     early_stopping : bool, default=False
         Stop when the validation rows' classification loss has not improved for ``patience`` epochs, and
-        keep the best epoch's weights. The rows are ``X_val`` of :meth:`fit`, or else a stratified part of X.
+        keep the best epoch's weights. The rows are ``X_val`` of :meth:`fit`, or else a stratified part of X, in which
+        the copies of a row stay together.
     validation_fraction : float, default=0.1
         Share of the rows to set aside with ``early_stopping=True`` and no ``X_val``.
     patience : int, default=10
@@ -233,12 +234,14 @@ class DualBranchClassifier(FittedMethods):
       After the fit it is part of the weights, and a warm start goes on with these.
 
     - Held-out rows. The rows are dealt out to six folds, or to more for more than 12 members and for folds of 2,000
-      rows at most. Each of several members leaves one fold out of its training, the first plain and the first
-      regularised one the same, and so on; a single member does so if there are more than 50,000 rows. Held-out and
-      validation rows decide how much each of four mean scores counts: of plain members, of regularised ones, and of the
-      latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of the
-      probabilities have the least log loss on such rows, with a small cost of single blocks. Batch normalisation lets
-      the columns of held-out rows, not their labels, into its statistics.
+      rows at most; copies of a row, as in bootstrap samples, to one fold (rows of one class, alike in all columns, and
+      not only by chance, as where columns are few and binary). Each of several members leaves one fold out of its
+      training, the first plain and the first regularised one the same, and so on; a single member does so if there are
+      more than 50,000 rows. Held-out and validation rows decide how much each of four mean scores counts: of plain
+      members, of regularised ones, and of the latter by block A and by block B alone. These weights
+      (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows, with a small
+      cost of single blocks. Batch normalisation lets the columns of held-out rows, not their labels, into its
+      statistics.
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are

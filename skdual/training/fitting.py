@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
+from ..inputs.copies import original_rows
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows
 from ..inputs.statistics import zero_shares
@@ -89,7 +90,7 @@ def fit_network(params, data, device, seed, before=None):
         check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if before is not None:
         check_continuation(before, data, settings)
-    mask = training_mask(settings["module"]["n_members"], training.y)
+    mask = training_mask(settings["module"]["n_members"], training)
     with isolated_random_state(device, seed):
         of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
         net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
@@ -123,14 +124,14 @@ def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
     """Rows to train on and to validate on; of the latter those of the user, or a fraction of X, or None."""
     check_range(data.X, dtype, feature_names=data.feature_names)
     matrix = matrix_for_training(data.X, device, dtype)
+    everything = Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix)
     if data.validation is not None:
         X_val, y_val = data.validation
         check_range(X_val, dtype, "X_val", data.feature_names)
-        training = Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix)
-        return training, Rows(X_val, data.columns, device, dtype, y_val)
+        return everything, Rows(X_val, data.columns, device, dtype, y_val)
     if validation_fraction is None:
-        return Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix), None
-    subsets = split_rows(data.y, validation_fraction, split_seed)
+        return everything, None
+    subsets = split_rows(data.y, validation_fraction, split_seed, original_rows(everything))
     training, validation = (Rows(data.X, data.columns, device, dtype, data.y, subset, matrix) for subset in subsets)
     return training, validation
 
@@ -140,8 +141,21 @@ def _copied(callbacks):
     return callbacks and [tuple(map(copy.copy, c)) if isinstance(c, tuple) else copy.copy(c) for c in callbacks]
 
 
-def split_rows(codes, validation_fraction, seed):
-    """Row numbers to train on and to validate on, stratified; classes of one row stay in training.
+def split_rows(codes, validation_fraction, seed, original=None):
+    """Row numbers to train on and to validate on, stratified; copies stay together, classes of one row in training.
+
+    Parameters
+    ----------
+    codes : ndarray of int64 of shape (n,)
+        Class codes.
+    validation_fraction : float
+    seed : int
+    original : ndarray of int64 of shape (n,), optional
+        The first row that each is a copy of; by default none is one.
+
+    Returns
+    -------
+    training, validation : ndarray of int64
 
     Raises
     ------
@@ -149,13 +163,13 @@ def split_rows(codes, validation_fraction, seed):
         If the fraction leaves too few rows on either side for one of each class.
     """
     rows = np.arange(len(codes))
-    single = np.bincount(codes)[codes] < 2
+    original = rows if original is None else original
+    first = rows[original == rows]
+    alone = np.bincount(codes[first])[codes] < 2
+    dealt = first[~alone[first]]
     try:
-        train, valid = train_test_split(
-            rows[~single], test_size=validation_fraction, stratify=codes[~single], random_state=seed
-        )
-        train = np.sort(np.concatenate([train, rows[single]]))
-        if len(np.unique(codes[train])) < codes.max() + 1:
+        train, valid = train_test_split(dealt, test_size=validation_fraction, stratify=codes[dealt], random_state=seed)
+        if len(np.union1d(codes[train], codes[alone])) < codes.max() + 1:
             raise ValueError("a class would have no row to train on")
     except ValueError as error:
         raise ValueError(
@@ -163,7 +177,8 @@ def split_rows(codes, validation_fraction, seed):
             f"of every class on both sides, which can't be done here ({error}); change validation_fraction or give "
             f"X_val and y_val to fit."
         ) from error
-    return train, np.sort(valid)
+    validates = np.isin(original, valid)
+    return rows[~validates], rows[validates]
 
 
 def _rejection_threshold(network, validation, quantile):

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows
 from skdual.training.folds import held_out_folds, training_mask
 
 
@@ -53,9 +56,14 @@ def test_a_fold_has_no_more_rows_than_are_needed(n, n_folds):
     assert sizes.max() - sizes.min() <= 1
 
 
+def rows_of(X, codes):
+    columns = ColumnBlocks(("a", "b"), (np.array([0]), np.array([1])))
+    return Rows(X, columns, torch.device("cpu"), torch.float64, codes)
+
+
 @pytest.mark.parametrize(("n", "n_held_out"), [(50_000, 0), (50_001, 1924)])
 def test_a_single_member_leaves_a_fold_out_of_many_rows(n, n_held_out):
-    mask = training_mask(1, np.arange(n) % 5)
+    mask = training_mask(1, rows_of(np.random.default_rng(0).normal(size=(n, 2)), np.arange(n) % 5))
     assert mask.shape == (1, n)
     assert np.sum(~mask) == n_held_out
 
@@ -63,13 +71,37 @@ def test_a_single_member_leaves_a_fold_out_of_many_rows(n, n_held_out):
 @pytest.mark.parametrize("n_members", [2, 3, 8])
 def test_both_halves_of_the_members_leave_out_the_same_folds(n_members):
     codes, half = shuffled_codes(70, 50, 1), n_members // 2
-    mask, folds = training_mask(n_members, codes), held_out_folds(codes, n_members - half)
+    mask = training_mask(n_members, rows_of(np.random.default_rng(0).normal(size=(121, 2)), codes))
+    folds = held_out_folds(codes, n_members - half)
     for member in range(n_members):
         assert_array_equal(mask[member], folds != (member if member < half else member - half))
 
 
-def test_nothing_may_be_held_out():
-    assert_array_equal(held_out_folds(shuffled_codes(9, 9, 1), 0), np.full(19, -1))
+@pytest.mark.parametrize("n_members", [2, 8])
+def test_a_member_that_holds_a_row_out_trains_on_no_copy_of_it(n_members):
+    random_generator = np.random.default_rng(0)
+    sample = random_generator.integers(0, 100, 300)  # as drawn with replacement
+    codes = shuffled_codes(60, 36, 4)[sample]
+    mask = training_mask(n_members, rows_of(random_generator.normal(size=(100, 2))[sample], codes))
+    for of_member in mask:
+        assert not set(sample[of_member]) & set(sample[~of_member])
+        assert set(codes[of_member]) == {0, 1, 2}
+        for code in (0, 1):  # copies are dealt by their classes too
+            assert np.mean(~of_member[codes == code]) > 0.08
+
+
+def test_folds_have_as_many_originals_of_each_class():
+    original = np.repeat(np.arange(0, 120, 4), 4)
+    codes = np.repeat([0, 1], [72, 48])
+    folds = held_out_folds(codes, 2, original)
+    assert_array_equal(folds, folds[original])
+    for code, n_originals in ((0, 3), (1, 2)):
+        assert_array_equal(np.bincount(folds[codes == code]), np.full(6, 4 * n_originals))
+
+
+def test_a_class_of_copies_of_one_row_is_learnt_by_all_members():
+    codes, original = np.repeat([0, 1], [40, 5]), np.append(np.arange(40), np.full(5, 40))
+    assert_array_equal(held_out_folds(codes, 2, original)[codes == 1], np.full(5, -1))
 
 
 def test_the_same_codes_give_the_same_folds_whatever_the_random_state():

@@ -63,7 +63,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     monkeypatch.setattr("skdual.training.folds.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     codes = np.unique(y, return_inverse=True)[1]
-    folds = held_out_folds(codes, 2 if n_members > 1 else int(enough_rows))
+    folds = held_out_folds(codes, n_members - n_members // 2) if n_members > 1 or enough_rows else np.full(150, -1)
     states, orders, mixed, relevance = [], [], [], []
     plain = {"dropout": 0.0, "contrastive": None, "batch_size": 150, "warmup": 0.0, "gradient_clip": 0.05}
     params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1, "n_members": n_members}
