@@ -7,18 +7,26 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 
+MAX_STRAY = 100.0
+"""Standard deviation of a column, in units of what its quartiles say, from which on few of its values are far astray.
+
+So are codes for what is missing, such as -999, and values in another unit.
+"""
+
 
 class Scaling(NamedTuple):
     """One way: z = (x - center) / scale, of log(1 + x) with ``logarithm``, then smoothly clipped with ``clipped``.
 
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
-    ``whole_columns`` chunks of columns. Without it columns stay as they are.
+    ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``stray_by_quartiles`` columns whose
+    scale is more than ``MAX_STRAY`` times what their quartiles say are scaled by these.
     """
 
     statistics: Callable | None
     whole_columns: bool = False
     logarithm: bool = False
     clipped: bool = False
+    stray_by_quartiles: bool = False
 
 
 def _moments(chunks):
@@ -42,7 +50,7 @@ def _largest(chunks):
     return np.zeros_like(scaler.max_abs_), scaler.max_abs_
 
 
-def _quartiles(chunks):
+def quartiles(chunks):
     """Medians, and the distances of the outer quartiles in units of those of a normal column of unit variance."""
     quartiles = [np.percentile(chunk, [25, 50, 75], axis=0, overwrite_input=True) for chunk in chunks]
     lower, median, upper = np.concatenate(quartiles, axis=1)
@@ -50,8 +58,8 @@ def _quartiles(chunks):
 
 
 SCALINGS = {
-    "standard": Scaling(_moments, clipped=True),
-    "robust": Scaling(_quartiles, whole_columns=True, clipped=True),
+    "standard": Scaling(_moments, clipped=True, stray_by_quartiles=True),
+    "robust": Scaling(quartiles, whole_columns=True, clipped=True),
     "log1p": Scaling(_moments, logarithm=True, clipped=True),
     "minmax": Scaling(_range),
     "maxabs": Scaling(_largest),

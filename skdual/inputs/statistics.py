@@ -3,9 +3,10 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..scalings import SCALINGS
+from ..scalings import MAX_STRAY, SCALINGS, quartiles
 from .rows import CHUNK_VALUES, as_slice, n_rows_within
 
+_SAMPLE = 512  # rows
 _PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
 
 
@@ -25,6 +26,7 @@ def column_statistics(rows, scaling, columns):
 
     Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
     same numbers to the last bit. Columns whose scale would be 0, as where they do not vary, get a scale of 1.
+    Columns of few values far astray may be scaled by their quartiles (see :class:`~skdual.scalings.Scaling`).
 
     Parameters
     ----------
@@ -38,12 +40,26 @@ def column_statistics(rows, scaling, columns):
     -------
     center, scale : ndarray of float64 of shape (n_columns,)
     """
-    statistics, whole_columns, logarithm, _ = SCALINGS[scaling]
-    chunks = _chunks_of_columns(rows, columns) if whole_columns else dense_chunks(rows, columns)
-    assert statistics is not None
+    way = SCALINGS[scaling]
+    chunks = _chunks_of_columns(rows.X, columns, rows.subset) if way.whole_columns else dense_chunks(rows, columns)
+    assert way.statistics is not None
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
-        center, scale = statistics(map(np.log1p, chunks) if logarithm else chunks)
+        center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
+    if way.stray_by_quartiles:
+        stray = _stray_columns(rows, columns, scale)
+        if len(stray):
+            median, spread = quartiles(_chunks_of_columns(rows.X, columns[stray], rows.subset))
+            astray = (spread > 0) & (scale[stray] > MAX_STRAY * spread)
+            center[stray[astray]], scale[stray[astray]] = median[astray], spread[astray]
     return center, np.where(scale == 0, 1, scale)
+
+
+def _stray_columns(rows, columns, scale):
+    """Which of the columns may have values far astray, by a sample of the rows."""
+    sample = np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64))
+    X = rows.X[sample if rows.subset is None else rows.subset[sample]]
+    _, spread = quartiles(_chunks_of_columns(X, columns))
+    return np.flatnonzero((spread > 0) & np.isfinite(scale) & (scale > MAX_STRAY / 4 * spread))
 
 
 def dense_chunks(rows, columns, dtype=np.float64):
@@ -54,12 +70,12 @@ def dense_chunks(rows, columns, dtype=np.float64):
         yield dense[:, place].astype(dtype, order="C")
 
 
-def _chunks_of_columns(rows, columns):
-    """All rows of some columns, some columns at a time, dense and in float64."""
-    size = max(1, CHUNK_VALUES // len(rows))
+def _chunks_of_columns(X, columns, subset=None):
+    """All rows, or a subset of them, of some columns, some columns at a time, dense and in float64."""
+    size = max(1, CHUNK_VALUES // X.shape[0])
     for start in range(0, len(columns), size):
-        part = rows.X[:, columns[start : start + size]]
-        part = part if rows.subset is None else part[rows.subset]
+        part = X[:, columns[start : start + size]]
+        part = part if subset is None else part[subset]
         yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)
 
 
