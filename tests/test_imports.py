@@ -1,7 +1,11 @@
-"""Importing the package loads nothing that is slow to load, or that an extra brings."""
+"""Importing the package loads nothing that is slow to load, or that an extra brings, yet has all its modules."""
 
 import subprocess
 import sys
+
+import pytest
+
+import skdual
 
 # torch._dynamo alone takes longer than torch and scikit-learn together
 NOT_LOADED = ("torch._dynamo", "matplotlib", "captum", "anndata", "mudata", "h5py", "optuna", "skops", "lightgbm")
@@ -14,3 +18,33 @@ def test_importing_skdual_loads_no_more_than_it_needs():
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("datasets", "load_htad"),
+        ("inspection", "attributions"),
+        ("omics", "from_anndata"),
+        ("plotting", "EmbeddingDisplay"),
+        ("preprocessing", "LogNormalizer"),
+    ],
+)
+def test_public_modules_are_there_without_being_imported(module, name):
+    code = (
+        "import sys, skdual\n"
+        f"before = 'skdual.{module}' in sys.modules\n"
+        f"print(before, '{module}' in dir(skdual), skdual.{module}.{name}.__name__)\n"
+        f"print([name for name in {NOT_LOADED} if name in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.split("\n")[:2] == [f"False True {name}", "[]"]
+
+
+def test_the_names_of_the_package():
+    assert dir(skdual) == sorted(skdual.__all__)
+    assert all(hasattr(skdual, name) for name in skdual.__all__)
+    with pytest.raises(AttributeError, match="module 'skdual' has no attribute 'ploting'"):
+        _ = skdual.ploting
+    with pytest.raises(ImportError, match="cannot import name 'ploting' from 'skdual'"):
+        from skdual import ploting  # noqa: F401

@@ -115,6 +115,31 @@ def test_frames_of_numbers_of_several_types():
     assert found.feature_names[4:] == ["protein:smoker", "protein:age", "protein:dose"]
 
 
+@pytest.mark.parametrize("kind", ["?", "B", "i", "q", "f", "d"])
+def test_frames_of_one_type_give_what_an_array_of_it_does(kind):
+    adata = AnnData(LEVELS.astype(np.float64), pd.DataFrame(index=CELLS), obsm={"array": COUNTS.astype(kind)})
+    adata.obsm["frame"] = pd.DataFrame(COUNTS.astype(kind), CELLS, columns=GENES)
+    levels = AnnData(LEVELS.astype(np.float64), adata.obs, pd.DataFrame(index=PROTEINS))
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.MuData({"rna": adata, "prot": levels})
+    for read in (
+        lambda key: from_anndata(adata, block_b={"obsm": key}, target=None),
+        lambda key: from_mudata(mdata, "prot", "rna", None, obsm={"rna": key}),
+    ):
+        of_array, of_frame = read("array").data, read("frame").data
+        assert of_frame.dtype == of_array.dtype == (np.float64 if kind == "d" else np.float32)
+        assert_array_equal(of_frame, of_array)
+
+
+@pytest.mark.parametrize(("kinds", "expected"), [("iq", "f"), ("?B", "f"), ("qf", "f"), ("fd", "d"), ("qd", "d")])
+def test_frames_of_two_types_are_as_precise_as_their_floats(kinds, expected):
+    frame = pd.DataFrame({kind: COUNTS[:, column].astype(kind) for column, kind in enumerate(kinds)}, CELLS)
+    adata = AnnData(LEVELS.astype(np.float64), pd.DataFrame(index=CELLS), obsm={"frame": frame})
+    data = from_anndata(adata, block_b={"obsm": "frame"}, target=None).data
+    assert data.dtype == np.dtype(expected)
+    assert_array_equal(data[:, 3:], np.column_stack([frame[kind] for kind in kinds]))
+
+
 @pytest.mark.parametrize("kinds", [("Int64", "Float64"), ("boolean", "float64"), ("int64[pyarrow]", "Int32")], ids=str)
 def test_frames_of_nullable_numbers(kinds):
     levels = pd.DataFrame({"a": LEVELS[:, 0] > 1, "b": LEVELS[:, 1]}, CELLS).astype(int)

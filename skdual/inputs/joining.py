@@ -18,8 +18,9 @@ def join_blocks(A, B):
 
     Returns
     -------
-    X : ndarray, CSR matrix or DataFrame of shape (n_samples, n_columns_a + n_columns_b)
-        Frames give a frame, a sparse matrix on either side gives CSR, anything else an ndarray.
+    X : ndarray, csr_matrix, csr_array or DataFrame of shape (n_samples, n_columns_a + n_columns_b)
+        Frames give a frame, a sparse matrix on either side gives CSR (a ``csr_array`` where whatever is sparse is a
+        sparse array, a ``csr_matrix`` otherwise), anything else an ndarray.
     blocks : int
         The width of A, to be given as ``blocks`` to :class:`~skdual.DualBranchClassifier`.
 
@@ -56,7 +57,8 @@ def join_blocks(A, B):
     if libraries[0] is not None:
         X = _join_frames(A, B, libraries[0])
     elif sp.issparse(A) or sp.issparse(B):
-        X = sp.hstack([sp.csr_matrix(A), sp.csr_matrix(B)], format="csr")
+        kind = sp.csr_matrix if isinstance(A, sp.spmatrix) or isinstance(B, sp.spmatrix) else sp.csr_array
+        X = sp.hstack([kind(A), kind(B)], format="csr")
     else:
         X = np.hstack([A, B])
     return X, A.shape[1]

@@ -52,8 +52,9 @@ def read_obsm(adata, key, owner="adata"):
         return (values if sp.issparse(values) else np.asarray(values)), range(values.shape[1])
     dtypes = numpy_dtypes(values)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in dtypes):
-        # columns of two types would become objects
-        return values.to_numpy(dtype=np.result_type(np.float32, *dtypes), na_value=np.nan), values.columns
+        # columns of two types would become objects; integers ask for no more than an array of them gets
+        dtype = np.result_type(np.float32, *(dtype for dtype in dtypes if dtype.kind == "f"))
+        return values.to_numpy(dtype=dtype, na_value=np.nan), values.columns
     return np.asarray(values), values.columns
 
 

@@ -8,6 +8,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
 from skorch.dataset import unpack_data
 
 from ..inputs.batches import BatchLoader, OrderedBatches
+from ..inputs.rows import Rows
 from ..warn import warn
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
@@ -344,6 +345,8 @@ class DualBranchNet(NeuralNetClassifier):
     # inference, so that scoring callbacks work
 
     def get_iterator(self, dataset, training=False):
+        if not isinstance(dataset, Rows):
+            raise TypeError("net_ takes no X; call predict, predict_proba or transform of the classifier instead.")
         return _in_order(dataset)
 
     def evaluation_step(self, batch, training=False):

@@ -59,3 +59,10 @@ def test_net_params_are_merged_last(two_blocks, quick):
     assert model.net_.optimizer_.defaults["betas"] == (0.5, 0.9)
     sgd = model_of(quick, net_params={"optimizer": torch.optim.SGD}).fit(*two_blocks)
     assert isinstance(sgd.net_.optimizer_, torch.optim.SGD)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "forward"])
+def test_the_net_refuses_rows_that_are_not_its_own(two_blocks, quick, method):
+    model = model_of(quick).fit(*two_blocks)
+    with pytest.raises(TypeError, match="net_ takes no X"):
+        getattr(model.net_, method)(two_blocks[0])

@@ -7,7 +7,7 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 
@@ -251,6 +251,32 @@ def test_join_blocks_puts_matrices_side_by_side(a_as, b_as):
     assert dense.dtype == np.float32
     assert_array_equal(dense, np.hstack([A, B]))
     assert_array_equal(dense[:, resolve(blocks, X).indices[0]], A)
+
+
+@pytest.mark.parametrize(
+    ("a_as", "b_as", "expected"),
+    [
+        (sp.csr_array, sp.csr_array, sp.csr_array),
+        (sp.coo_array, sp.csc_array, sp.csr_array),
+        (sp.csr_array, np.asarray, sp.csr_array),
+        (np.asarray, sp.csr_array, sp.csr_array),
+        (sp.csr_matrix, sp.csr_array, sp.csr_matrix),
+        (sp.csr_array, sp.csc_matrix, sp.csr_matrix),
+        (np.asarray, sp.csr_matrix, sp.csr_matrix),
+    ],
+)
+def test_join_blocks_gives_a_sparse_array_unless_one_is_a_sparse_matrix(a_as, b_as, expected):
+    X, _ = join_blocks(a_as(A), b_as(B))
+    assert type(X) is expected
+    assert_array_equal(X.toarray(), np.hstack([A, B]))
+
+
+def test_joined_sparse_arrays_fit_as_dense_ones_do():
+    y = np.arange(5) % 2
+    quick = {"hidden_layer_sizes": ((4,), (4,)), "n_members": 1, "max_epochs": 2, "random_state": 0}
+    sparse, dense = (join_blocks(store(A), store(B)) for store in (sp.csr_array, np.asarray))
+    of_sparse, of_dense = (DualBranchClassifier(blocks, **quick).fit(X, y) for X, blocks in (sparse, dense))
+    assert_allclose(of_sparse.predict_proba(sparse[0]), of_dense.predict_proba(dense[0]), rtol=1e-5)
 
 
 def test_join_blocks_makes_numbers_of_objects_and_of_halves():
