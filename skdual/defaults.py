@@ -31,7 +31,9 @@ MIN_CYCLE_ROWS = 100
 
 _MIN_WIDTH = 32
 _MAX_UNITS_PER_COLUMN = 16
-_MAX_WEIGHTS = 32_000_000  # of the branches' hidden layers, all members together
+_MAX_WEIGHTS = 32_000_000  # of the branches' hidden layers that are trained, all members together
+_MAX_WIDENED_WEIGHTS = 256_000_000  # of them after the fit, where rows are few
+_MAX_WIDENED_ROWS = 2000
 _MAX_MEMBER_ROWS = 100_000  # rows times members
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
@@ -80,11 +82,18 @@ def _narrow_sizes(n_columns):
     return sizes
 
 
-def n_members(n_columns, sizes, n_train):
-    """8, halved until the members have few enough weights in their encoders, of widths ``sizes``, and rows to see."""
-    n_weights = _n_hidden_weights(n_columns, sizes)
+def n_members(n_columns, max_ranks, sizes, n_train):
+    """8, halved until the members have few enough weights in their encoders, of widths ``sizes``, and rows to see.
+
+    Few rows train no more weights of a unit than there are rows (see ``training/span_training.py``).
+    """
+    few_rows = n_train <= _MAX_WIDENED_ROWS
+    n_trained = _n_hidden_weights(max_ranks if few_rows else n_columns, sizes)
+    n_widened = _n_hidden_weights(n_columns, sizes) if few_rows else 0
     n = MAX_MEMBERS
-    while n > 1 and (n * n_weights > _MAX_WEIGHTS or n * n_train > _MAX_MEMBER_ROWS):
+    while n > 1 and (
+        n * n_trained > _MAX_WEIGHTS or n * n_widened > _MAX_WIDENED_WEIGHTS or n * n_train > _MAX_MEMBER_ROWS
+    ):
         n //= 2
     return n
 

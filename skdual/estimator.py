@@ -86,7 +86,8 @@ class DualBranchClassifier(FittedMethods):
     n_members : "auto" or int, default="auto"
         Independent networks of one form that are trained side by side (see Notes). "auto" is 8, halved until the
         members have no more than 32 million weights in the hidden layers of their branches, and no more than 100,000
-        rows to see an epoch, together.
+        rows to see an epoch, together. Up to 2,000 training rows a block counts with as many columns as there are rows,
+        where these are fewer (see Notes), if all of the weights are no more than 256 million.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy, as in scikit-learn; scaled to a mean of 1 over the rows of y, so
         that only their ratios count.
@@ -115,8 +116,8 @@ class DualBranchClassifier(FittedMethods):
         fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
         (see Notes), and without ``early_stopping`` or a callback of skorch's EarlyStopping, "auto" lets the learning
         rate fall twice, over a quarter of the epochs and over the others. The fit returns to the weights at the end of
-        the first fall if their log loss on held-out rows is at least 3 % lower than that of the last ones, as it is in
-        noisy data.
+        the first fall if their log loss on held-out rows is lower than that of the last ones by more than 3 % of it, or
+        of what it is below the log loss of chance, if that is less; so it is in noisy data.
     learning_rate : "auto" or float, default="auto"
         Peak learning rate of AdamW. "auto" is 0.002, and up to 0.008 for many training rows of few columns: between the
         two it is 2e-5 n / sqrt(p) for n rows, 4,096 at most, of p columns in both branches.
@@ -247,8 +248,9 @@ class DualBranchClassifier(FittedMethods):
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are
       clipped also lose the mean that clipping has left them there. At the end the weights become those of all columns.
-      Beyond 2**26 values of training and validation rows, or of coordinates, and in fits of fewer than 1100 / sqrt(n)
-      and 100 steps, the columns are trained as they are.
+      Beyond 2**26 values of training and validation rows, or of coordinates, or four times as many as there are weights
+      of columns, if that is more, and in fits of fewer than 1100 / sqrt(n) and 100 steps and at most 50 million such
+      weights, the columns are trained as they are.
 
     References
     ----------
@@ -387,7 +389,7 @@ class DualBranchClassifier(FittedMethods):
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time, or
-            where a block has more columns than rows all of them, up to 2**26 values (see Notes).
+            where a block has more columns than rows all of them, up to a number of values (see Notes).
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional

@@ -133,7 +133,7 @@ def resolve_settings(
     def given(name, otherwise, *arguments):
         return otherwise(*arguments) if params[name] == "auto" else params[name]
 
-    n_members = int(given("n_members", defaults.n_members, n_columns, hidden_layer_sizes, n_train))
+    n_members = int(given("n_members", defaults.n_members, n_columns, max_ranks, hidden_layer_sizes, n_train))
     steps = n_batches(n_train, batch["batch_size"], params["sampling"])
     max_epochs = int(given("max_epochs", defaults.max_epochs, steps))
     learning_rate = float(given("learning_rate", defaults.learning_rate, sum(n_columns), n_train))

@@ -185,13 +185,45 @@ def test_automatic_members_by_rows(n_train, expected):
     ],
 )
 def test_automatic_members_by_weights(widths, sizes, expected):
-    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1}
+    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1, "n_train": 2001}
     n_members = settled(**changed)["module"]["n_members"]
     assert n_members == expected
     if n_members > 1:
         assert weights_of_encoders(n_members, **changed) <= 32_000_000
     if n_members < 8:
         assert weights_of_encoders(2 * n_members, **changed) > 32_000_000
+
+
+@pytest.mark.parametrize(
+    ("widths", "sizes", "n_train", "expected"),
+    [
+        ((100_000, 20_000), "auto", 2000, 8),  # 8 x 30.8 million is not above 256 million
+        ((100_000, 25_000), "auto", 2000, 4),
+        ((400_000, 50_000), "auto", 100, 2),
+        ((500_000, 500), "auto", 100, 1),
+        ((100_000, 20_000), ((1000,), (1000,)), 2000, 2),
+        ((100_000, 20_000), ((1000,), (2001,)), 2000, 1),  # 1,000 x 100,000 + 2,001 x 20,000 is above 128 million
+        ((20_000, 2000), ((2000,), (2000,)), 2000, 4),  # 8 x 2,000 x 4,000 is 64 million
+        ((20_000, 2000), ((2000,), (2000,)), 1000, 4),
+        ((20_000, 10), ((2000,), (2000,)), 1000, 4),  # 8 x 2,000 x 20,010 is above 256 million
+        ((10_000, 10), ((2000,), (2000,)), 1000, 8),
+    ],
+)
+def test_few_rows_train_few_weights_of_wide_blocks(widths, sizes, n_train, expected):
+    """Up to 2,000 rows, those of all columns may be 256 million, and those of as many columns as rows 32 million."""
+    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1, "n_train": n_train}
+    n_members = settled(**changed)["module"]["n_members"]
+    assert n_members == expected
+
+    def within(n_members):
+        by_rows = changed | {"widths": tuple(min(p, n_train) for p in widths)}
+        return (
+            weights_of_encoders(n_members, **changed) <= 256_000_000
+            and weights_of_encoders(n_members, **by_rows) <= 32_000_000
+        )
+
+    assert n_members == 1 or within(n_members)
+    assert n_members == 8 or not within(2 * n_members)
 
 
 @pytest.mark.parametrize("n_members", [1, 2, 7, np.int64(13)])

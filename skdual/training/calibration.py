@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from scipy.stats import entropy
 
 from ..inference import in_chunks, run_in_chunks
 from ..network.ensemble import BOTH
@@ -90,6 +91,19 @@ def held_out_loss(network, rows, mask, class_weight):
     codes = rows.y[held_out]
     log_proba = log_softmax(np.tensordot(fit_group_weights(scores, codes, class_weight), scores, axes=1), axis=1)
     return -float(np.mean(class_weight[codes] * log_proba[np.arange(len(codes)), codes]))
+
+
+def chance_loss(codes, class_weight):
+    """Least weighted log loss of probabilities that are the same for all rows.
+
+    Parameters
+    ----------
+    codes : ndarray of int64 of shape (n,)
+    class_weight : ndarray of shape (n_classes,)
+        As in training.
+    """
+    weights = class_weight * np.bincount(codes, minlength=len(class_weight))
+    return float(entropy(weights) * weights.sum() / len(codes))
 
 
 def fit_group_weights(scores, codes, class_weight, by_single_block=None):

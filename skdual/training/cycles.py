@@ -4,11 +4,12 @@ import math
 
 from skorch.callbacks import EarlyStopping
 
-from .calibration import held_out_loss
+from .calibration import chance_loss, held_out_loss
 from .kept_weights import KeptWeights
 
 LEAST_GAIN = 0.03
-"""Share by which held-out loss has to be lower at the end of the first cycle for a fit to go back to it.
+"""By how much held-out loss has to be lower at the end of the first cycle for a fit to go back to it, as a share of the
+loss at the end of the second, or of what that is below the loss of chance, if this is less.
 
 The rows are scored by single members, which overfit more than the mean of several does.
 """
@@ -58,9 +59,12 @@ class Cycles:
 
     def choose(self, last_end):
         """The KeptWeights of the better end: ``last_end``, which the network has now, or those of the first cycle."""
-        if self._first_end is not None and self._first_loss < (1 - LEAST_GAIN) * self._held_out_loss():
-            return self._first_end
-        return last_end
+        if self._first_end is None:
+            return last_end
+        last_loss = self._held_out_loss()
+        below_chance = max(0.0, chance_loss(self._rows.y, self._net.criterion__class_weight) - last_loss)
+        is_better = last_loss - self._first_loss > LEAST_GAIN * min(last_loss, below_chance)
+        return self._first_end if is_better else last_end
 
     def _held_out_loss(self):
         return held_out_loss(self._net.module_, self._rows, self._mask, self._net.criterion__class_weight)

@@ -11,7 +11,7 @@ from .span_branch import n_spans
 
 MAX_VALUES = 2**26
 """Most values of training and validation rows, or of their coordinates where these are more, that are copied densely:
-256 MiB of float32."""
+256 MiB of float32. With more than 2**24 weights of columns, as many times more as there are weights."""
 
 MIN_WAY = 1100
 """A fit of n rows is short below MIN_WAY / sqrt(n) steps: a random sum of n moves comes as far as their root."""
@@ -19,6 +19,8 @@ MIN_WAY = 1100
 MAX_SHORT_STEPS = 100
 """A fit of as many steps is never short, however few its rows."""
 
+_MAX_WEIGHTS = 2**24  # which with their gradients and both moments take as much memory as MAX_VALUES
+_MAX_SHORT_WEIGHTS = 3 * _MAX_WEIGHTS  # of more, training in the columns takes too much memory, however short
 _COPIES = 10  # of the rows' values, for which a device needs room to compute the span
 
 
@@ -31,11 +33,18 @@ def is_worth_spanning(net, training, validation):
     training, validation : Rows
         ``validation`` may be None.
     """
-    n_rows = len(training)
+    n_rows, n_weights = len(training), _n_column_weights(net.module_)
     n_steps = net.max_epochs * n_batches(n_rows, net.batch_size, net.sampling)
-    is_short = n_steps < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS)
+    is_short = n_steps < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS) and n_weights <= _MAX_SHORT_WEIGHTS
     is_wide = max(training.columns.n_columns) > n_rows
-    return is_wide and not is_short and _n_values(net.module_, training, validation) <= MAX_VALUES
+    n_values = _n_values(net.module_, training, validation)
+    return is_wide and not is_short and n_values <= MAX_VALUES * max(1, n_weights / _MAX_WEIGHTS)
+
+
+def _n_column_weights(network):
+    """Weights that multiply columns, for which training in the columns needs room."""
+    branches = (network.branch_a, network.branch_b)
+    return sum(layer.weight.numel() for branch in branches for layer in branch.column_layers)
 
 
 def span_device(net, training, validation):

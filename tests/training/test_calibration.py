@@ -12,7 +12,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import fit_group_weights, held_out_loss, held_out_scores
+from skdual.training.calibration import chance_loss, fit_group_weights, held_out_loss, held_out_scores
 from skdual.training.folds import held_out_folds, training_mask
 
 # scores of held-out rows
@@ -98,6 +98,16 @@ def test_held_out_loss_is_the_weighted_log_loss_of_the_best_group_weights(fitted
     proba = softmax(np.einsum("v,vnc->nc", group_weights, scores), axis=1)
     expected = log_loss(codes, proba, sample_weight=weight[codes]) * weight[codes].mean()
     assert held_out_loss(fitted.network_, rows, mask, weight) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0], [0.5, 2.0, 1.0], [0.0, 1.0, 2.0]])
+def test_chance_loss_is_that_of_the_best_constant_probabilities(weight):
+    codes, weight = np.repeat([0, 1, 2], [30, 6, 4]), np.array(weight)
+
+    def loss(logits):
+        return np.mean(weight[codes] * -np.log(softmax(logits))[codes])
+
+    assert chance_loss(codes, weight) == pytest.approx(minimize(loss, np.zeros(3)).fun, rel=1e-4)
 
 
 @pytest.mark.parametrize("enough_rows", [False, True])

@@ -262,7 +262,18 @@ def test_the_learning_rate_rises_and_falls(two_blocks, quick):
 
 
 @pytest.mark.parametrize(
-    ("losses", "best"), [((0.96, 1.0), 18), ((0.98, 1.0), 72), ((2.0, 1.0), 72), (None, 72)], ids=str
+    ("losses", "best"),
+    [
+        ((0.48, 0.50), 18),
+        ((0.49, 0.50), 72),
+        ((2.0, 0.50), 72),
+        ((0.99, 1.0), 18),  # chance is at 1.098, so that 3 % of what is learnt is 0.003
+        ((0.998, 1.0), 72),
+        ((1.19, 1.2), 18),  # nothing is learnt
+        ((1.2, 1.2), 72),
+        (None, 72),
+    ],
+    ids=str,
 )
 def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_cent_lower(
     two_blocks, quick, losses, best, monkeypatch

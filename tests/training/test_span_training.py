@@ -1,5 +1,7 @@
 """Training in the span of the rows, beside training in the columns."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -174,7 +176,7 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     X = random_generator.normal(size=(120, 300)) + 0.1 * y[:, None]
     losses = []
     monkeypatch.setattr(cycles, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
-    monkeypatch.setattr(cycles, "LEAST_GAIN", 1)  # the last weights are kept
+    monkeypatch.setattr(cycles, "LEAST_GAIN", math.inf)  # the last weights are kept
     model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
     assert len(losses) == 2
@@ -238,18 +240,38 @@ def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, 
     assert widths == [(18 if early_stopping else N_ROWS) if in_span else WIDTHS[0]]
 
 
-@pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
-def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_members, in_span):
-    # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
-    monkeypatch.setattr(span_choice, "MAX_VALUES", N_ROWS * (60 + 48))
+def width_in_training(wide, **params):
+    """How many columns, or coordinates, branch A is trained in."""
     widths = []
 
     class Watch(Callback):
         def on_epoch_end(self, net, **kwargs):
             widths.append(net.module_.branch_a.shortcut.weight.shape[2])
 
-    DualBranchClassifier(**PLAIN | {"max_epochs": 1}, n_members=n_members, callbacks=[Watch()]).fit(*wide)
-    assert widths == [N_ROWS if in_span else WIDTHS[0]]
+    DualBranchClassifier(**PLAIN | {"max_epochs": 1}, **params, callbacks=[Watch()]).fit(*wide)
+    return widths[0]
+
+
+@pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
+def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_members, in_span):
+    # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
+    monkeypatch.setattr(span_choice, "MAX_VALUES", N_ROWS * (60 + 48))
+    assert width_in_training(wide, n_members=n_members) == (N_ROWS if in_span else WIDTHS[0])
+
+
+@pytest.mark.parametrize(("max_weights", "in_span"), [(690, True), (691, False), (2000, False)])
+def test_as_much_may_be_copied_as_weights_of_the_columns_take(wide, monkeypatch, max_weights, in_span):
+    # 60 x (9 + 6) + 40 x (7 + 5) weights are twice 690, and so many times MAX_VALUES may be copied; fewer are no loss
+    monkeypatch.setattr(span_choice, "MAX_VALUES", N_ROWS * 50)
+    monkeypatch.setattr(span_choice, "_MAX_WEIGHTS", max_weights)
+    assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
+
+
+@pytest.mark.parametrize(("max_weights", "in_span"), [(1379, True), (1380, False)])
+def test_a_short_fit_of_very_many_weights_is_trained_in_the_span(wide, monkeypatch, max_weights, in_span):
+    monkeypatch.setattr(span_choice, "MIN_WAY", 1e9)
+    monkeypatch.setattr(span_choice, "_MAX_SHORT_WEIGHTS", max_weights)
+    assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
 
 
 @pytest.mark.parametrize("batch_size", [8, 10])  # of 10 rows: the last has 4
