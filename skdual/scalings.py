@@ -52,8 +52,8 @@ def _largest(chunks):
 
 def quartiles(chunks):
     """Medians, and the distances of the outer quartiles in units of those of a normal column of unit variance."""
-    quartiles = [np.percentile(chunk, [25, 50, 75], axis=0, overwrite_input=True) for chunk in chunks]
-    lower, median, upper = np.concatenate(quartiles, axis=1)
+    of_chunks = [np.percentile(chunk, [25, 50, 75], axis=0, overwrite_input=True) for chunk in chunks]
+    lower, median, upper = np.concatenate(of_chunks, axis=1)
     return median, (upper - lower) / (norm.ppf(0.75) - norm.ppf(0.25))
 
 

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from ..scalings import MAX_STRAY, SCALINGS, quartiles
 from .rows import CHUNK_VALUES, as_slice, n_rows_within
 
-_SAMPLE = 512  # rows
+_SAMPLE = 512  # rows that tell which columns may have values far astray
 _PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
 
 
