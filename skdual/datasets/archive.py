@@ -30,7 +30,8 @@ def load_archive(name, *, blocks, description, return_X_y, as_frame, labels=("ta
     Returns
     -------
     bunch : sklearn.utils.Bunch
-        ``data``, ``target``, ``target_names`` and further labels so, ``feature_names``, ``blocks``, ``DESCR``.
+        ``data``, ``target``, ``target_names`` and further labels so, ``frame``, ``feature_names``, ``blocks``,
+        ``DESCR``.
     (data, target) : tuple
         If ``return_X_y=True``.
 
@@ -56,6 +57,7 @@ def load_archive(name, *, blocks, description, return_X_y, as_frame, labels=("ta
     return Bunch(
         data=data,
         **of_rows,
+        frame=pandas.concat([data, *of_rows.values()], axis=1) if as_frame else None,
         **names,
         feature_names=feature_names,
         blocks=blocks,

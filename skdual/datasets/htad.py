@@ -34,9 +34,10 @@ def load_htad(*, return_X_y=False, as_frame=False):
     -------
     bunch : sklearn.utils.Bunch
         ``data``, ndarray of float32 or DataFrame of shape (1386, 52); ``target``, ndarray of str or Series of shape
-        (1386,), the name of the task; ``target_names``, the seven tasks; ``feature_names``, list of 52 str such as
-        ``"audio__mfcc1"``; ``blocks``, dict name -> slice, for the parameter of that name; ``DESCR``, what the data
-        are, where they come from and under which licence.
+        (1386,), the name of the task; ``target_names``, the seven tasks; ``frame``, with ``as_frame=True`` a DataFrame
+        of ``data`` and ``target``, else None; ``feature_names``, list of 52 str such as ``"audio__mfcc1"``; ``blocks``,
+        dict name -> slice, for the parameter of that name; ``DESCR``, what the data are, where they come from and under
+        which licence.
     (data, target) : tuple
         If ``return_X_y=True``.
 

@@ -36,9 +36,9 @@ def load_nutrimouse(*, return_X_y=False, as_frame=False):
     bunch : sklearn.utils.Bunch
         ``data``, ndarray of float32 or DataFrame of shape (40, 141); ``target``, ndarray of str or Series of shape
         (40,), the genotype; ``target_names``, ``"ppar"`` and ``"wt"``; ``diet`` and ``diet_names``, another label in
-        this form, of five classes; ``feature_names``, list of 141 str such as ``"gene__ACAT1"``; ``blocks``, dict
-        name -> slice, for the parameter of that name; ``DESCR``, what the data are, where they come from and under
-        which licence.
+        this form, of five classes; ``frame``, with ``as_frame=True`` a DataFrame of ``data``, ``target`` and ``diet``,
+        else None; ``feature_names``, list of 141 str such as ``"gene__ACAT1"``; ``blocks``, dict name -> slice, for the
+        parameter of that name; ``DESCR``, what the data are, where they come from and under which licence.
     (data, target) : tuple
         If ``return_X_y=True``.
 

@@ -72,6 +72,16 @@ def test_both_loaders_give_the_same_form():
         assert names == [feature.split("__")[0] for feature in arrays.feature_names]
 
 
+@pytest.mark.parametrize(("load", "labels"), [(load_htad, ["target"]), (load_nutrimouse, ["target", "diet"])])
+def test_one_frame_of_data_and_labels(load, labels):
+    assert load().frame is None
+    frames = load(as_frame=True)
+    assert list(frames.frame.columns) == [*frames.feature_names, *labels]
+    pd.testing.assert_frame_equal(frames.frame[frames.feature_names], frames.data)
+    for label in labels:
+        pd.testing.assert_series_equal(frames.frame[label], frames[label])
+
+
 @pytest.mark.parametrize("load", [load_htad, load_nutrimouse])
 def test_data_and_target_alone(load):
     X, y = load(return_X_y=True)
