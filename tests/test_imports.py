@@ -47,4 +47,4 @@ def test_the_names_of_the_package():
     with pytest.raises(AttributeError, match="module 'skdual' has no attribute 'ploting'"):
         _ = skdual.ploting
     with pytest.raises(ImportError, match="cannot import name 'ploting' from 'skdual'"):
-        from skdual import ploting  # noqa: F401
+        from skdual import ploting  # noqa: F401 - it must fail
