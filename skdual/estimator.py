@@ -29,12 +29,15 @@ class DualBranchClassifier(FittedMethods):
         :func:`~skdual.from_prefix`. Every column must be in exactly one of the two. None: both branches read every
         column.
     standardize : bool, str, pair or dict, default=True
-        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance; a column whose
-        standard deviation is over 100 times what its quartiles say, as where -999 stands for what is missing, as by
-        "robust". "robust": median and quartiles, such that a normal column has unit variance. "log1p": log(1 + x), then
-        as "standard"; no value may be negative. These three clip values smoothly to three deviations. "minmax": to [0,
-        1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one for
-        each block. A scale that would be 0, as where a column does not vary, is 1.
+        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. In columns of a
+        long tail, as of counts and concentrations, log(1 + x / u) stands for x first: those without negative values and
+        with at least ten others than 0, whose highest tenth begins at over three times their median; u is where the
+        lowest tenth ends. Other columns whose standard deviation is over 100 times what their quartiles say, as where
+        -999 stands for what is missing, are scaled as by "robust". Of more than some thousand rows a sample tells the
+        kind of a column. "robust": median and quartiles, such that a normal column has unit variance. "log1p":
+        log(1 + x), then centred, to unit variance; no value may be negative. These three clip values smoothly to three
+        deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict
+        by block name has one for each block. A scale that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for

@@ -7,26 +7,35 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 
+LONG_TAIL = 3.0
+"""Ninth decile of the values of a column that are not 0, in units of their median, from which on it has a long tail.
+
+So have counts, concentrations and intensities: an exponential distribution has 3.3, the positive half of a normal 2.4.
+"""
+
 MAX_STRAY = 100.0
 """Standard deviation of a column, in units of what its quartiles say, from which on few of its values are far astray.
 
 So are codes for what is missing, such as -999, and values in another unit.
 """
 
+_MIN_TAIL_VALUES = 10
+
 
 class Scaling(NamedTuple):
     """One way: z = (x - center) / scale, of log(1 + x) with ``logarithm``, then smoothly clipped with ``clipped``.
 
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
-    ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``stray_by_quartiles`` columns whose
-    scale is more than ``MAX_STRAY`` times what their quartiles say are scaled by these.
+    ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``by_column`` log(1 + x / unit)
+    stands for x in columns of a long tail (see :func:`units_of_long_tails`), and other columns whose scale is more than
+    ``MAX_STRAY`` times what their quartiles say are scaled by these.
     """
 
     statistics: Callable | None
     whole_columns: bool = False
     logarithm: bool = False
     clipped: bool = False
-    stray_by_quartiles: bool = False
+    by_column: bool = False
 
 
 def _moments(chunks):
@@ -57,8 +66,34 @@ def quartiles(chunks):
     return median, (upper - lower) / (norm.ppf(0.75) - norm.ppf(0.25))
 
 
+def units_of_long_tails(chunks):
+    """Units of the columns of a long tail: the first decile of their values that are not 0.
+
+    They have ``_MIN_TAIL_VALUES`` such values at least, and none below 0. For other columns the unit is 0.
+    """
+    return np.concatenate([_units_of_chunk(np.sort(chunk, axis=0)) for chunk in chunks])
+
+
+def _units_of_chunk(ordered):
+    n_zeros, n_rows = np.count_nonzero(ordered == 0, axis=0), len(ordered)
+
+    def quantile(share):
+        place = np.minimum(n_zeros + share * (n_rows - 1 - n_zeros), n_rows - 1)
+        low, high = (np.take_along_axis(ordered, f(place).astype(int)[None], axis=0)[0] for f in (np.floor, np.ceil))
+        return low + (place % 1) * (high - low)
+
+    has_values = (ordered[0] >= 0) & (n_rows - n_zeros >= _MIN_TAIL_VALUES)
+    return np.where(has_values & (quantile(0.9) > LONG_TAIL * quantile(0.5)), quantile(0.1), 0)
+
+
+def logarithms(x, unit):
+    """log(1 + x / unit) in NumPy, as :class:`~skdual.network.column_scaler.ColumnScaler` has it."""
+    ratio = x / unit
+    return np.log1p(np.maximum(ratio, 0)) + np.minimum(ratio, 0)
+
+
 SCALINGS = {
-    "standard": Scaling(_moments, clipped=True, stray_by_quartiles=True),
+    "standard": Scaling(_moments, clipped=True, by_column=True),
     "robust": Scaling(quartiles, whole_columns=True, clipped=True),
     "log1p": Scaling(_moments, logarithm=True, clipped=True),
     "minmax": Scaling(_range),

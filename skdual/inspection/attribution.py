@@ -38,7 +38,8 @@ def attributions(
       complete: a row's attributions add up to f(x) - f(b). The sum is checked for every row: it is within 0.001 times
       the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200 or 800.
 
-    In blocks with ``standardize="log1p"`` x and b stand for log(1 + x) and log(1 + b).
+    In blocks with ``standardize="log1p"`` x and b stand for log(1 + x) and log(1 + b), and in columns of a long tail
+    that "standard" takes the logarithm of for these.
 
     Parameters
     ----------
@@ -54,8 +55,9 @@ def attributions(
         Computed by captum.
     baseline : array-like of shape (n_features,) or None, default=None
         The row to compare with; a pandas Series with names must have those of ``feature_names_in_``, in that order.
-        None: where ``standardize`` has its zero in every column: the training mean (``True``), the median ("robust"),
-        exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum ("minmax"), or 0 ("maxabs", ``False``).
+        None: where ``standardize`` has its zero in every column: the training mean (``True``; of the logarithms in
+        columns of a long tail), the median ("robust"), exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum
+        ("minmax"), or 0 ("maxabs", ``False``).
     feature_names : array-like of str of shape (n_features,) or None, default=None
         Names of the columns of X, in their order. None: ``feature_names_in_``, and "x0", "x1", ... where there are
         none.

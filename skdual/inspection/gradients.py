@@ -10,7 +10,6 @@ from sklearn.utils import check_random_state
 from ..devices import isolated_random_state, send
 from ..extras import import_extra
 from ..inference import as_memory_allows, check_finite_results
-from ..scalings import SCALINGS
 from ..warn import warn
 
 TOLERANCE = 1e-3
@@ -116,8 +115,8 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
 
     A device that runs out of memory gets half as many from there on.
 
-    Blocks that are scaled by their logarithm are explained in it: their gradients and differences are those of
-    log(1 + x), which, unlike x, noise can't bring out of what the network takes.
+    Columns in which a logarithm stands for x are explained in it: their gradients and differences are those of
+    the logarithm, which, unlike x, noise can't bring out of what the network takes.
 
     Parameters
     ----------
@@ -142,13 +141,13 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         After the last rows, if integrated gradients of some are not complete.
     """
     network.eval()
-    logarithm = [SCALINGS[scaling].logarithm for scaling in network.scalings]
+    scalers = network.scaler_a, network.scaler_b
 
     def scores(*x):
-        return network.scores(*(torch.expm1(v) if log else v for v, log in zip(x, logarithm, strict=True)))
+        return network.scores(*(scaler.expand(v) for scaler, v in zip(scalers, x, strict=True)))
 
     def explained(x):
-        return tuple(torch.log1p(v) if log else v for v, log in zip(x, logarithm, strict=True))
+        return tuple(scaler.compress(v) for scaler, v in zip(scalers, x, strict=True))
 
     random_generator = check_random_state(random_state) if method == "smooth_grad" else None
 
@@ -156,7 +155,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         part = Part(
             x=explained(rows.fetch(index).blocks),
             baseline=explained(baseline),
-            scale=(network.scaler_a.scale[None], network.scaler_b.scale[None]),
+            scale=tuple(scaler.scale[None] for scaler in scalers),
             target=send(torch.from_numpy(codes[index]), rows.device),
             points=points,
             seed=0 if random_generator is None else int(random_generator.randint(np.iinfo(np.int32).max)),

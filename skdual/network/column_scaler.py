@@ -19,6 +19,9 @@ class ColumnScaler(nn.Module):
     not, and drown the rest. It moves the mean of such columns off 0, which ``clipped_mean`` can take out again.
     Scalings to a range are not clipped, and "none" leaves the columns as they are.
 
+    With a scaling that takes logarithms log(1 + x) stands for x. In columns that have a unit, those of a long tail,
+    log(1 + x / unit) does, or x / unit where x is negative, as no row was that told the unit.
+
     Parameters
     ----------
     n_columns : int
@@ -28,29 +31,42 @@ class ColumnScaler(nn.Module):
 
     Attributes
     ----------
-    center, scale : tensor of shape (n_columns,)
-        0 and 1 until :meth:`set_statistics`.
+    center, scale, unit : tensor of shape (n_columns,)
+        0, 1 and 0 until :meth:`set_statistics`; a column whose unit is 0 has none.
     clipped_mean : tensor of shape (n_columns,)
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
     """
 
+    unit: torch.Tensor
     center: torch.Tensor
     scale: torch.Tensor
     clipped_mean: torch.Tensor
+    _with_unit: torch.Tensor
 
     def __init__(self, n_columns, scaling):
         super().__init__()
         self._scales = SCALINGS[scaling].statistics is not None
         self._logarithm, self.clipped = SCALINGS[scaling].logarithm, SCALINGS[scaling].clipped
+        self.register_buffer("unit", torch.zeros(n_columns))
         self.register_buffer("center", torch.zeros(n_columns))
         self.register_buffer("scale", torch.ones(n_columns))
         self.register_buffer("clipped_mean", torch.zeros(n_columns))
+        self.register_buffer("_with_unit", torch.zeros(0, dtype=torch.int64), persistent=False)
 
-    def set_statistics(self, center, scale):
-        """Copy center and scale, arrays of shape (n_columns,), into the layer; a scale that its dtype has not is 1."""
+    def set_statistics(self, center, scale, unit):
+        """Copy arrays of shape (n_columns,) into the layer; a scale that its dtype has not is 1."""
+        self.unit.copy_(torch.from_numpy(unit).to(self.unit.dtype))
         self.center.copy_(torch.from_numpy(center).to(self.center.dtype))
         scale = torch.from_numpy(scale).to(self.scale.dtype)
         self.scale.copy_(torch.where(scale == 0, 1, scale))
+        self._find_units()
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        self._find_units()
+
+    def _find_units(self):
+        self._with_unit = self.unit.nonzero()[:, 0]
 
     def set_clipped_mean(self, clipped_mean):
         """Copy the mean of clipped columns, an array of shape (n_columns,), into the layer."""
@@ -59,13 +75,29 @@ class ColumnScaler(nn.Module):
     @property
     def origin(self):
         """The value of every column that is scaled to 0 before it is clipped, (n_columns,)."""
-        return torch.expm1(self.center) if self._logarithm else self.center
+        return self.expand(self.center[None])[0]
+
+    def compress(self, x):
+        """Rows, (n, n_columns), with logarithms where they stand for x."""
+        return torch.log1p(x) if self._logarithm else self._replaced(x, _logarithms)
+
+    def expand(self, compressed):
+        """The rows that :meth:`compress` makes this of."""
+        return torch.expm1(compressed) if self._logarithm else self._replaced(compressed, _inverse_logarithms)
+
+    def _replaced(self, x, function):
+        """x with a function of the columns that have a unit, and of their units, in their place."""
+        if not len(self._with_unit):
+            return x
+        if len(self._with_unit) == x.shape[1]:
+            return function(x, self.unit)
+        return x.index_copy(1, self._with_unit, function(x[:, self._with_unit], self.unit[self._with_unit]))
 
     def forward(self, x):
         if not self._scales:
             return x
         # in place where the gradient needs no earlier value: memory takes time on the CPU
-        z = ((torch.log1p(x) if self._logarithm else x) - self.center).div_(self.scale)
+        z = (self.compress(x) - self.center).div_(self.scale)
         if not self.clipped:
             return z
         z = z.clamp_(-_HUGE, _HUGE)
@@ -73,3 +105,15 @@ class ColumnScaler(nn.Module):
         factor = torch.addcmul(one, z, z, value=1 / LIMIT**2).rsqrt_()
         clipped = z * factor if z.requires_grad else factor.mul_(z)
         return clipped.sub_(self.clipped_mean)
+
+
+# where they are 0 their derivatives are those of the positive side: relu has none there
+
+
+def _logarithms(x, unit):
+    ratio = x / unit
+    return torch.log1p(ratio.clamp(min=0)) - torch.relu(-ratio)
+
+
+def _inverse_logarithms(logarithm, unit):
+    return (torch.expm1(logarithm.clamp(min=0)) - torch.relu(-logarithm)) * unit

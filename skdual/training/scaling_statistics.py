@@ -38,7 +38,7 @@ def set_statistics(network, rows, feature_names):
             continue
         mine = [(scalers, index) for name, scalers, index in blocks if name == scaling]
         columns = np.unique(np.concatenate([index for _, index in mine]))
-        center, scale = column_statistics(rows, scaling, columns)
+        center, scale, unit = column_statistics(rows, scaling, columns)
         wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
         if len(wild):
             raise ValueError(
@@ -48,7 +48,7 @@ def set_statistics(network, rows, feature_names):
         for scalers, index in mine:
             at = np.searchsorted(columns, index)
             for scaler in scalers:
-                scaler.set_statistics(center[at], scale[at])
+                scaler.set_statistics(center[at], scale[at], unit[at])
     return on_host
 
 

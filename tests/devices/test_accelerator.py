@@ -66,6 +66,18 @@ def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, variant, to_matrix, a
     )
 
 
+def test_a_device_gives_the_numbers_of_the_cpu_where_columns_have_long_tails(two_blocks, accelerator, settings):
+    X, y = np.array(two_blocks[0]), two_blocks[1]
+    X[:, ::2] = np.exp(X[:, ::2])
+    there, here = (DualBranchClassifier(device=device, **settings).fit(X, y) for device in (accelerator, "cpu"))
+    assert there.network_.scaler_a.unit.device.type == accelerator
+    assert np.flatnonzero(here.network_.scaler_a.unit).size
+    again = pickle.loads(pickle.dumps(there))
+    for method in ("predict_proba", "transform", "decision_function"):
+        assert_allclose(getattr(there, method)(X), getattr(here, method)(X), rtol=1e-3, atol=1e-4)
+        assert_array_equal(getattr(again, method)(X), getattr(there, method)(X))
+
+
 def test_a_device_gives_the_numbers_of_the_cpu_where_columns_outnumber_rows(accelerator, settings, monkeypatch):
     monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
     X = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32)

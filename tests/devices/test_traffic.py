@@ -43,10 +43,11 @@ def fit_seen(two_blocks, quick, to_matrix, **params):
     return model, seen
 
 
+@pytest.mark.parametrize("of_values", [np.asarray, np.exp], ids=["as they are", "of long tails"])
 @pytest.mark.parametrize(("n_members", "once"), [(1, 1), (2, 3)])
-def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once):
+def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once, of_values):
     """Host synchronisations and read-backs do not grow with the number of steps."""
-    X, y = two_blocks
+    X, y = of_values(two_blocks[0]), two_blocks[1]
     counts = []
     for batch_size in (10, 50):
         params = quick | {"batch_size": batch_size, "n_members": n_members}

@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
-from stored_rows import COLUMNS, P, chosen, data_set, every_value_twice, of_rows, stored_as
+from stored_rows import COLUMNS, N, P, chosen, data_set, every_value_twice, of_rows, stored_as
 
 from skdual.inputs import statistics as module
 from skdual.inputs.statistics import column_statistics, zero_shares
@@ -26,9 +28,9 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
     shapes, toarray = [], sp.csr_matrix.toarray
     monkeypatch.setattr(sp.csr_matrix, "toarray", lambda part: shapes.append(part.shape) or toarray(part))
     monkeypatch.setattr(module, "_PART_VALUES", 20 * P)
-    monkeypatch.setattr(module, "_SAMPLE", 20)
+    monkeypatch.setattr(module, "_SAMPLE", (20, 20))
     statistics_of(data_set(sp.csr_matrix(X)))
-    assert shapes == [(20, P)] * 4  # all rows in three parts, and a sample of them
+    assert shapes == [(20, P)] * 5  # all rows in three parts, and twice a sample of them
 
 
 @stored_as
@@ -36,7 +38,7 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_statistics_are_those_of_standard_scaler(X, stored, subset, values, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PART_VALUES", values)
-    mean, scale = statistics_of(data_set(stored(X, tmp_path), subset=subset))
+    mean, scale, _ = statistics_of(data_set(stored(X, tmp_path), subset=subset))
     oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
     assert mean.dtype == scale.dtype == np.float64
     assert_allclose(mean, oracle.mean_, rtol=1e-10)
@@ -57,7 +59,7 @@ def test_the_shares_of_zeros_are_counted_in_the_dense_rows(X, stored, subset, va
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_constant_columns_have_scale_one(X, values, monkeypatch):
     monkeypatch.setattr(module, "_PART_VALUES", values)
-    _, scale = statistics_of(data_set(X))
+    _, scale, _ = statistics_of(data_set(X))
     assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
 
 
@@ -85,7 +87,7 @@ def test_a_column_of_few_values_far_astray_is_scaled_by_its_quartiles(X, stored,
     center, scale = expected.mean_, expected.scale_
     center[2], scale[2] = by_quartiles(rows[:, 2])
     got = statistics_of(data_set(stored(X, tmp_path), subset=subset))
-    assert_allclose(got, (center, scale), rtol=1e-10)
+    assert_allclose(got, (center, scale, np.zeros(P)), rtol=1e-10)
 
 
 @pytest.mark.parametrize("deviations", [99, 101])
@@ -101,11 +103,66 @@ def test_a_column_is_scaled_by_its_quartiles_from_a_hundred_of_them_on(deviation
         far_enough = np.where(is_far, -middle, X[:, 3]).std() > deviations * spread
         low, high = (low, middle) if far_enough else (middle, high)
     X[is_far, 3] = -low
-    center, scale = statistics_of(data_set(X))
+    center, scale, _ = statistics_of(data_set(X))
     expected = by_quartiles(X[:, 3]) if deviations > 100 else (X[:, 3].mean(), X[:, 3].std())
     assert_allclose((center[3], scale[3]), expected, rtol=1e-6)
     others = np.arange(P) != 3
     assert_allclose(scale[others], X[:, others].std(axis=0), rtol=1e-10)
+
+
+@pytest.fixture
+def tails():
+    """Columns of a long tail, the first of mostly zeros, and four that are none: two of these have a value below 0."""
+    rng = np.random.default_rng(0)
+    tails = rng.exponential(np.logspace(-3, 3, P), (N, P)) ** 1.5
+    tails[rng.random(N) < 0.6, 0] = 0
+    tails[:, 2] = rng.random(N)
+    tails[7, 3:5] *= -1
+    tails[9:, 5] = 0  # nine values
+    return tails
+
+
+@stored_as
+@of_rows
+def test_a_column_of_a_long_tail_is_scaled_by_its_logarithm(tails, stored, subset, tmp_path):
+    rows = chosen(tails, subset)
+    logarithms, unit = rows.copy(), np.zeros(P)
+    for j in range(P):
+        values = rows[rows[:, j] != 0, j]
+        tenth, median, last_tenth = np.quantile(values, [0.1, 0.5, 0.9])
+        if len(values) >= 10 and values.min() > 0 and last_tenth > 3 * median:
+            unit[j] = tenth
+            logarithms[:, j] = [math.log(1 + x / tenth) for x in rows[:, j]]
+    expected = StandardScaler().fit(logarithms)
+    got = statistics_of(data_set(stored(tails, tmp_path), subset=subset))
+    assert_allclose(got, (expected.mean_, expected.scale_, unit), rtol=1e-9)
+    assert set(np.flatnonzero(unit)) <= {0, 1, 3, 4, 6}
+    assert {1, 6} <= set(np.flatnonzero(unit))
+
+
+@pytest.mark.parametrize("ratio", [2.99, 3.01])
+def test_a_tail_is_long_from_three_times_the_median_on(ratio):
+    X = np.random.default_rng(0).normal(size=(101, P))
+    X[:, 1] = np.random.default_rng(1).permutation(np.interp(np.arange(101), [0, 50, 90, 100], [0.5, 1, ratio, 5]))
+    *_, unit = statistics_of(data_set(X))
+    assert_allclose(unit, np.where(np.arange(P) == 1, 0.6, 0) if ratio > 3 else 0)
+
+
+def test_many_rows_tell_their_tails_by_a_sample():
+    X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
+    expected = [np.quantile(X[np.linspace(0, 9_999, 4_096).astype(int), j], 0.1) for j in range(P)]
+    center, scale, unit = statistics_of(data_set(X))
+    assert_allclose(unit, expected)
+    logarithms = np.log1p(X / unit)
+    assert_allclose((center, scale), (logarithms.mean(axis=0), logarithms.std(axis=0)), rtol=1e-9)
+
+
+def test_values_far_astray_in_a_column_of_a_long_tail_are_left_to_its_logarithm(tails):
+    tails[::50, 1] = 1e9
+    center, scale, unit = statistics_of(data_set(tails))
+    assert unit[1] > 0
+    logarithms = np.log1p(tails[:, 1] / unit[1])
+    assert_allclose((center[1], scale[1]), (logarithms.mean(), logarithms.std()), rtol=1e-9)
 
 
 def test_a_column_of_mostly_one_value_keeps_its_deviation():

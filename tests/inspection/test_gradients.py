@@ -190,6 +190,26 @@ def test_a_block_scaled_by_its_logarithm_is_explained_in_it(planted, settings):
         attributions(model, rows, baseline=np.where(np.arange(16) == 3, -1, 0))
 
 
+def test_columns_of_a_long_tail_are_explained_by_their_logarithms(planted, settings):
+    X, y = planted[0].to_numpy(np.float64), planted[1]
+    X = np.exp(1.5 * (X - X.mean(axis=0)) / X.std(axis=0))
+    X[:, 12:] = np.log(X[:, 12:])
+    model = DualBranchClassifier(10, **settings).fit(X, y)
+    rows = X[:8]
+    has_tail, unit = np.arange(16) < 12, np.abs(np.quantile(X, 0.1, axis=0))
+    of_all, of_rows = (np.where(has_tail, np.log1p(np.abs(x) / unit), x) for x in (X, rows))
+    derivative = np.where(has_tail, unit + rows, 1)  # of x by its logarithm
+    nudge = np.where(has_tail, 1e-5 * unit, 1e-5)
+    expected = (of_rows - of_all.mean(axis=0)) * slopes(model, rows, code=1, nudge=nudge) * derivative
+    found = attributions(model, rows, target="two", method="gradient_x_input")
+    assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    centre = np.where(has_tail, unit * np.expm1(of_all.mean(axis=0)), X.mean(axis=0))
+    gap, allowed = completeness_gap(
+        model, rows, attributions(model, rows, target="one"), centre, np.zeros(8, dtype=int)
+    )
+    assert (gap <= 1.01 * allowed).all()
+
+
 def test_with_two_classes_a_class_has_a_score_of_its_own(planted, blocks, settings):
     X, y = planted[0], planted[1] == "one"
     model = DualBranchClassifier(blocks, **settings).fit(X[:300], y[:300])

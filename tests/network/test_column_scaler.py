@@ -7,12 +7,13 @@ import torch
 from skdual.network.column_scaler import LIMIT, ColumnScaler
 
 MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
+NO_UNIT = np.zeros(3)
 
 
 @pytest.fixture
 def scaler():
     scaler = ColumnScaler(3, "standard").double()
-    scaler.set_statistics(MEAN, SCALE)
+    scaler.set_statistics(MEAN, SCALE, NO_UNIT)
     return scaler
 
 
@@ -47,13 +48,53 @@ def test_values_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
 )
 def test_scalings_take_logarithms_and_clip_as_they_say(scaling, logarithm, clipped):
     layer = ColumnScaler(3, scaling).double()
-    layer.set_statistics(MEAN, SCALE)
+    layer.set_statistics(MEAN, SCALE, NO_UNIT)
     x = np.random.default_rng(0).gamma(1, 20, (50, 3))
     expected = np.empty_like(x)
     for i, j in np.ndindex(x.shape):
         z = ((math.log(1 + x[i, j]) if logarithm else x[i, j]) - MEAN[j]) / SCALE[j]
         expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2) if clipped else z
     np.testing.assert_allclose(layer(torch.from_numpy(x)), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("unit", [[0, 0.5, 0], [2, 0, 10], [0.1, 0.2, 0.3]], ids=str)
+def test_columns_with_a_unit_are_scaled_by_their_logarithms(unit):
+    layer = ColumnScaler(3, "standard").double()
+    layer.set_statistics(MEAN, SCALE, np.array(unit))
+    x = np.random.default_rng(0).normal(2, 5, (50, 3))
+    expected = np.empty_like(x)
+    for i, j in np.ndindex(x.shape):
+        u, value = unit[j], x[i, j]
+        if u:
+            value = math.log(1 + value / u) if value > 0 else value / u
+        z = (value - MEAN[j]) / SCALE[j]
+        expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2)
+    rows = torch.from_numpy(x)
+    before = rows.clone()
+    np.testing.assert_allclose(layer(rows), expected, rtol=1e-12)
+    assert torch.equal(rows, before)
+    torch.testing.assert_close(layer.expand(layer.compress(rows)), rows, rtol=1e-10, atol=1e-12)
+    assert layer(layer.origin[None]).abs().max() < 1e-12
+    loaded = ColumnScaler(3, "standard").double()
+    loaded.load_state_dict(layer.state_dict())
+    assert torch.equal(loaded(rows), layer(rows))
+
+
+def test_logarithms_have_their_gradients_at_0():
+    layer = ColumnScaler(2, "standard").double()
+    layer.set_statistics(np.zeros(2), np.ones(2), np.array([4.0, 0]))
+    x = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.tolist() == [[1 / 4, 1]]
+    logarithm = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    layer.expand(logarithm).sum().backward()
+    assert logarithm.grad.tolist() == [[4, 1]]
+
+
+def test_values_too_large_to_divide_end_at_the_limit():
+    layer = ColumnScaler(1, "standard")
+    layer.set_statistics(np.zeros(1), np.ones(1), np.array([1e-10]))
+    assert layer(torch.tensor([[3e38], [-3e38]])).ravel().tolist() == pytest.approx([LIMIT, -LIMIT])
 
 
 def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
@@ -66,25 +107,25 @@ def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
 
 def test_mean_0_and_scale_1_until_statistics_are_set():
     unset, zero_one = ColumnScaler(3, "standard"), ColumnScaler(3, "standard")
-    zero_one.set_statistics(np.zeros(3), np.ones(3))
+    zero_one.set_statistics(np.zeros(3), np.ones(3), NO_UNIT)
     x = torch.randn(4, 3)
     assert torch.equal(unset(x), zero_one(x))
 
 
 def test_a_scale_that_float32_rounds_to_0_is_none():
     scaler = ColumnScaler(2, "maxabs")
-    scaler.set_statistics(np.zeros(2), np.array([1e-60, 2.0]))
+    scaler.set_statistics(np.zeros(2), np.array([1e-60, 2.0]), np.zeros(2))
     assert scaler(torch.tensor([[0.0, 4.0]])).tolist() == [[0.0, 2.0]]
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"center", "scale", "clipped_mean"}
+    assert set(scaler.state_dict()) == {"center", "scale", "unit", "clipped_mean"}
     assert not list(scaler.parameters())
 
 
 def test_statistics_are_copies(scaler):
     mean, x = np.zeros(3), torch.ones(1, 3).double()
-    scaler.set_statistics(mean, np.ones(3))
+    scaler.set_statistics(mean, np.ones(3), NO_UNIT)
     before = scaler(x)
     mean[:] = 7
     assert torch.equal(scaler(x), before)
