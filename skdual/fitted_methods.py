@@ -30,7 +30,7 @@ def columns_of(estimator):
     return ColumnBlocks(estimator.block_names_, estimator.block_indices_)
 
 
-def rows_of(estimator, X):
+def checked_rows(estimator, X):
     """X, checked against what the network of a fitted estimator was trained on, as rows on its device."""
     check_is_fitted(estimator)
     X, columns = check_matrix(estimator, X), columns_of(estimator)
@@ -66,7 +66,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
 
     def _run(self, method, X):
         """Check X and run a method of the network over it."""
-        rows = rows_of(self, X)
+        rows = checked_rows(self, X)
         results = run_in_chunks(self.network_, method, rows)
         for result in results if isinstance(results, tuple) else (results,):
             check_finite_results(np.isfinite(result.reshape(len(result), -1)).all(axis=1))

@@ -3,6 +3,7 @@
 import math
 import numbers
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from . import defaults
 from .inputs.batches import n_batches
-from .inputs.labels import label_to_code
+from .inputs.labels import label_to_code, plain_str
 from .network.branches import ACTIVATIONS, INITIALIZATIONS, NORMALIZATIONS
-from .scalings import SCALINGS, scaling_pair
+from .scaling.scalings import SCALINGS, scaling_pair
 
 _positive_int = Interval(numbers.Integral, 1, None, closed="left")
 _fraction = Interval(numbers.Real, 0, 1, closed="left")
@@ -211,7 +212,7 @@ def _rejection_label(label: Any, classes):
         raise ValueError(
             f"rejection_label can't stand beside labels of {classes.dtype}; make y strings, or integers within int64."
         )
-    kind: type
+    kind: Callable
     if classes.dtype.kind in "biu":
         kind, wanted = int, "an integer within int64"
         fits = _is_number(label, numbers.Integral) and int64.min <= label <= int64.max
@@ -220,7 +221,7 @@ def _rejection_label(label: Any, classes):
         plain = label.item() if isinstance(label, np.generic) else label  # small floats of numpy can't be compared
         fits = _is_number(plain, numbers.Real) and -largest <= plain <= largest and float(plain) == plain
     else:
-        kind, wanted, fits = str, "a str", isinstance(label, str)
+        kind, wanted, fits = plain_str, "a str", isinstance(label, str)
     if not fits or label in classes.tolist():
         raise ValueError(
             f"rejection_label must be {wanted}, like labels of y such as {classes.tolist()[0]!r}, but none of them; "

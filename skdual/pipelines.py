@@ -27,7 +27,7 @@ def fitted_classifier(estimator):
     return classifier
 
 
-def rows_of_classifier(estimator, X):
+def classifier_input(estimator, X):
     """X as the steps before the classifier leave it."""
     while isinstance(estimator, Pipeline):
         X = estimator[:-1].transform(X) if len(estimator) > 1 else X

@@ -132,9 +132,8 @@ class LogNormalizer(_CountTransformer):
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         totals = _totals(counts)
-        return _divided_log1p(
-            counts, np.where(totals == 0, 1, totals) / getattr(self, "target_sum_", self.target_sum), 1
-        )
+        target_sum = self.target_sum_ if self.target_sum is None else self.target_sum
+        return _divided_log1p(counts, np.where(totals == 0, 1, totals) / target_sum, axis=1)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -278,12 +277,19 @@ def _check_counts(estimator, X):
 
 
 def _totals(counts):
-    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    return _sums(counts, axis=1)
 
 
 def _geometric_mean(counts, axis):
     """Geometric mean of 1 + x over rows (axis=0) or columns (axis=1), in float64."""
-    return np.exp(np.asarray(np.log1p(counts).mean(axis=axis, dtype=np.float64)).ravel())
+    return np.exp(_sums(np.log1p(counts), axis) / counts.shape[axis])
+
+
+def _sums(values, axis):
+    """Sums over rows (axis=0) or columns (axis=1), in float64."""
+    if sp.issparse(values):
+        values = values.astype(np.float64)  # scipy sums in the dtype of the values, and turns the sum into another
+    return np.asarray(values.sum(axis=axis, dtype=np.float64)).ravel()
 
 
 def _divided_log1p(counts, divisors, axis):

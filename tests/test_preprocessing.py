@@ -125,6 +125,18 @@ def test_rows_add_up_to_the_target_before_the_logarithm():
         assert normalizer.target_sum_ == (target_sum or median_total(TRAIN))
 
 
+def test_a_target_that_is_set_anew_counts_from_then_on():
+    normalizer = LogNormalizer().fit(TRAIN).set_params(target_sum=10)
+    assert_array_equal(normalizer.transform(NEW), LogNormalizer(10).fit_transform(NEW))
+
+
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix], ids=lambda store: store.__name__)
+def test_means_of_many_rows_of_float32_are_those_of_float64(store):
+    counts = np.random.default_rng(0).poisson(40, (50_000, 2)).astype(np.float32)
+    found = CenteredLogRatio().fit(store(counts)).geometric_mean_
+    assert_allclose(found, np.exp(np.log1p(counts.astype(np.float64)).mean(axis=0)), rtol=1e-6)
+
+
 def test_depth_of_a_cell_does_not_matter():
     assert_allclose(LogNormalizer().fit_transform(TRAIN * 7.0), LogNormalizer().fit_transform(TRAIN * 1.0), rtol=1e-12)
 

@@ -253,7 +253,7 @@ def tables(results, reference):
         for model, by_set in complete.items()
     }
     for model, rank in sorted(ranks.items(), key=lambda item: item[1]):
-        wins = sum(losses[reference][name] <= losses[model][name] for name in sets) if reference in losses else ""
+        wins = sum(losses[reference][name] <= losses[model][name] for name in sets) if reference in complete else ""
         paired = _percent(differences[model]) if model in differences else ""
         lines.append(f"| {model} | {rank:.2f} | {paired} | {'' if model == reference else wins} |")
     return "\n".join(lines) + "\n"

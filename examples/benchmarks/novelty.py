@@ -27,7 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from skdual import DualBranchClassifier
-from skdual.fitted_methods import rows_of
+from skdual.fitted_methods import checked_rows
 from skdual.inference import run_in_chunks
 
 SETS = ("breast_tcga", "citeseq_gse100866", "handwritten_fou_zer", "htad", "msrcv1", "three_sources")
@@ -37,7 +37,7 @@ def familiarities(model, X_train, y_train, X):
     """Scores of every row, the higher the more familiar, by name."""
     embedding, trained = model.transform(X), model.transform(X_train)
     scores = run_in_chunks(
-        model.network_, "scores", rows_of(model, X)
+        model.network_, "scores", checked_rows(model, X)
     )  # decision_function has one column of two classes
     neighbours = NearestNeighbors(n_neighbors=5).fit(normalize(trained))
     return {

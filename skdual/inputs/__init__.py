@@ -1,1 +1,1 @@
-"""From what users hand over to batches of tensors: columns, rows, batches."""
+"""From what users hand over to batches of tensors: columns, rows, chunks, batches."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .statistics import dense_chunks
+from .chunks import dense_chunks
 
 _N_PARTS = 4  # of the columns
 _MAX_SHARE = 1 / 6  # of all rows, as one fold has them

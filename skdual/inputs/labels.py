@@ -40,6 +40,10 @@ def check_labels(y, name, n_rows, rows_name):
         raise ValueError(f"{name} has {np.ma.count_masked(y)} masked label(s); every row needs a label.")
     # as objects, for numpy makes strings of a list of strings and anything else
     values = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
+    if values.dtype.kind == "T":  # scikit-learn's metrics fail on them too
+        raise ValueError(
+            f"{name} has labels of {values.dtype}, which scikit-learn does not take; give {name}.astype(str)."
+        )
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
         raise ValueError(f"{name} must be a 1d array with one label a row, got shape {values.shape}.")
     _check_kinds(values.ravel(), name)
@@ -48,8 +52,7 @@ def check_labels(y, name, n_rows, rows_name):
         # nullable types of pandas, which become floats otherwise
         y = column.to_numpy(dtype=column.dtype.numpy_dtype).reshape(values.shape)
     if not hasattr(y, "__array__"):
-        # numpy would call the member "a" of an enumeration E of strings "E.a", and cut that short
-        y = [str.__str__(label) if isinstance(label, str) else label for label in y]
+        y = [plain_str(label) for label in y]
     labels = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name=name)
     if len(labels) != n_rows:
@@ -58,6 +61,14 @@ def check_labels(y, name, n_rows, rows_name):
             f"{len(labels)}."
         )
     return labels
+
+
+def plain_str(label):
+    """A label of a subclass of str as a str, any other as it is.
+
+    Python and numpy would call the member "a" of an enumeration E of strings "E.a", and numpy cut that short.
+    """
+    return str.__str__(label) if isinstance(label, str) else label
 
 
 def check_classes(labels, name):

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.utils.validation import validate_data
 
-from ..scalings import SCALINGS
+from ..scaling.scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_dtypes, column_label
 from .labels import check_classes, check_labels, encode_labels
@@ -100,7 +100,7 @@ def check_signs(X, columns, scalings, name="X", feature_names=None):
     X : ndarray or CSR matrix
     columns : ColumnBlocks
     scalings : pair of str
-        Names in :data:`~skdual.scalings.SCALINGS`, of block A and of block B.
+        Names in :data:`~skdual.scaling.scalings.SCALINGS`, of block A and of block B.
     name : str, default="X"
         Argument that X is.
     feature_names : ndarray of str, optional
@@ -182,15 +182,15 @@ def _has_duplicates(X):
 def _matrix_rules(X):
     dtypes = [np.float64, np.float32]  # the first is for what is neither
     of_columns = column_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
-    if of_columns and all(map(_is_float32, of_columns)):
-        dtypes.reverse()  # scikit-learn does not see that such columns are float32 already, but for those of numpy
+    if all(map(_is_float32, of_columns or [getattr(X, "dtype", None)])):
+        dtypes.reverse()  # scikit-learn sees only of numpy's types that they are float32 already
     return {"accept_sparse": "csr", "dtype": dtypes, "ensure_all_finite": False}
 
 
 def _is_float32(dtype):
-    """Whether a type of a column is float32: of numpy, polars, pyarrow or pandas, also nullable or sparse."""
+    """Whether a type of values is float32: of numpy, torch, polars, pyarrow or pandas, also nullable or sparse."""
     dtype = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
-    return str(dtype) in ("float32", "Float32", "float")
+    return str(dtype) in ("float32", "torch.float32", "Float32", "float")
 
 
 def _check_validation_rows(estimator, X_val, y_val, classes):

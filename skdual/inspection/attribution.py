@@ -5,10 +5,10 @@ import reprlib
 import numpy as np
 
 from ..extras import import_extra
-from ..fitted_methods import rows_of
+from ..fitted_methods import checked_rows
 from ..inference import run_in_chunks
-from ..inputs.labels import encode_fitted_labels
-from ..pipelines import fitted_classifier, rows_of_classifier
+from ..inputs.labels import encode_fitted_labels, plain_str
+from ..pipelines import classifier_input, fitted_classifier
 from .baseline import baseline_blocks
 from .gradients import METHODS, attribute_rows
 from .validation import check_method
@@ -32,8 +32,8 @@ def attributions(
 
     - ``"gradient_x_input"``: df/dx_i(x) * (x_i - b_i), the first-order effect of the feature (with the baseline 0
       the literal product);
-    - ``"smooth_grad"``: the same with the mean gradient at 50 copies of x with Gaussian noise of half a training
-      standard deviation in every column (with another ``standardize`` half of what it divides by, 1 if nothing);
+    - ``"smooth_grad"``: the same with the mean gradient at 50 copies of x with Gaussian noise of half of what
+      ``standardize`` divides each column by, mostly its training standard deviation, and 1 if by nothing;
     - ``"integrated_gradients"``: (x_i - b_i) * integral of df/dx_i(b + t (x - b)) over t from 0 to 1. They are
       complete: a row's attributions add up to f(x) - f(b). The sum is checked for every row: it is within 0.001 times
       the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200 or 800.
@@ -56,8 +56,8 @@ def attributions(
     baseline : array-like of shape (n_features,) or None, default=None
         The row to compare with; a pandas Series with names must have those of ``feature_names_in_``, in that order.
         None: where ``standardize`` has its zero in every column: the training mean (``True``; of the logarithms in
-        columns of a long tail), the median ("robust"), exp(m) - 1 with m the mean of log(1 + x) ("log1p"), the minimum
-        ("minmax"), or 0 ("maxabs", ``False``).
+        columns of a long tail, and the median where values are far astray), the median ("robust"), exp(m) - 1 with m
+        the mean of log(1 + x) ("log1p"), the minimum ("minmax"), or 0 ("maxabs", ``False``).
     feature_names : array-like of str of shape (n_features,) or None, default=None
         Names of the columns of X, in their order. None: ``feature_names_in_``, and "x0", "x1", ... where there are
         none.
@@ -182,14 +182,14 @@ def _prepare(estimator, X, method, baseline, feature_names):
     classifier = fitted_classifier(estimator)
     check_method(method, METHODS)
     columns = _feature_index(classifier, feature_names)
-    rows = rows_of(classifier, rows_of_classifier(estimator, X))
+    rows = checked_rows(classifier, classifier_input(estimator, X))
     return classifier, rows, baseline_blocks(classifier, baseline), columns
 
 
 def _one_a_row(target, n_rows):
     """The target of every row, where there is one for all."""
     one_for_all = isinstance(target, str) or not hasattr(target, "__len__") or getattr(target, "ndim", 1) == 0
-    return np.repeat(np.asarray(target), n_rows) if one_for_all and target is not None else target
+    return np.repeat(np.asarray(plain_str(target)), n_rows) if one_for_all and target is not None else target
 
 
 def _target_codes(estimator, rows, labels, name):

@@ -13,7 +13,7 @@ from ..extras import import_extra
 from ..fitted_methods import with_network
 from ..inputs.labels import label_to_code
 from ..inputs.validation import check_matrix
-from ..pipelines import fitted_classifier, rows_of_classifier
+from ..pipelines import classifier_input, fitted_classifier
 from .validation import check_method, check_positive_int, check_targets
 
 METHODS = ("permutation", "ablation")
@@ -35,9 +35,8 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
         Labels.
     method : {"permutation", "ablation"}, default="permutation"
         "permutation" shuffles the rows of the block, all its columns together: each row gets the block of another
-        row, which looks real but may contradict its other block. "ablation" replaces the block by its training mean
-        in every row (with ``standardize`` other than True by what it centers at, see the baseline of
-        :func:`attributions`).
+        row, which looks real but may contradict its other block. "ablation" replaces the block in every row
+        by what ``standardize`` centers it at, mostly its training mean (see the baseline of :func:`attributions`).
     scoring : str, callable or None, default=None
         One score, as in :func:`~sklearn.metrics.check_scoring`. None: the estimator's ``score``, the accuracy.
     n_repeats : int, default=10
@@ -88,7 +87,7 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
         raise TypeError(f"scoring must be one score (a name, a callable or None), got {scoring!r}.")
     score = _scores_of(check_scoring(classifier, scoring))
     random_state = check_random_state(random_state)
-    X = rows_of_classifier(estimator, X)
+    X = classifier_input(estimator, X)
     y = check_targets(X, y)
     if not callable(scoring):
         _check_known(classifier, y)

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..extras import import_extra
-from ..pipelines import fitted_classifier, rows_of_classifier
+from ..pipelines import classifier_input, fitted_classifier
 from .validation import check_targets
 
 
@@ -64,7 +64,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     """
     pandas = import_extra("pandas", extra="inspection", caller="linear_probe")
     classifier = fitted_classifier(estimator)
-    X = rows_of_classifier(estimator, X)
+    X = classifier_input(estimator, X)
     y = check_targets(X, y)
     if len(set(y.tolist())) < 2:
         raise ValueError(f"y has 1 class ({y.tolist()[0]!r}) in {len(y)} row(s); a probe needs at least 2.")

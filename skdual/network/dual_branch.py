@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from ..scaling.column_scaler import ColumnScaler
 from .branches import BranchEncoder
-from .column_scaler import ColumnScaler
 from .ensemble import EnsembleScores
 from .fusion import AttentionFusion, ConcatFusion
 from .heads import LinearHead, ProjectionHead, SubspaceHead, unit_length
@@ -72,7 +72,7 @@ class DualBranchNetwork(EnsembleScores):
         Share of the rows of all members together that lose one of their blocks, each as often as the other, while
         training (modality dropout, Neverova et al., 2016). With 0 all members score by both blocks only.
     standardize : pair of str
-        How each block is scaled: names in :data:`~skdual.scalings.SCALINGS`.
+        How each block is scaled: names in :data:`~skdual.scaling.scalings.SCALINGS`.
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """

@@ -5,7 +5,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ..inputs.labels import check_labels
-from ..pipelines import fitted_classifier, rows_of_classifier
+from ..pipelines import classifier_input, fitted_classifier
 from .axes import as_text, import_pyplot, new_axes
 from .colors import CLASS_COLORS, color_by_code
 from .validation import check_finite_numbers
@@ -134,7 +134,7 @@ class EmbeddingDisplay:
         classifier = fitted_classifier(estimator)
 
         def embed(rows):
-            return np.asarray(classifier.transform(rows_of_classifier(estimator, rows)))
+            return np.asarray(classifier.transform(classifier_input(estimator, rows)))
 
         embedding = embed(X)
         try:

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 
 from ..inputs.labels import encode_fitted_labels
-from ..pipelines import fitted_classifier, rows_of_classifier
+from ..pipelines import classifier_input, fitted_classifier
 from .axes import import_pyplot, new_axes
 from .colors import CORRECT, WRONG
 from .validation import check_finite_numbers
@@ -105,7 +105,7 @@ class ProjectionErrorDisplay:
             raise ValueError(
                 f"{cls.__name__} needs a classifier that was fitted with head='subspace', got one fitted without."
             )
-        errors = classifier.projection_error(rows_of_classifier(estimator, X))
+        errors = classifier.projection_error(classifier_input(estimator, X))
         own = np.arange(errors.shape[1]) == encode_fitted_labels(y, classifier.classes_, "y", len(errors))[:, None]
         return cls(errors[own], np.where(own, np.inf, errors).min(axis=1)).plot(ax=ax)
 

@@ -1,7 +1,7 @@
 """The training path.
 
-A fit, in the order it goes: ``fitting`` (one whole fit), ``folds`` (rows that members leave out), ``build`` (the net
-from its settings), ``warm_start``, ``scaling_statistics`` and ``relevance`` (of the columns), ``span_training`` with
+A fit, in the order it goes: ``fitting`` (one whole fit), ``held_out`` (rows that members leave out, validation rows),
+``build`` (the net from its settings), ``warm_start``, ``relevance`` (of the columns), ``span_training`` with
 ``span_choice``, ``span_branch`` and ``row_span`` (blocks of more columns than rows), ``net`` (its loop and its step),
 ``calibration`` (weights of the groups of members).
 

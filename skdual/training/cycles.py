@@ -15,6 +15,11 @@ The rows are scored by single members, which overfit more than the mean of sever
 """
 
 
+def early_stopping_callbacks(net):
+    """Callbacks of skorch's EarlyStopping, which stop a fit by raising KeyboardInterrupt."""
+    return [callback for _, callback in net.callbacks_ if isinstance(callback, EarlyStopping)]
+
+
 class Cycles:
     """The one or two cycles of a fit; of two, held-out rows tell at whose end the weights are better.
 
@@ -34,25 +39,24 @@ class Cycles:
 
     Attributes
     ----------
-    n_epochs : list of int
-        Of each cycle.
+    lengths : list of int
+        Epochs of each cycle.
     """
 
     def __init__(self, net, rows, mask, n_epochs):
         self._net, self._rows, self._mask = net, rows, mask
         first = net.first_cycle
-        early_stopping = any(isinstance(callback, EarlyStopping) for _, callback in net.callbacks_)
-        two = first and first < n_epochs and not mask.all() and not early_stopping
-        self.n_epochs = [first, n_epochs - first] if two else [n_epochs]
+        two = first and first < n_epochs and not mask.all() and not early_stopping_callbacks(net)
+        self.lengths = [first, n_epochs - first] if two else [n_epochs]
         self._first_end, self._first_loss = None, math.inf
 
     def scores_held_out(self, epoch):
         """Whether held-out rows are scored at the end of an epoch, counted from 1."""
-        return len(self.n_epochs) == 2 and epoch in (self.n_epochs[0], sum(self.n_epochs))
+        return len(self.lengths) == 2 and epoch in (self.lengths[0], sum(self.lengths))
 
     def end_epoch(self, epoch):
         """Keep the weights at the end of the first of two cycles."""
-        if len(self.n_epochs) == 2 and epoch == self.n_epochs[0]:
+        if len(self.lengths) == 2 and epoch == self.lengths[0]:
             self._first_end = KeptWeights(self._net.module_)
             self._first_end.keep(epoch)
             self._first_loss = self._held_out_loss()

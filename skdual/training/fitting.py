@@ -6,24 +6,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
+from ..inputs.chunks import zero_shares
 from ..inputs.copies import original_rows
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows
-from ..inputs.statistics import zero_shares
 from ..inputs.validation import check_range, check_signs
 from ..parameters import resolve_settings
+from ..scaling.fitting import fit_scalers
 from ..warn import warn
 from .build import build_net, check_callbacks, check_net_params
 from .calibration import calibrate
-from .folds import training_mask
+from .held_out import split_rows, training_mask
 from .interrupts import held_interrupts
 from .net import DualBranchNet
 from .relevance import set_relevance
-from .scaling_statistics import set_statistics
 from .span_training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
 
@@ -99,9 +98,10 @@ def fit_network(params, data, device, seed, before=None):
             net.module_.reset_group_weights()
         else:
             _shift_units(net.module_, training)
-            scalers = set_statistics(net.module_, training, data.feature_names)
+            scalers = fit_scalers(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, mask, scalers, settings["criterion"]["class_weight"])
-        span = SpanTraining(net, training, validation, mask, seed, fitted_before=before is not None)
+        span = SpanTraining(net, training, validation)
+        span.enter(mask, seed, fitted_before=before is not None)
         with held_interrupts() as held:
             net.partial_fit(
                 span.training,
@@ -139,46 +139,6 @@ def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
 def _copied(callbacks):
     """Callbacks of their own for one fit; what they were given, such as a trial to report to, is the caller's."""
     return callbacks and [tuple(map(copy.copy, c)) if isinstance(c, tuple) else copy.copy(c) for c in callbacks]
-
-
-def split_rows(codes, validation_fraction, seed, original=None):
-    """Row numbers to train on and to validate on, stratified; copies stay together, classes of one row in training.
-
-    Parameters
-    ----------
-    codes : ndarray of int64 of shape (n,)
-        Class codes.
-    validation_fraction : float
-    seed : int
-    original : ndarray of int64 of shape (n,), optional
-        The first row that each is a copy of; by default none is one.
-
-    Returns
-    -------
-    training, validation : ndarray of int64
-
-    Raises
-    ------
-    ValueError
-        If the fraction leaves too few rows on either side for one of each class.
-    """
-    rows = np.arange(len(codes))
-    original = rows if original is None else original
-    first = rows[original == rows]
-    alone = np.bincount(codes[first])[codes] < 2
-    dealt = first[~alone[first]]
-    try:
-        train, valid = train_test_split(dealt, test_size=validation_fraction, stratify=codes[dealt], random_state=seed)
-        if len(np.union1d(codes[train], codes[alone])) < codes.max() + 1:
-            raise ValueError("a class would have no row to train on")
-    except ValueError as error:
-        raise ValueError(
-            f"early_stopping=True sets validation_fraction={validation_fraction} of {len(codes)} rows aside, with rows "
-            f"of every class on both sides, which can't be done here ({error}); change validation_fraction or give "
-            f"X_val and y_val to fit."
-        ) from error
-    validates = np.isin(original, valid)
-    return rows[~validates], rows[validates]
 
 
 def _rejection_threshold(network, validation, quantile):

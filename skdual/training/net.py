@@ -4,7 +4,7 @@ import math
 
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import EarlyStopping, EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer, PrintLog
 from skorch.dataset import unpack_data
 
 from ..inputs.batches import BatchLoader, OrderedBatches
@@ -12,7 +12,7 @@ from ..inputs.rows import Rows
 from ..warn import warn
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
-from .cycles import Cycles
+from .cycles import Cycles, early_stopping_callbacks
 from .loss_means import TermMeans
 from .mixup import Mixing
 from .progress import FitProgress, closing_progress, is_parallel
@@ -179,6 +179,9 @@ class DualBranchNet(NeuralNetClassifier):
             self._warn_of_interrupt()
         self._end_fit()
         self.notify("on_train_end", X=X, y=y)
+        for callback in early_stopping_callbacks(self):
+            if callback.best_model_weights_ is not None:  # which it has put back
+                self.best_epoch_ = callback.best_epoch_
         self.module_.eval()
         return self
 
@@ -186,7 +189,7 @@ class DualBranchNet(NeuralNetClassifier):
         epochs = self.max_epochs if epochs is None else epochs
         cycles = Cycles(self, X, mask, epochs)
         update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
-        self._running, loader = start_fit(self, X, cycles.n_epochs, mask, update)
+        self._running, loader = start_fit(self, X, cycles.lengths, mask, update)
         watched = None if validation is None else _in_order(validation)
         best, lowest = math.inf, {"train_loss": math.inf, "valid_loss": math.inf}
         data_sets = {"dataset_train": X, "dataset_valid": validation}
@@ -216,9 +219,8 @@ class DualBranchNet(NeuralNetClassifier):
     def _warn_of_interrupt(self):
         if not hasattr(self, "_running") or not self._running.n_finished:
             raise KeyboardInterrupt("training was interrupted before its first epoch was finished")
-        stopping = [callback for _, callback in self.callbacks_ if isinstance(callback, EarlyStopping)]
-        asked_for = any(callback.misses_ >= callback.patience for callback in stopping)
-        if not asked_for:  # skorch's EarlyStopping stops a fit by raising KeyboardInterrupt
+        asked_for = any(callback.misses_ >= callback.patience for callback in early_stopping_callbacks(self))
+        if not asked_for:
             warn(
                 f"Training was interrupted after {self._running.n_finished} of {self.max_epochs} epochs; the weights "
                 f"of epoch {self._running.kept.epoch} are kept."

@@ -13,7 +13,7 @@ import torch
 from scipy.special import ndtr
 
 from ..devices import send
-from ..inputs.statistics import dense_chunks
+from ..inputs.chunks import dense_chunks
 from ..network.members import member_halves
 
 FLOOR = 1.0

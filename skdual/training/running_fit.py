@@ -31,7 +31,7 @@ class RunningFit:
     n_finished: int = 0
 
 
-def start_fit(net, rows, cycles, mask, update):
+def start_fit(net, rows, cycle_lengths, mask, update):
     """Set up a fit of an initialised net.
 
     Parameters
@@ -39,7 +39,7 @@ def start_fit(net, rows, cycles, mask, update):
     net : DualBranchNet
     rows : Rows
         To train on.
-    cycles : list of int
+    cycle_lengths : list of int
         Epochs of each cycle of the learning rate.
     mask : ndarray of bool of shape (n_members, n)
         Which rows each member trains on.
@@ -59,9 +59,10 @@ def start_fit(net, rows, cycles, mask, update):
     loader = BatchLoader(
         rows, _sampler(net, rows, order), {name: of.draw for name, of in sources.items() if of is not None}
     )
+    n_steps = [n_epochs * len(loader) for n_epochs in cycle_lengths]
     running = RunningFit(
         kept=KeptWeights(net.module_),
-        schedule=LambdaLR(net.optimizer_, WarmRestarts([n_epochs * len(loader) for n_epochs in cycles], net.warmup)),
+        schedule=LambdaLR(net.optimizer_, WarmRestarts(n_steps, net.warmup)),
         class_weight=_class_weight(net, rows, loader.sampler),
         training_mask=None if mask.all() else torch.from_numpy(mask).to(rows.device),
         mixup=mixup,

@@ -7,9 +7,9 @@ follow noise. The coordinates are turned at random, so that none of them stands 
 In a fit of few steps n numbers do not come far, and the way there and back takes longer than it saves: such a fit stays
 in the columns (``span_choice``).
 
-What is exchanged in the network on the way there, and put back by :meth:`SpanTraining.leave`: both scalers, for rows
-come scaled; the first weights and the columns of wide branches (``span_branch``); the optimizer, which has to know the
-parameters that there are.
+What :meth:`SpanTraining.enter` exchanges in the network, and :meth:`SpanTraining.leave` puts back: both scalers, for
+rows come scaled; the first weights and the columns of wide branches (``span_branch``); the optimizer, which has to know
+the parameters that there are.
 """
 
 import numpy as np
@@ -21,13 +21,13 @@ from ..inference import run_in_chunks
 from ..inputs.columns import ColumnBlocks
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows
-from .scaling_statistics import center_clipped
+from ..scaling.fitting import center_clipped
 from .span_branch import SpanBranch
 from .span_choice import is_worth_spanning, span_device
 
 
 class SpanTraining:
-    """Makes the first weights of a network coordinates in the span of the training rows, until :meth:`leave`.
+    """Makes the first weights of a network coordinates in the span of the training rows, from enter to leave.
 
     That holds for blocks of more columns than training rows; where it is not worth it, nothing changes.
 
@@ -37,11 +37,6 @@ class SpanTraining:
         With its columns' statistics set.
     training, validation : Rows
         ``validation`` may be None.
-    mask : ndarray of bool of shape (n_members, n)
-        Which training rows each member trains on.
-    seed : int
-    fitted_before : bool
-        Whether the network's weights come from an earlier fit.
 
     Attributes
     ----------
@@ -49,17 +44,28 @@ class SpanTraining:
         What to train on and to watch.
     """
 
-    def __init__(self, net, training, validation, mask, seed, fitted_before):
+    def __init__(self, net, training, validation):
         self.training, self.validation = training, validation
         self._net = net
         self._scalers = net.module_.scaler_a, net.module_.scaler_b
         self._branches: list[SpanBranch] = []
-        if is_worth_spanning(net, training, validation):
-            device = span_device(net, training, validation)
-            self._enter(device, mask, np.random.default_rng(seed), fitted_before)
 
-    def _enter(self, device, mask, random_generator, fitted_before):
-        network = self._net.module_
+    def enter(self, mask, seed, fitted_before):
+        """Go to the coordinates, if it is worth it.
+
+        Parameters
+        ----------
+        mask : ndarray of bool of shape (n_members, n)
+            Which training rows each member trains on.
+        seed : int
+            Of the turn of the coordinates.
+        fitted_before : bool
+            Whether the network's weights come from an earlier fit.
+        """
+        if not is_worth_spanning(self._net, self.training, self.validation):
+            return
+        network, random_generator = self._net.module_, np.random.default_rng(seed)
+        device = span_device(self._net, self.training, self.validation)
         blocks = list(run_in_chunks(network, "scale", self.training))
         wide = [number for number, rows in enumerate(blocks) if rows.shape[1] > len(rows)]
         held_out = [np.flatnonzero(~of_member) for of_member in mask]

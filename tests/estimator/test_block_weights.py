@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from skdual import DualBranchClassifier
-from skdual.training.folds import held_out_folds
+from skdual.training.held_out import held_out_folds
 
 
 @pytest.mark.parametrize("block_dropout", [0, 0.5])

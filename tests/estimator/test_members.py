@@ -5,7 +5,7 @@ import pytest
 from member_scores import codes_of, members_weights, model_of
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skdual.training.folds import held_out_folds
+from skdual.training.held_out import held_out_folds
 
 OF_HELD_OUT_ROWS = {
     "default": {},
@@ -28,7 +28,7 @@ def test_a_member_does_not_depend_on_the_rows_that_it_holds_out(two_blocks, quic
     of_members = [0, 0, 1]
     folds = held_out_folds(codes_of(y), 2)
     # the same, though labels change
-    monkeypatch.setattr("skdual.training.folds.held_out_folds", lambda *args: folds)
+    monkeypatch.setattr("skdual.training.held_out.held_out_folds", lambda *args: folds)
     X = X / 10
     expected = members_weights(model_of(quick, **params).fit(X, y))
     for fold in set(of_members):

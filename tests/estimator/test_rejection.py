@@ -1,5 +1,6 @@
 """Familiarity of rows, and the label for rows that are none of the known classes."""
 
+import enum
 import re
 
 import joblib
@@ -97,6 +98,14 @@ def test_labels_of_every_kind(rows, quick, y_of, label):
     assert label in labels.tolist()
     plain = label.item() if isinstance(label, np.generic) else label
     assert labels.dtype == np.result_type(model.classes_.dtype, np.asarray(plain).dtype)
+
+
+def test_a_member_of_an_enumeration_is_its_string(rows, quick):
+    X, X_val, y, y_val = rows
+    label = enum.Enum("Label", {"UNKNOWN": "unknown"}, type=str).UNKNOWN
+    labels = rejecting(quick, rejection_label=label).fit(X, y, X_val=X_val, y_val=y_val).predict(X_val)
+    assert "unknown" in labels.tolist()
+    assert set(labels.tolist()) <= {"unknown", *y}
 
 
 @pytest.mark.filterwarnings("error")

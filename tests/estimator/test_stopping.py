@@ -145,6 +145,12 @@ def test_skorchs_early_stopping_stops_without_a_warning(two_blocks, quick, recwa
     assert not [w for w in recwarn if "interrupted" in str(w.message)]
 
 
+@pytest.mark.parametrize(("load_best", "best"), [(True, 1), (False, 3)])
+def test_the_best_epoch_is_that_whose_weights_skorchs_early_stopping_loads(two_blocks, quick, load_best, best):
+    stopping = EarlyStopping("train_loss", patience=2, threshold=10.0, load_best=load_best)
+    assert model_of(quick, callbacks=[stopping]).fit(*two_blocks).net_.best_epoch_ == best
+
+
 def test_the_learning_rate_falls_once_where_skorchs_early_stopping_watches(two_blocks, quick):
     def falls(**params):
         history = model_of(quick, n_members=2, max_epochs="auto", batch_size=64, **params).fit(*two_blocks).history_

@@ -5,7 +5,7 @@ import torch
 from numpy.testing import assert_array_equal
 from stored_rows import N, P, data_set, of_rows, stored_as
 
-from skdual.inputs import statistics
+from skdual.inputs import chunks
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.copies import original_rows
 from skdual.inputs.rows import Rows
@@ -28,7 +28,7 @@ def first_alike(X):
 @of_rows
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_copies_are_found_however_rows_are_stored(stored, subset, values, tmp_path, monkeypatch):
-    monkeypatch.setattr(statistics, "_PART_VALUES", values)
+    monkeypatch.setattr(chunks, "_PART_VALUES", values)
     rng = np.random.default_rng(2)
     X = np.where(rng.random((N, P)) < 0.1, 0, rng.normal(size=(N, P)))[rng.integers(0, N, N)]
     got = original_rows(data_set(stored(X, tmp_path), y=np.zeros(N, dtype=np.int64), subset=subset))

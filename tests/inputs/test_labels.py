@@ -75,6 +75,11 @@ OTHERS = {
     "masked": (np.ma.masked_array([0, 1, 0, 1], mask=[0, 0, 1, 0]), r"has 1 masked label\(s\)"),
     "sparse": (sp.csr_matrix(np.ones((4, 1))), "must be a 1d array"),
 }
+if hasattr(np.dtypes, "StringDType"):  # from NumPy 2 on
+    OTHERS["numpy's strings of any length"] = (
+        np.array(["a", "bb", "a", "bb"], np.dtypes.StringDType()),
+        r"has labels of StringDType\(\), which scikit-learn does not take; give y\w*.astype\(str\)",
+    )
 
 
 @each_argument

@@ -25,6 +25,7 @@ CONTAINERS = {
     "csc": sp.csc_array,
     "pandas": lambda X: pd.DataFrame(X, columns=NAMES),
     "polars": lambda X: pl.DataFrame(X, schema=NAMES),
+    "torch": torch.tensor,
 }
 contained = pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS.keys())
 

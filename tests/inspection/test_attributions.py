@@ -1,5 +1,6 @@
 """Attributions of planted features, in the forms that X comes in, and what they leave alone."""
 
+import enum
 import subprocess
 import sys
 
@@ -190,7 +191,8 @@ def test_one_label_for_all_rows_is_a_target_and_no_y(model, planted):
     X = planted[0][:3]
     arguments = {"method": "gradient_x_input"}
     expected = attributions(model, X, target=["one"] * 3, **arguments)
-    for target in ("one", np.str_("one"), np.array("one")):
+    member = enum.Enum("Label", {"ONE": "one"}, type=str).ONE
+    for target in ("one", np.str_("one"), np.array("one"), member):
         assert_array_equal(attributions(model, X, target=target, **arguments), expected)
     with pytest.raises(ValueError, match=r"target has 1 label.* not in classes_, 'three' first"):
         attributions(model, X, target="three")

@@ -13,7 +13,7 @@ from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
 from skdual.training.calibration import chance_loss, fit_group_weights, held_out_loss, held_out_scores
-from skdual.training.folds import held_out_folds, training_mask
+from skdual.training.held_out import held_out_folds, training_mask
 
 # scores of held-out rows
 
@@ -112,7 +112,7 @@ def test_chance_loss_is_that_of_the_best_constant_probabilities(weight):
 
 @pytest.mark.parametrize("enough_rows", [False, True])
 def test_a_single_member_holds_out_rows_where_there_are_enough(two_blocks, quick, enough_rows, monkeypatch):
-    monkeypatch.setattr("skdual.training.folds.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
+    monkeypatch.setattr("skdual.training.held_out.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
     X, y = two_blocks
     codes = np.unique(y, return_inverse=True)[1]
     model = DualBranchClassifier(**quick | {"n_members": 1}).fit(X, y)

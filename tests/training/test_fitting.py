@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from numpy.testing import assert_array_equal
 from skorch.callbacks import EpochTimer
 
 from skdual import DualBranchClassifier
@@ -12,7 +11,6 @@ from skdual.network.members import MemberLinear
 from skdual.parameters import resolve_settings
 from skdual.training import fitting
 from skdual.training.build import build_net, check_callbacks, check_net_params
-from skdual.training.fitting import split_rows
 
 
 def settings(widths=(7, 5), **params):
@@ -35,38 +33,6 @@ def build(net_params=None, callbacks=None, widths=(7, 5), **params):
     check_net_params(net_params)
     of_net = settings(widths, net_params=net_params, **params)
     return build_net(of_net, torch.device("cpu"), torch.float64, seed=0, callbacks=callbacks, net_params=net_params)
-
-
-def test_the_split_is_stratified_seeded_and_keeps_single_rows_in_training():
-    codes = np.repeat([0, 1, 2], [80, 20, 1])
-    train, valid = split_rows(codes, 0.2, seed=0)
-    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(101))
-    assert_array_equal(np.bincount(codes[valid], minlength=3), [16, 4, 0])
-    assert_array_equal(valid, split_rows(codes, 0.2, seed=0)[1])
-    assert not np.array_equal(valid, split_rows(codes, 0.2, seed=1)[1])
-
-
-def test_the_split_keeps_copies_together():
-    random_generator = np.random.default_rng(0)
-    sample = random_generator.integers(0, 100, 400)
-    original = np.array([np.flatnonzero(sample == row)[0] for row in sample])
-    codes = np.repeat([0, 1], [70, 30])[sample]
-    train, valid = split_rows(codes, 0.2, seed=0, original=original)
-    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(400))
-    assert not set(sample[train]) & set(sample[valid])
-    n_originals = [len(np.unique(sample[valid][codes[valid] == code])) for code in (0, 1)]
-    assert n_originals == [14, 6]
-
-
-def test_the_split_keeps_a_class_of_copies_of_one_row_in_training():
-    codes, original = np.repeat([0, 1], [40, 5]), np.append(np.arange(40), np.full(5, 40))
-    assert codes[split_rows(codes, 0.2, seed=0, original=original)[1]].tolist() == [0] * 8
-
-
-@pytest.mark.parametrize(("counts", "fraction"), [([5, 5, 5], 0.1), ([100, 100, 2], 0.8), ([1, 1, 1], 0.5)])
-def test_a_split_that_leaves_a_class_without_rows_is_refused(counts, fraction):
-    with pytest.raises(ValueError, match=f"validation_fraction={fraction}"):
-        split_rows(np.repeat([0, 1, 2], counts), fraction, seed=0)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])

@@ -14,7 +14,7 @@ from skorch.callbacks import Callback
 from skdual import DualBranchClassifier
 from skdual.inputs.batches import BatchLoader
 from skdual.losses.memory_bank import MemoryBank
-from skdual.training.folds import held_out_folds
+from skdual.training.held_out import held_out_folds
 from skdual.training.kept_weights import KeptWeights
 from skdual.training.mixup import Mixup
 from skdual.training.schedule import WarmRestarts, WarmupCosine
@@ -60,7 +60,7 @@ def test_each_epoch_visits_every_row_once(two_blocks, quick):
 @pytest.mark.parametrize(("n_members", "enough_rows"), [(1, False), (1, True), (3, False)])
 def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, enough_rows, mixup_alpha, monkeypatch):
     """Two steps of float64 on full batches, repeated with plain torch: each member's loss of the rows it trains on."""
-    monkeypatch.setattr("skdual.training.folds.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
+    monkeypatch.setattr("skdual.training.held_out.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     codes = np.unique(y, return_inverse=True)[1]
     folds = held_out_folds(codes, n_members - n_members // 2) if n_members > 1 or enough_rows else np.full(150, -1)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from skdual import DualBranchClassifier
 from skdual.network.dual_branch import DualBranchNetwork
 from skdual.training import fitting, relevance
-from skdual.training.folds import held_out_folds
+from skdual.training.held_out import held_out_folds
 from skdual.training.relevance import FLOOR, column_relevance, set_relevance
 
 WIDTHS = (30, 12)
@@ -126,7 +126,7 @@ def test_is_the_same_a_few_rows_and_columns_at_a_time(told, networks, to_matrix,
     X, y = told
     X = to_matrix(np.where(X > 5, X, 0))
     whole = relevance_of(networks, X, y)
-    monkeypatch.setattr("skdual.inputs.statistics._PART_VALUES", 16 * sum(WIDTHS))
+    monkeypatch.setattr("skdual.inputs.chunks._PART_VALUES", 16 * sum(WIDTHS))
     monkeypatch.setattr(relevance, "_MAX_SUMS", 5 * 3 * 3)
     for few, all_at_once in zip(relevance_of(networks, X, y), whole, strict=True):
         assert_allclose(few, all_at_once, rtol=1e-10)

@@ -15,7 +15,7 @@ from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
 from skdual.training import cycles, span_choice
 from skdual.training.calibration import held_out_loss
-from skdual.training.folds import held_out_folds, training_mask
+from skdual.training.held_out import held_out_folds, training_mask
 from skdual.training.row_span import RowSpan
 from skdual.training.span_branch import SpanCoordinates
 

@@ -1,8 +1,9 @@
-"""Which rows each member leaves out of its training."""
+"""Which rows are held out of training: by each member, or by all for validation."""
 
 import math
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from ..inputs.copies import original_rows
 from ..network.members import member_halves
@@ -37,16 +38,16 @@ def held_out_folds(codes, n_held_out, original=None):
     folds : ndarray of int64 of shape (n,)
     """
     n = len(codes)
-    original = np.arange(n) if original is None else original
+    original, is_original, is_alone = _originals(codes, original)
     n_folds = max(N_FOLDS, n_held_out, math.ceil(n / MAX_FOLD_ROWS))
     # neighbours of one class lie in different folds, whatever order the rows came in
     order = np.random.default_rng(0).permutation(n)
     order = order[np.argsort(codes[order], kind="stable")]
-    order = order[original[order] == order]
+    order = order[is_original[order]]
     folds = np.empty(n, dtype=np.int64)
     folds[order] = np.arange(len(order)) % n_folds
     folds = folds[original]
-    folds[np.bincount(codes[order])[codes] == 1] = -1
+    folds[is_alone] = -1
     return folds
 
 
@@ -66,3 +67,48 @@ def training_mask(n_members, rows):
         return np.ones((1, n), dtype=bool)
     fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
     return held_out_folds(rows.y, int(fold_of_member.max()) + 1, original_rows(rows)) != fold_of_member[:, None]
+
+
+def split_rows(codes, validation_fraction, seed, original=None):
+    """Row numbers to train on and to validate on, stratified; copies stay together, classes of one row in training.
+
+    Parameters
+    ----------
+    codes : ndarray of int64 of shape (n,)
+        Class codes.
+    validation_fraction : float
+    seed : int
+    original : ndarray of int64 of shape (n,), optional
+        The first row that each is a copy of; by default none is one.
+
+    Returns
+    -------
+    training, validation : ndarray of int64
+
+    Raises
+    ------
+    ValueError
+        If the fraction leaves too few rows on either side for one of each class.
+    """
+    original, is_original, is_alone = _originals(codes, original)
+    dealt = np.flatnonzero(is_original & ~is_alone)
+    try:
+        train, valid = train_test_split(dealt, test_size=validation_fraction, stratify=codes[dealt], random_state=seed)
+        if len(np.union1d(codes[train], codes[is_alone])) < codes.max() + 1:
+            raise ValueError("a class would have no row to train on")
+    except ValueError as error:
+        raise ValueError(
+            f"early_stopping=True sets validation_fraction={validation_fraction} of {len(codes)} rows aside, with rows "
+            f"of every class on both sides, which can't be done here ({error}); change validation_fraction or give "
+            f"X_val and y_val to fit."
+        ) from error
+    validates = np.isin(original, valid)
+    return np.flatnonzero(~validates), np.flatnonzero(validates)
+
+
+def _originals(codes, original):
+    """What every row is a copy of, whether it is none, and whether it has its class to itself, but for copies."""
+    rows = np.arange(len(codes))
+    original = rows if original is None else original
+    is_original = original == rows
+    return original, is_original, np.bincount(codes[is_original])[codes] == 1

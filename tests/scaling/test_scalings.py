@@ -16,12 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from skdual import DualBranchClassifier
-from skdual.inputs import statistics
+from skdual.inputs import chunks
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
-from skdual.inputs.statistics import column_statistics
-from skdual.network.column_scaler import LIMIT
-from skdual.scalings import SCALINGS, scaling_pair
+from skdual.scaling.column_scaler import LIMIT
+from skdual.scaling.scalings import SCALINGS, scaling_pair
+from skdual.scaling.statistics import column_statistics
 
 ORACLES = {
     "standard": StandardScaler(),
@@ -156,15 +156,15 @@ def test_statistics_of_few_values_at_a_time(way, columns, subset, store, monkeyp
     chosen = SPARSE if subset is None else SPARSE[subset]
     chosen = chosen[:, columns]
     for n_values in (1, 100, 10**9):
-        monkeypatch.setattr(statistics, "CHUNK_VALUES", n_values)
-        monkeypatch.setattr(statistics, "_PART_VALUES", n_values)
+        monkeypatch.setattr(chunks, "CHUNK_VALUES", n_values)
+        monkeypatch.setattr(chunks, "_PART_VALUES", n_values)
         mean, scale, _ = column_statistics(data_set(store(SPARSE), subset), way, columns)
         z = ((np.log1p(chosen) if way == "log1p" else chosen) - mean) / scale
         assert_allclose(z, clone(ORACLES[way]).fit_transform(chosen), rtol=1e-9, atol=1e-12)
 
 
 def test_whole_columns_are_not_all_dense_at_once(monkeypatch):
-    monkeypatch.setattr(statistics, "CHUNK_VALUES", 20_000)
+    monkeypatch.setattr(chunks, "CHUNK_VALUES", 20_000)
     wide = sp.random(1000, 2000, density=0.01, format="csr", random_state=0)
     tracemalloc.start()
     column_statistics(data_set(wide), "robust", np.arange(2000))

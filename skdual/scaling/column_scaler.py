@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from ..scalings import SCALINGS
+from .logarithms import inverse_logarithms, logarithms
+from .scalings import SCALINGS
 
 LIMIT = 3.0
 """Standard deviations that no value goes beyond where values are clipped."""
@@ -26,8 +27,8 @@ class ColumnScaler(nn.Module):
     ----------
     n_columns : int
     scaling : str
-        A name in :data:`~skdual.scalings.SCALINGS`; says whether log(1 + x) is scaled instead of x, and whether z is
-        clipped.
+        A name in :data:`~skdual.scaling.scalings.SCALINGS`; says whether log(1 + x) is scaled instead of x, and whether
+        z is clipped.
 
     Attributes
     ----------
@@ -79,11 +80,11 @@ class ColumnScaler(nn.Module):
 
     def compress(self, x):
         """Rows, (n, n_columns), with logarithms where they stand for x."""
-        return torch.log1p(x) if self._logarithm else self._replaced(x, _logarithms)
+        return torch.log1p(x) if self._logarithm else self._replaced(x, logarithms)
 
     def expand(self, compressed):
         """The rows that :meth:`compress` makes this of."""
-        return torch.expm1(compressed) if self._logarithm else self._replaced(compressed, _inverse_logarithms)
+        return torch.expm1(compressed) if self._logarithm else self._replaced(compressed, inverse_logarithms)
 
     def _replaced(self, x, function):
         """x with a function of the columns that have a unit, and of their units, in their place."""
@@ -105,15 +106,3 @@ class ColumnScaler(nn.Module):
         factor = torch.addcmul(one, z, z, value=1 / LIMIT**2).rsqrt_()
         clipped = z * factor if z.requires_grad else factor.mul_(z)
         return clipped.sub_(self.clipped_mean)
-
-
-# where they are 0 their derivatives are those of the positive side: relu has none there
-
-
-def _logarithms(x, unit):
-    ratio = x / unit
-    return torch.log1p(ratio.clamp(min=0)) - torch.relu(-ratio)
-
-
-def _inverse_logarithms(logarithm, unit):
-    return (torch.expm1(logarithm.clamp(min=0)) - torch.relu(-logarithm)) * unit

@@ -5,7 +5,7 @@ from numpy.testing import assert_array_equal
 
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
-from skdual.training.folds import held_out_folds, training_mask
+from skdual.training.held_out import held_out_folds, split_rows, training_mask
 
 
 def shuffled_codes(*counts):
@@ -118,3 +118,35 @@ def test_folds_do_not_follow_the_order_of_the_rows():
     changes = np.diff(folds) % 8
     assert len(np.unique(changes)) == 8
     assert np.bincount(changes).max() < 200
+
+
+def test_the_split_is_stratified_seeded_and_keeps_single_rows_in_training():
+    codes = np.repeat([0, 1, 2], [80, 20, 1])
+    train, valid = split_rows(codes, 0.2, seed=0)
+    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(101))
+    assert_array_equal(np.bincount(codes[valid], minlength=3), [16, 4, 0])
+    assert_array_equal(valid, split_rows(codes, 0.2, seed=0)[1])
+    assert not np.array_equal(valid, split_rows(codes, 0.2, seed=1)[1])
+
+
+def test_the_split_keeps_copies_together():
+    random_generator = np.random.default_rng(0)
+    sample = random_generator.integers(0, 100, 400)
+    original = np.array([np.flatnonzero(sample == row)[0] for row in sample])
+    codes = np.repeat([0, 1], [70, 30])[sample]
+    train, valid = split_rows(codes, 0.2, seed=0, original=original)
+    assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(400))
+    assert not set(sample[train]) & set(sample[valid])
+    n_originals = [len(np.unique(sample[valid][codes[valid] == code])) for code in (0, 1)]
+    assert n_originals == [14, 6]
+
+
+def test_the_split_keeps_a_class_of_copies_of_one_row_in_training():
+    codes, original = np.repeat([0, 1], [40, 5]), np.append(np.arange(40), np.full(5, 40))
+    assert codes[split_rows(codes, 0.2, seed=0, original=original)[1]].tolist() == [0] * 8
+
+
+@pytest.mark.parametrize(("counts", "fraction"), [([5, 5, 5], 0.1), ([100, 100, 2], 0.8), ([1, 1, 1], 0.5)])
+def test_a_split_that_leaves_a_class_without_rows_is_refused(counts, fraction):
+    with pytest.raises(ValueError, match=f"validation_fraction={fraction}"):
+        split_rows(np.repeat([0, 1, 2], counts), fraction, seed=0)

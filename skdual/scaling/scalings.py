@@ -86,12 +86,6 @@ def _units_of_chunk(ordered):
     return np.where(has_values & (quantile(0.9) > LONG_TAIL * quantile(0.5)), quantile(0.1), 0)
 
 
-def logarithms(x, unit):
-    """log(1 + x / unit) in NumPy, as :class:`~skdual.network.column_scaler.ColumnScaler` has it."""
-    ratio = x / unit
-    return np.log1p(np.maximum(ratio, 0)) + np.minimum(ratio, 0)
-
-
 SCALINGS = {
     "standard": Scaling(_moments, clipped=True, by_column=True),
     "robust": Scaling(quartiles, whole_columns=True, clipped=True),

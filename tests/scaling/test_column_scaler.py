@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdual.network.column_scaler import LIMIT, ColumnScaler
+from skdual.scaling.column_scaler import LIMIT, ColumnScaler
 
 MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
 NO_UNIT = np.zeros(3)

@@ -1,14 +1,14 @@
-"""The statistics that the columns are scaled by, of the training rows."""
+"""The scalers of a network fitted to the training rows."""
 
 import numpy as np
 import torch
 
 from ..inputs.frames import column_label
-from ..inputs.statistics import column_statistics
-from ..network.column_scaler import ColumnScaler
+from .column_scaler import ColumnScaler
+from .statistics import column_statistics
 
 
-def set_statistics(network, rows, feature_names):
+def fit_scalers(network, rows, feature_names):
     """Scale the blocks by the rows; both at one reading where they are scaled the same way.
 
     Parameters

@@ -1,0 +1,50 @@
+"""A data set's matrix a part at a time: dense chunks of rows or of columns, and how much of either block is zero."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from .rows import CHUNK_VALUES, as_slice, n_rows_within
+
+_PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
+
+
+def dense_chunks(rows, columns, dtype=np.float64):
+    """All rows of some columns, some rows at a time, dense and of the dtype."""
+    place = _place(columns)
+    for part in _parts(rows):
+        dense = part.toarray() if sp.issparse(part) else part
+        yield dense[:, place].astype(dtype, order="C")
+
+
+def chunks_of_columns(X, columns, subset=None):
+    """All rows, or a subset of them, of some columns, some columns at a time, dense and in float64."""
+    size = max(1, CHUNK_VALUES // X.shape[0])
+    for start in range(0, len(columns), size):
+        part = X[:, columns[start : start + size]]
+        part = part if subset is None else part[subset]
+        yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+
+
+def _place(columns):
+    """Columns as a slice, which costs no copy, where they lie side by side."""
+    place = as_slice(columns)
+    return columns if place is None else place
+
+
+def _parts(rows):
+    """All rows of X that belong to a data set, a few at a time."""
+    size = n_rows_within(_PART_VALUES, rows.X.shape[1])
+    for start in range(0, len(rows), size):
+        some = slice(start, start + size)
+        yield rows.X[some if rows.subset is None else rows.subset[some]]
+
+
+def zero_shares(rows):
+    """Share of the values of either block of a data set that are 0, a list of two float."""
+    n_nonzero = [0, 0]
+    for part in _parts(rows):
+        for block, index in enumerate(rows.columns.indices):
+            values = part[:, _place(index)]
+            n_nonzero[block] += int(values.count_nonzero() if sp.issparse(values) else np.count_nonzero(values))
+    pairs = zip(n_nonzero, rows.columns.n_columns, strict=True)
+    return [1 - count / (len(rows) * n_columns) for count, n_columns in pairs]
