@@ -154,7 +154,8 @@ class DualBranchClassifier(FittedMethods):
     rejection_label : label or None, default=None
         What :meth:`predict` answers for "none of these": a label of the same type as those of y, but not one of them.
         It is one more label to scores of predicted labels, such as "f1_macro": give them ``labels=model.classes_``, or
-        search by scores of probabilities. Voting ensembles have to vote softly.
+        search by scores of probabilities. Voting ensembles have to vote softly. Ensembles that encode y (voting,
+        stacking, one-vs-rest) ask for an integer.
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"

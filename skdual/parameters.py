@@ -217,9 +217,9 @@ def _rejection_label(label: Any, classes):
         kind, wanted = int, "an integer within int64"
         fits = _is_number(label, numbers.Integral) and int64.min <= label <= int64.max
     elif classes.dtype.kind == "f":
-        kind, wanted = float, "a finite number that float64 holds"
+        kind, wanted = float, "a whole number that float64 holds"
         plain = label.item() if isinstance(label, np.generic) else label  # small floats of numpy can't be compared
-        fits = _is_number(plain, numbers.Real) and -largest <= plain <= largest and float(plain) == plain
+        fits = _is_number(plain, numbers.Real) and -largest <= plain <= largest and float(plain) == plain == int(plain)
     else:
         kind, wanted, fits = plain_str, "a str", isinstance(label, str)
     if not fits or label in classes.tolist():

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .inputs.frames import check_container, column_dtypes, column_label, column_names, numpy_dtypes
+from .inputs.validation import check_finite
 
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
 
@@ -258,7 +259,9 @@ class CenteredLogRatio(_CountTransformer):
 def _check_counts(estimator, X):
     """X as ndarray or canonical CSR, float64 where it is and float32 otherwise, as scanpy has integers."""
     check_container(X, "X")
-    counts = check_array(X, accept_sparse="csr", dtype="numeric", estimator=estimator, input_name="X")
+    rules = {"accept_sparse": "csr", "dtype": "numeric", "ensure_all_finite": False}
+    counts = check_array(X, estimator=estimator, input_name="X", **rules)
+    check_finite(counts, "X", column_names(X) or None)
     # scikit-learn makes float64 of pandas's nullable types
     nullable = [dtype.numpy_dtype for dtype in column_dtypes(X) if hasattr(dtype, "numpy_dtype")]
     if counts.dtype != np.float64 or (nullable and np.float64 not in numpy_dtypes(X)):
@@ -277,7 +280,12 @@ def _check_counts(estimator, X):
 
 
 def _totals(counts):
-    return _sums(counts, axis=1)
+    with np.errstate(over="ignore"):
+        totals = _sums(counts, axis=1)
+    if not np.isfinite(totals).all():
+        row = np.isinf(totals).argmax()
+        raise ValueError(f"the values of row {row} of X are too large to be summed up; scale them down.")
+    return totals
 
 
 def _geometric_mean(counts, axis):

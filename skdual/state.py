@@ -118,5 +118,5 @@ def _device_to_load_on(device):
     try:
         return resolve_device(device)
     except (TypeError, ValueError):  # the parameter may have been set to anything since the fit
-        warn(f"The model was fitted with device={device!r}, which is not available here; it is loaded on the CPU.")
+        warn(f"The model has device={device!r}, which is not available here; it is loaded on the CPU.")
         return torch.device("cpu")

@@ -137,6 +137,21 @@ def test_means_of_many_rows_of_float32_are_those_of_float64(store):
     assert_allclose(found, np.exp(np.log1p(counts.astype(np.float64)).mean(axis=0)), rtol=1e-6)
 
 
+def test_rows_too_large_to_be_summed_up_are_refused():
+    counts = TRAIN.astype(float)
+    counts[5] = 1e308
+    with pytest.raises(ValueError, match="row 5 of X are too large to be summed up"):
+        LogNormalizer().fit(counts)
+
+
+@every_transformer
+def test_what_is_not_finite_is_named_by_column(transformer):
+    counts = pd.DataFrame(TRAIN.astype(float), columns=list("abcdef"))
+    counts.loc[7, "c"] = np.nan
+    with pytest.raises(ValueError, match=r"X contains 1 NaN .* row 7, column 'c'"):
+        clone(transformer).fit(counts)
+
+
 def test_depth_of_a_cell_does_not_matter():
     assert_allclose(LogNormalizer().fit_transform(TRAIN * 7.0), LogNormalizer().fit_transform(TRAIN * 1.0), rtol=1e-12)
 

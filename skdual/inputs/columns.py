@@ -171,7 +171,12 @@ def _check_width(blocks, n_features):
 def _resolve_selector(block, selector, X, everything, feature_names):
     """Column positions of one selector of ColumnTransformer's grammar."""
     if callable(selector):
-        selector = selector(X)
+        try:
+            selector = selector(X)
+        except Exception as error:
+            raise ValueError(
+                f"blocks: the callable of block {block!r} failed on X, of {type(X).__name__}: {error!r}."
+            ) from error
     if isinstance(selector, slice):
         if any(isinstance(end, str) for end in (selector.start, selector.stop)):
             start = None if selector.start is None else _position(block, selector.start, feature_names)

@@ -1,8 +1,11 @@
-"""Containers of X that are more than an array: frames of pandas, polars and pyarrow, and what they may not hold."""
+"""Containers of X that are more than an array: tensors, and frames of pandas, polars and pyarrow."""
 
 from collections import Counter
 
 import numpy as np
+import torch
+
+from .labels import plain_str
 
 
 def column_names(X):
@@ -26,6 +29,24 @@ def numpy_dtypes(X):
 def column_label(position, names=None):
     """How a message calls a column: by its name, where ``names`` has those of all columns, or else by its number."""
     return f"column {position}" if names is None else f"column {str(names[position])!r}"
+
+
+def without_surprises(X, name):
+    """X with what scikit-learn takes for something else in its plain form: tensors and names of columns.
+
+    Tensors of torch become arrays, wherever and of whatever dtype they are, and whether or not a gradient is asked for.
+    Names of a frame of pandas that are of a subclass of str, such as numpy's, become str: others count as none.
+    """
+    if isinstance(X, torch.Tensor):
+        if X.layout != torch.strided:
+            raise TypeError(f"{name} must be dense where it is a tensor, got {X.layout}; give a matrix of scipy.")
+        X = X.detach().cpu()
+        return X.float().numpy() if X.dtype == torch.bfloat16 else X.numpy()
+    names = column_names(X) if hasattr(X, "set_axis") else []
+    are_str = all(isinstance(column, str) for column in names)
+    if are_str and any(type(column) is not str for column in names):
+        return X.set_axis(list(map(plain_str, names)), axis=1)
+    return X
 
 
 def check_not_lazy(X, name):
@@ -72,6 +93,12 @@ def check_container(X, name):
         raise ValueError(
             f"{name} has {len(repeated)} column name(s) that occur more than once, {repeated[0]!r} first; every column "
             f"needs a name of its own."
+        )
+    filled = [column for column, dtype in zip(names, column_dtypes(X), strict=False) if getattr(dtype, "fill_value", 0)]
+    if filled:
+        raise ValueError(
+            f"{name} has {len(filled)} sparse column(s) that are not filled up with 0, {filled[0]!r} first "
+            f"({X[filled[0]].dtype}); give {name}.sparse.to_dense()."
         )
     # the columns of pyarrow have no dtype that numpy knows, and are all looked at
     pairs = zip(names, column_dtypes(X) or [None] * len(names), strict=True)

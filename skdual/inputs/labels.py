@@ -76,6 +76,9 @@ def check_classes(labels, name):
     try:
         check_classification_targets(labels)
     except ValueError as error:
+        if labels.dtype == object:  # of which scikit-learn takes strings only
+            of = type(labels[0]).__name__
+            raise ValueError(f"{name} holds {of} as objects; give {name}.astype({of}).") from error
         raise ValueError(f"{name} must hold class labels. {error}") from error
 
 

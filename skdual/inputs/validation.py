@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from ..scaling.scalings import SCALINGS
 from .columns import ColumnBlocks, resolve_blocks
-from .frames import check_container, column_dtypes, column_label
+from .frames import check_container, column_dtypes, column_label, without_surprises
 from .labels import check_classes, check_labels, encode_labels
 
 _SLICE_SIZE = 2**16  # values at one time, which stay in a processor's cache
@@ -53,6 +53,7 @@ def check_training_input(estimator, X, y, X_val, y_val):
     """
     # validate_data writes n_features_in_ and feature_names_in_ before it refuses: let it write on a stand-in
     stand_in = type(estimator)(**estimator.get_params(deep=False))
+    X = without_surprises(X, "X")
     checked = _checked_matrix(stand_in, X, "X", reset=True)
     feature_names = getattr(stand_in, "feature_names_in_", None)
     y = check_labels(y, "y", checked.shape[0], "X")
@@ -68,7 +69,7 @@ def check_training_input(estimator, X, y, X_val, y_val):
 
 def check_matrix(estimator, X, name="X"):
     """Check a matrix against what the estimator was fitted on; returns float32 or float64, dense or CSR."""
-    return _checked_matrix(estimator, X, name, reset=False)
+    return _checked_matrix(estimator, without_surprises(X, name), name, reset=False)
 
 
 def check_range(X, dtype, name="X", feature_names=None):
@@ -143,12 +144,14 @@ def _checked_matrix(estimator, X, name, reset):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: {error}") from error
+    if checked.dtype.kind != "f":  # scikit-learn leaves sparse booleans of pandas what they are
+        checked = checked.astype(np.float64)
     if sp.issparse(checked):
         _check_column_numbers(checked, name)
     if sp.issparse(checked) and _has_duplicates(checked):
         checked = checked.copy()  # which may be the user's own
         checked.sum_duplicates()
-    _check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
+    check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
     return checked
 
 
@@ -182,15 +185,15 @@ def _has_duplicates(X):
 def _matrix_rules(X):
     dtypes = [np.float64, np.float32]  # the first is for what is neither
     of_columns = column_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
-    if all(map(_is_float32, of_columns or [getattr(X, "dtype", None)])):
-        dtypes.reverse()  # scikit-learn sees only of numpy's types that they are float32 already
+    if of_columns and all(map(_is_float32, of_columns)):
+        dtypes.reverse()  # scikit-learn does not see that such columns are float32 already, but for those of numpy
     return {"accept_sparse": "csr", "dtype": dtypes, "ensure_all_finite": False}
 
 
 def _is_float32(dtype):
-    """Whether a type of values is float32: of numpy, torch, polars, pyarrow or pandas, also nullable or sparse."""
+    """Whether a type of values is float32: of numpy, polars, pyarrow or pandas, also nullable or sparse."""
     dtype = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
-    return str(dtype) in ("float32", "torch.float32", "Float32", "float")
+    return str(dtype) in ("float32", "Float32", "float")
 
 
 def _check_validation_rows(estimator, X_val, y_val, classes):
@@ -204,7 +207,7 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
     return X_val, encode_labels(y_val, classes, "y_val", "y has not")
 
 
-def _check_finite(X, name, feature_names):
+def check_finite(X, name, feature_names):
     """Refuse NaN and infinite values with their number and the place of the first."""
     values = X.data if sp.issparse(X) else X
     n_nan = n_infinite = 0

@@ -173,7 +173,8 @@ def class_attributions(
         np.add.at(sums, codes[part], np.abs(values))
     counts = np.bincount(codes, minlength=len(sums)).astype(float)
     counts[counts == 0] = np.nan
-    classes = pandas.Index(classifier.classes_, name="class")
+    classes = classifier.classes_
+    classes = pandas.Index(classes.astype(np.float32) if classes.dtype == np.float16 else classes, name="class")
     return pandas.DataFrame((sums / counts[:, None]).T, index=columns, columns=classes)
 
 

@@ -13,23 +13,25 @@ from .net import DualBranchNet
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 # what the estimator's own parameters settle: names with all that skorch lets follow them, such as module__dropout
 _SETTLED_PREFIXES = {"criterion", "classes", "device", "batch_size", "callbacks", *signature(DualBranchNet).parameters}
-_SETTLED_NAMES = {"max_epochs", "lr", "optimizer__lr", "optimizer__weight_decay", "verbose", "compile"}
+_SETTLED_NAMES = {"max_epochs", "lr", "optimizer__lr", "optimizer__weight_decay", "verbose", "compile", "warm_start"}
 _FUSED_ADAMW = ("cpu", "cuda")
 _NOT_WITH_FUSED = {"optimizer", "optimizer__foreach"}
 
 
-def check_callbacks(callbacks):
+def check_callbacks(callbacks, has_validation):
     """Refuse what is no skorch callback, or one that can't do here what it is for.
 
     Parameters
     ----------
     callbacks : list or None
         Callbacks, or pairs (name, callback).
+    has_validation : bool
+        Whether there are validation rows to watch.
 
     Raises
     ------
     ValueError
-        If one is something else, or sets the learning rate.
+        If one is something else, sets the learning rate, or watches validation rows that there are not.
     """
     for callback in callbacks or ():
         is_pair = isinstance(callback, tuple) and len(callback) == 2 and isinstance(callback[0], str)
@@ -40,6 +42,12 @@ def check_callbacks(callbacks):
             raise ValueError(
                 "callbacks: LRScheduler would be overridden, because learning_rate, warmup and max_epochs settle the "
                 "learning rate of every step."
+            )
+        monitor = getattr(named, "monitor", None)
+        if isinstance(monitor, str) and monitor.startswith("valid_") and not has_validation:
+            raise ValueError(
+                f"callbacks: {type(named).__name__} watches {monitor!r}, but there are no validation rows; give X_val "
+                f"and y_val to fit, or set early_stopping=True or monitor='train_loss'."
             )
 
 

@@ -60,7 +60,7 @@ def fit_network(params, data, device, seed, before=None):
     -------
     fit : Fit
     """
-    check_callbacks(params["callbacks"])
+    check_callbacks(params["callbacks"], has_validation=data.validation is not None or params["early_stopping"])
     check_net_params(params["net_params"])
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
     # a warm start that split the rows anew would validate on rows that it has learnt

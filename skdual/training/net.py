@@ -19,9 +19,9 @@ from .progress import FitProgress, closing_progress, is_parallel
 from .running_fit import RunningFit, start_fit
 
 _REMEDY = {
-    "classification_loss": "lower learning_rate or gradient_clip, or scale the columns (standardize=True)",
-    "contrastive_loss": "raise temperature or lower contrastive_weight",
-    "orthogonality_loss": "lower learning_rate or orthogonality_weight",
+    "classification_loss": "lower learning_rate, weight_decay or gradient_clip, or scale the columns (standardize)",
+    "contrastive_loss": "raise temperature, or lower contrastive_weight, learning_rate or weight_decay",
+    "orthogonality_loss": "lower learning_rate, weight_decay or orthogonality_weight",
 }
 
 _HISTORY_NAMES = {

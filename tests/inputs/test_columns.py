@@ -108,6 +108,11 @@ def test_a_pair_is_named_a_and_b():
         (6, ValueError, ["blocks=6", "6 columns"]),
         (-6, ValueError, ["blocks=-6", "between -5 and -1"]),
         (True, TypeError, ["True"]),
+        (
+            (lambda X: X.no_such_thing, [3, 4, 5]),
+            ValueError,
+            ["block 'a'", "failed on X, of DataFrame", "no_such_thing"],
+        ),
         (np.True_, TypeError, ["True"]),
         (3.0, TypeError, ["3.0"]),
         ("uv", TypeError, ["'uv'"]),

@@ -6,6 +6,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+import sklearn
+import torch
 from numpy.testing import assert_array_equal
 
 from skdual import DualBranchClassifier, from_prefix, join_blocks
@@ -174,3 +176,49 @@ def test_join_blocks_says_what_to_do_with_other_frames():
         join_blocks(pl.from_pandas(GOOD), lazy)
     with pytest.raises(TypeError, match=r"pandas or polars, got pyarrow; give A\.to_pandas\(\)"):
         join_blocks(table, table)
+
+
+def test_names_of_numpys_strings_are_names():
+    frame = pd.DataFrame({np.str_("p"): NUMBERS, np.str_("q"): NUMBERS[::-1]})
+    checked = check_fit(frame, from_prefix("q", "p"))
+    assert checked.feature_names.tolist() == ["p", "q"]
+    assert [index.tolist() for index in checked.columns.indices] == [[1], [0]]
+    assert {type(column) for column in frame.columns} == {np.str_}  # the user's own
+    estimator = DualBranchClassifier(1)
+    estimator.n_features_in_, estimator.feature_names_in_ = 2, np.array(["p", "q"], dtype=object)
+    with pytest.raises(ValueError, match="feature names should match"):
+        check_matrix(estimator, frame[[np.str_("q"), np.str_("p")]])
+
+
+@each_call
+def test_sparse_columns_that_are_not_filled_up_with_zeros_are_named(name, call):
+    frame = pd.DataFrame({"p": NUMBERS, "q": pd.arrays.SparseArray([np.nan, 1.0, 2.0, 3.0])})
+    with pytest.raises(ValueError, match=rf"^{name} has 1 sparse column.* 'q' first .*give {name}.sparse.to_dense"):
+        call(frame)
+
+
+def test_sparse_booleans_are_numbers():
+    dummies = pd.get_dummies(pd.Series(list("xyyx")), sparse=True)
+    assert_array_equal(check_fit(dummies).X.toarray(), [[1, 0], [0, 1], [0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize("dispatch", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "result"),
+    [(torch.float32, np.float32), (torch.bfloat16, np.float32), (torch.float64, np.float64), (torch.int8, np.float64)],
+)
+def test_tensors_are_read_as_arrays(dispatch, dtype, result):
+    X = torch.tensor([[0.5, 1.0], [2.0, 3.0], [1.0, 0.0], [4.0, 2.0]]).to(dtype)
+    X = X.requires_grad_() if dtype.is_floating_point else X
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        checked = check_fit(X).X
+    assert type(checked) is np.ndarray
+    assert checked.dtype == result
+    assert_array_equal(checked, X.detach().float().numpy())
+    assert_array_equal(join_blocks(X, X)[0], np.hstack([checked, checked]))
+
+
+@each_call
+def test_sparse_tensors_are_refused(name, call):
+    with pytest.raises(TypeError, match=f"^{name} must be dense where it is a tensor, got torch.sparse_coo"):
+        call(torch.ones(4, 2).to_sparse())

@@ -159,3 +159,11 @@ def test_dates_are_the_same_in_any_unit(unit, other):
     for unknown, first in ((dates + 1, "2020-01-04"), (dates.astype("M8[ns]").astype(np.int64), "1577923200000000000")):
         with pytest.raises(ValueError, match=rf"y_val has \d label\(s\) that y has not, {first}"):
             check_training_input(DualBranchClassifier(1), X, dates.astype(f"M8[{unit}]"), X, unknown)
+
+
+@pytest.mark.parametrize("kind", [int, bool, float])
+def test_numbers_as_objects_are_refused_with_a_remedy(kind):
+    labels = np.array([kind(0), kind(1)] * 2, dtype=object)
+    with pytest.raises(ValueError, match=rf"^y holds {kind.__name__} as objects; give y.astype\({kind.__name__}\)\."):
+        fit_labels(labels)
+    fit_labels(labels.astype(kind))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from skorch.callbacks import EpochTimer
+from skorch.callbacks import Checkpoint, EarlyStopping, EpochTimer
 
 from skdual import DualBranchClassifier
 from skdual.network.members import MemberLinear
@@ -29,7 +29,7 @@ def settings(widths=(7, 5), **params):
 
 
 def build(net_params=None, callbacks=None, widths=(7, 5), **params):
-    check_callbacks(callbacks)
+    check_callbacks(callbacks, has_validation=True)
     check_net_params(net_params)
     of_net = settings(widths, net_params=net_params, **params)
     return build_net(of_net, torch.device("cpu"), torch.float64, seed=0, callbacks=callbacks, net_params=net_params)
@@ -74,6 +74,7 @@ def test_param_groups_of_the_user_stand():
         {"module__no_such_argument": 1},
         {"optimizer__no_such_argument": 1},
         {"dataset__length": 3},
+        {"warm_start": True},
     ],
 )
 def test_net_params_that_do_nothing_are_refused(net_params):
@@ -126,6 +127,14 @@ def test_weights_do_not_depend_on_the_default_device():
 def test_what_is_no_callback_is_refused(callbacks):
     with pytest.raises(ValueError, match="callbacks must be skorch callbacks"):
         build(callbacks=callbacks)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping(), ("mine", Checkpoint(monitor="valid_classification_loss_best"))])
+def test_a_callback_that_watches_validation_rows_needs_some(callback):
+    message = r"callbacks: \w+ watches 'valid_.*', but .* give X_val and y_val to fit, or set early_stopping=True"
+    with pytest.raises(ValueError, match=message):
+        check_callbacks([callback], has_validation=False)
+    check_callbacks([callback], has_validation=True)
 
 
 def test_callbacks_may_be_named():
