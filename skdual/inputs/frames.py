@@ -94,8 +94,9 @@ def check_container(X, name):
             f"{name} has {len(repeated)} column name(s) that occur more than once, {repeated[0]!r} first; every column "
             f"needs a name of its own."
         )
-    filled = [column for column, dtype in zip(names, column_dtypes(X), strict=False) if getattr(dtype, "fill_value", 0)]
-    if filled:
+    fill_values = [getattr(dtype, "fill_value", None) for dtype in column_dtypes(X)]
+    filled = [column for column, value in zip(names, fill_values, strict=False) if value]
+    if filled and None not in fill_values:  # beside others scikit-learn makes them dense
         raise ValueError(
             f"{name} has {len(filled)} sparse column(s) that are not filled up with 0, {filled[0]!r} first "
             f"({X[filled[0]].dtype}); give {name}.sparse.to_dense()."

@@ -192,9 +192,11 @@ def test_names_of_numpys_strings_are_names():
 
 @each_call
 def test_sparse_columns_that_are_not_filled_up_with_zeros_are_named(name, call):
-    frame = pd.DataFrame({"p": NUMBERS, "q": pd.arrays.SparseArray([np.nan, 1.0, 2.0, 3.0])})
+    sparse = pd.arrays.SparseArray
+    frame = pd.DataFrame({"p": sparse(NUMBERS, fill_value=0), "q": sparse(NUMBERS, fill_value=np.nan)})
     with pytest.raises(ValueError, match=rf"^{name} has 1 sparse column.* 'q' first .*give {name}.sparse.to_dense"):
         call(frame)
+    call(frame.assign(p=NUMBERS))  # beside a dense column it is dense too
 
 
 def test_sparse_booleans_are_numbers():
