@@ -78,7 +78,7 @@ def check_classes(labels, name):
     except ValueError as error:
         if labels.dtype == object:  # of which scikit-learn takes strings only
             of = type(labels[0]).__name__
-            raise ValueError(f"{name} holds {of} as objects; give {name}.astype({of}).") from error
+            raise ValueError(f"Unknown label type: {name} holds {of} as objects; give {name}.astype({of}).") from error
         raise ValueError(f"{name} must hold class labels. {error}") from error
 
 
