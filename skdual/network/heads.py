@@ -10,7 +10,7 @@ from .members import MemberLinear, n_plain_members
 
 
 class _UnitLength(torch.autograd.Function):
-    """x / |x| and its gradient (g - y <g, y>) / |x|, in fewer passes than autograd makes: a third of its time."""
+    """x / |x| and its gradient (g - y <g, y>) / |x|, in fewer passes and less time than autograd's."""
 
     @staticmethod
     def forward(ctx, x):
