@@ -18,11 +18,21 @@ def dense_chunks(rows, columns, dtype=np.float64):
 
 def chunks_of_columns(X, columns, subset=None):
     """All rows, or a subset of them, of some columns, some columns at a time, dense and in float64."""
-    size = max(1, CHUNK_VALUES // X.shape[0])
+    size = max(1, CHUNK_VALUES // (X.shape[0] if subset is None else len(subset)))
     for start in range(0, len(columns), size):
-        part = X[:, columns[start : start + size]]
-        part = part if subset is None else part[subset]
+        part = _cut(X, columns[start : start + size], subset)
         yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+
+
+def _cut(X, columns, subset):
+    """Some columns of all rows, or of a subset of them; nothing of the others is copied."""
+    if subset is None:
+        return X[:, _place(columns)]
+    if sp.issparse(X):  # along the axis first of which less is left
+        rows_first = len(subset) * X.shape[1] < len(columns) * X.shape[0]
+        return X[subset][:, columns] if rows_first else X[:, columns][subset]
+    place = _place(columns)
+    return X[subset, place] if isinstance(place, slice) else X[np.ix_(subset, place)]
 
 
 def _place(columns):

@@ -25,7 +25,7 @@ def original_rows(rows):
     original : ndarray of int64 of shape (n,)
     """
     n = len(rows)
-    columns = np.concatenate(rows.columns.indices)
+    columns = np.unique(np.concatenate(rows.columns.indices))
     n_parts = min(_N_PARTS, len(columns))
     hashes = np.empty((n_parts, n), dtype=np.int64)
     start = 0

@@ -38,7 +38,7 @@ def fit_scalers(network, rows, feature_names):
             continue
         mine = [(scalers, index) for name, scalers, index in blocks if name == scaling]
         columns = np.unique(np.concatenate([index for _, index in mine]))
-        center, scale, unit = column_statistics(rows, scaling, columns)
+        center, scale, unit = column_statistics(rows, scaling, columns, network.scaler_a.center.dtype)
         wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
         if len(wild):
             raise ValueError(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.stats import norm
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 
@@ -66,15 +67,18 @@ def quartiles(chunks):
     return median, (upper - lower) / (norm.ppf(0.75) - norm.ppf(0.25))
 
 
-def units_of_long_tails(chunks):
+def units_of_long_tails(ordered, dtype):
     """Units of the columns of a long tail: the first decile of their values that are not 0.
 
-    They have ``_MIN_TAIL_VALUES`` such values at least, and none below 0. For other columns the unit is 0.
+    They have ``_MIN_TAIL_VALUES`` such values at least, and none below 0. For other columns the unit is 0. None is too
+    small for the dtype, nor for the largest value to be divided by it.
+
+    Parameters
+    ----------
+    ordered : ndarray of float64 of shape (n, n_columns)
+        Sorted columns.
+    dtype : torch.dtype
     """
-    return np.concatenate([_units_of_chunk(np.sort(chunk, axis=0)) for chunk in chunks])
-
-
-def _units_of_chunk(ordered):
     n_zeros, n_rows = np.count_nonzero(ordered == 0, axis=0), len(ordered)
 
     def quantile(share):
@@ -83,7 +87,10 @@ def _units_of_chunk(ordered):
         return low + (place % 1) * (high - low)
 
     has_values = (ordered[0] >= 0) & (n_rows - n_zeros >= _MIN_TAIL_VALUES)
-    return np.where(has_values & (quantile(0.9) > LONG_TAIL * quantile(0.5)), quantile(0.1), 0)
+    limits = torch.finfo(dtype)
+    least = np.maximum(limits.tiny, 2 * ordered[-1] / limits.max)  # half of max, for the ratio is rounded
+    has_long_tail = has_values & (quantile(0.9) > LONG_TAIL * quantile(0.5))
+    return np.where(has_long_tail, np.maximum(quantile(0.1), least), 0)
 
 
 SCALINGS = {

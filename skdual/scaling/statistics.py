@@ -11,7 +11,7 @@ _SAMPLE = (512, 4096)  # least and most rows that tell of which kind a column is
 _SAMPLE_VALUES = 2**24  # and as many values as they should have
 
 
-def column_statistics(rows, scaling, columns):
+def column_statistics(rows, scaling, columns, dtype):
     """What columns are scaled by: their centers and scales, such as means and standard deviations, and their units.
 
     Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
@@ -26,6 +26,8 @@ def column_statistics(rows, scaling, columns):
         A name in :data:`~skdual.scaling.scalings.SCALINGS` other than "none".
     columns : ndarray of int64
         Positions of the columns in X, in order.
+    dtype : torch.dtype
+        That they will be scaled in, which bounds the units.
 
     Returns
     -------
@@ -39,12 +41,12 @@ def column_statistics(rows, scaling, columns):
     assert way.statistics is not None
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
         if way.by_column:
-            sample = _sample(rows, columns)
-            unit = units_of_long_tails(chunks_of_columns(sample, columns))
+            unit, spread = _kinds(rows, columns, dtype)
             chunks = (_with_logarithms(chunk, unit) for chunk in chunks)
         center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
     if way.by_column:
-        stray = np.flatnonzero((unit == 0) & _may_be_stray(sample, columns, scale))
+        may_be_stray = (unit == 0) & (spread > 0) & np.isfinite(scale) & (scale > MAX_STRAY / 4 * spread)
+        stray = np.flatnonzero(may_be_stray)
         if len(stray):
             median, spread = quartiles(chunks_of_columns(rows.X, columns[stray], rows.subset))
             astray = (spread > 0) & (scale[stray] > MAX_STRAY * spread)
@@ -52,11 +54,23 @@ def column_statistics(rows, scaling, columns):
     return center, np.where(scale == 0, 1, scale), unit
 
 
-def _sample(rows, columns):
-    """Rows of X that lie evenly in a data set, all where it has no more."""
+def _kinds(rows, columns, dtype):
+    """What tells the kind of a column, by a sample of rows that lie evenly in the data set: its unit and quartiles.
+
+    Returns
+    -------
+    unit, spread : ndarray of float64 of shape (n_columns,)
+        The second of :func:`~skdual.scaling.scalings.quartiles`.
+    """
     size = np.clip(_SAMPLE_VALUES // len(columns), *_SAMPLE)
     sample = np.unique(np.linspace(0, len(rows) - 1, size).astype(np.int64))
-    return rows.X[sample if rows.subset is None else rows.subset[sample]]
+    sample = sample if rows.subset is None else rows.subset[sample]
+    units, spreads = [], []
+    for chunk in chunks_of_columns(rows.X, columns, sample):
+        chunk.sort(axis=0)
+        units.append(units_of_long_tails(chunk, dtype))
+        spreads.append(quartiles([chunk])[1])
+    return np.concatenate(units), np.concatenate(spreads)
 
 
 def _with_logarithms(chunk, unit):
@@ -66,9 +80,3 @@ def _with_logarithms(chunk, unit):
         values, units = torch.from_numpy(chunk[:, with_unit]), torch.from_numpy(unit[with_unit])
         chunk[:, with_unit] = logarithms(values, units).numpy()
     return chunk
-
-
-def _may_be_stray(sample, columns, scale):
-    """Which of the columns may have values far astray, by a sample of the rows."""
-    _, spread = quartiles(chunks_of_columns(sample, columns))
-    return (spread > 0) & np.isfinite(scale) & (scale > MAX_STRAY / 4 * spread)

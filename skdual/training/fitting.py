@@ -67,7 +67,7 @@ def fit_network(params, data, device, seed, before=None):
     split_seed = seed if before is None else before.settings["split"]["seed"]
     sets_aside = params["early_stopping"] and data.validation is None
     fraction = float(params["validation_fraction"]) if sets_aside else None
-    training, validation = _rows_of_fit(data, device, dtype, fraction, split_seed)
+    training, validation, original = _rows_of_fit(data, device, dtype, fraction, split_seed)
     if before is not None:
         kept = {name: before.settings["module"][name] for name in KEPT_IF_AUTO if isinstance(params[name], str)}
         params = {**params, **kept}
@@ -89,7 +89,7 @@ def fit_network(params, data, device, seed, before=None):
         check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if before is not None:
         check_continuation(before, data, settings)
-    mask = training_mask(settings["module"]["n_members"], training)
+    mask = training_mask(settings["module"]["n_members"], training, original)
     with isolated_random_state(device, seed):
         of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
         net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
@@ -121,19 +121,24 @@ def fit_network(params, data, device, seed, before=None):
 
 
 def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
-    """Rows to train on and to validate on; of the latter those of the user, or a fraction of X, or None."""
+    """Rows to train on, rows to validate on or None, and which training rows are copies, where that had to be found.
+
+    Validation rows are those of the user, or a fraction of X.
+    """
     check_range(data.X, dtype, feature_names=data.feature_names)
     matrix = matrix_for_training(data.X, device, dtype)
     everything = Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix)
     if data.validation is not None:
         X_val, y_val = data.validation
         check_range(X_val, dtype, "X_val", data.feature_names)
-        return everything, Rows(X_val, data.columns, device, dtype, y_val)
+        validation = Rows(X_val, data.columns, device, dtype, y_val, matrix=matrix_for_training(X_val, device, dtype))
+        return everything, validation, None
     if validation_fraction is None:
-        return everything, None
-    subsets = split_rows(data.y, validation_fraction, split_seed, original_rows(everything))
+        return everything, None, None
+    original = original_rows(everything)
+    subsets = split_rows(data.y, validation_fraction, split_seed, original)
     training, validation = (Rows(data.X, data.columns, device, dtype, data.y, subset, matrix) for subset in subsets)
-    return training, validation
+    return training, validation, np.searchsorted(training.subset, original[training.subset])
 
 
 def _copied(callbacks):

@@ -51,7 +51,7 @@ def held_out_folds(codes, n_held_out, original=None):
     return folds
 
 
-def training_mask(n_members, rows):
+def training_mask(n_members, rows, original=None):
     """Which rows each member trains on, ndarray of bool of shape (n_members, n).
 
     Each half of the members leaves out the same folds.
@@ -61,12 +61,15 @@ def training_mask(n_members, rows):
     n_members : int
     rows : Rows
         To train on.
+    original : ndarray of int64 of shape (n,), optional
+        The first row that each is a copy of; by default it is looked for where rows are held out.
     """
     n = len(rows)
     if n_members == 1 and n <= LONE_MEMBER_ROWS:
         return np.ones((1, n), dtype=bool)
     fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
-    return held_out_folds(rows.y, int(fold_of_member.max()) + 1, original_rows(rows)) != fold_of_member[:, None]
+    original = original_rows(rows) if original is None else original
+    return held_out_folds(rows.y, int(fold_of_member.max()) + 1, original) != fold_of_member[:, None]
 
 
 def split_rows(codes, validation_fraction, seed, original=None):

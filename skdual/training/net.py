@@ -179,6 +179,8 @@ class DualBranchNet(NeuralNetClassifier):
             self._warn_of_interrupt()
         self._end_fit()
         self.notify("on_train_end", X=X, y=y)
+        self.optimizer_.zero_grad(set_to_none=True)
+        self.optimizer_.state.clear()  # twice as large as the weights
         for callback in early_stopping_callbacks(self):
             if callback.best_model_weights_ is not None:  # which it has put back
                 self.best_epoch_ = callback.best_epoch_
@@ -227,7 +229,7 @@ class DualBranchNet(NeuralNetClassifier):
             )
 
     def _end_fit(self):
-        """Put back the weights that are kept, check them, and let go of what only training needs."""
+        """Put back the weights that are kept, and check them."""
         kept = self._running.kept
         if kept.epoch < len(self.history):  # of an earlier epoch than the last, which may not be finished
             kept.restore()
@@ -238,7 +240,6 @@ class DualBranchNet(NeuralNetClassifier):
             raise ValueError(f"the weights are not finite after epoch {kept.epoch}; {_REMEDY['classification_loss']}.")
         self.best_epoch_ = kept.epoch
         del self._running
-        self.optimizer_.zero_grad(set_to_none=True)
 
     # one epoch
 

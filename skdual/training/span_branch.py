@@ -80,9 +80,11 @@ class SpanBranch:
         pairs = zip(self._spans, held_out, strict=True)
         self._held_out = [span.directions_of(numbers) for span, numbers in pairs]
         self._start = self._projected() if fitted_before else None
-        # new weights are distributed alike in all directions: any n of their numbers are as good as projections
-        new = self._weights(slice(len(rows))) / self._scale
-        self._replace(new if self._start is None else self._start.coordinates)
+        if self._start is None:
+            # new weights are distributed alike in all directions: any n of their numbers are as good as projections
+            self._replace(self._weights(slice(len(rows))) / self._scale)
+        else:
+            self._replace(self._start.coordinates)
         if self._columns.relevance is not None:
             branch.columns = SpanCoordinates(len(rows))
         self.coordinates = self._side_by_side([span.coordinates for span in self._distinct_spans()])

@@ -98,6 +98,19 @@ def test_rows_that_stay_on_the_device_travel_once(two_blocks, quick, to_matrix, 
 
 
 @of_each_matrix
+def test_validation_rows_travel_once(two_blocks, quick, to_matrix):
+    X, y = to_matrix(two_blocks[0]), two_blocks[1]
+    n_bytes = {}
+    for n_epochs in (2, 5):
+        params = quick | {"mixup_alpha": 0, "max_epochs": n_epochs, "early_stopping": True, "patience": 10}
+        model = DualBranchClassifier(device="standin", **params)
+        with standin_device.traffic() as seen:
+            model.fit(X, y, X_val=X[:100], y_val=y[:100])
+        n_bytes[n_epochs] = seen["bytes_to_device"]
+    assert n_bytes[5] - n_bytes[2] == 3 * (150 + 100) * 8  # their numbers
+
+
+@of_each_matrix
 @pytest.mark.parametrize("params", DRAWN.values(), ids=DRAWN.keys())
 def test_rows_on_the_device_or_the_host_make_the_same_model(two_blocks, quick, to_matrix, params, monkeypatch):
     X = to_matrix(two_blocks[0])

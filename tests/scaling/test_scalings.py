@@ -158,7 +158,7 @@ def test_statistics_of_few_values_at_a_time(way, columns, subset, store, monkeyp
     for n_values in (1, 100, 10**9):
         monkeypatch.setattr(chunks, "CHUNK_VALUES", n_values)
         monkeypatch.setattr(chunks, "_PART_VALUES", n_values)
-        mean, scale, _ = column_statistics(data_set(store(SPARSE), subset), way, columns)
+        mean, scale, _ = column_statistics(data_set(store(SPARSE), subset), way, columns, torch.float64)
         z = ((np.log1p(chosen) if way == "log1p" else chosen) - mean) / scale
         assert_allclose(z, clone(ORACLES[way]).fit_transform(chosen), rtol=1e-9, atol=1e-12)
 
@@ -167,7 +167,7 @@ def test_whole_columns_are_not_all_dense_at_once(monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_VALUES", 20_000)
     wide = sp.random(1000, 2000, density=0.01, format="csr", random_state=0)
     tracemalloc.start()
-    column_statistics(data_set(wide), "robust", np.arange(2000))
+    column_statistics(data_set(wide), "robust", np.arange(2000), torch.float64)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000  # bytes; the dense matrix has 16 million
@@ -188,9 +188,8 @@ def test_columns_that_do_not_vary_are_harmless(way):
 def test_robust_scale_is_1_where_the_quartiles_are_equal():
     mostly_zero = np.zeros((90, 2))
     mostly_zero[:10, 0] = 40
-    mean, scale, _ = column_statistics(
-        Rows(mostly_zero, data_set(X).columns, torch.device("cpu"), torch.float64), "robust", np.arange(2)
-    )
+    rows = Rows(mostly_zero, data_set(X).columns, torch.device("cpu"), torch.float64)
+    mean, scale, _ = column_statistics(rows, "robust", np.arange(2), torch.float64)
     assert_array_equal(mean, [0, 0])
     assert_array_equal(scale, [1, 1])
 

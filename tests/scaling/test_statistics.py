@@ -1,20 +1,24 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
 from stored_rows import N, P, chosen, data_set, every_value_twice, of_rows, stored_as
 
 from skdual.inputs import chunks
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows
 from skdual.scaling import statistics
 from skdual.scaling.statistics import column_statistics
 
 
 def statistics_of(rows):
-    return column_statistics(rows, "standard", np.arange(P))
+    return column_statistics(rows, "standard", np.arange(P), torch.float64)
 
 
 def test_duplicates_stay_unsummed_in_the_matrix(X, tmp_path):
@@ -29,7 +33,7 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
     monkeypatch.setattr(chunks, "_PART_VALUES", 20 * P)
     monkeypatch.setattr(statistics, "_SAMPLE", (20, 20))
     statistics_of(data_set(sp.csr_matrix(X)))
-    assert shapes == [(20, P)] * 5  # all rows in three parts, and twice a sample of them
+    assert shapes == [(20, P)] * 4  # a sample of the rows, and all of them in three parts
 
 
 @stored_as
@@ -158,3 +162,34 @@ def test_a_column_of_mostly_one_value_keeps_its_deviation():
     X[:, 4] = 0
     X[::50, 4] = 1e6
     assert_allclose(statistics_of(data_set(X))[1], X.std(axis=0), rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_logarithm_is_beyond_the_dtype(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, P))
+    X[:, 1] = 10.0 ** rng.uniform(-100, 0, N)  # such as p-values: float32 ends at 1e-38
+    X[:, 4] = 10.0 ** rng.uniform(-30, 30, N)  # of which the largest is 1e57 units
+    center, scale, unit = column_statistics(data_set(X), "standard", np.arange(P), dtype)
+    tenths = np.quantile(X[:, [1, 4]], 0.1, axis=0)
+    if dtype == torch.float64:
+        assert_allclose(unit[[1, 4]], tenths)
+    else:
+        assert_allclose(unit[[1, 4]], np.maximum([np.finfo("f4").tiny, 2 * X[:, 4].max() / np.finfo("f4").max], tenths))
+    with torch.no_grad():
+        values, unit = torch.from_numpy(X[:, [1, 4]]).to(dtype), torch.from_numpy(unit[[1, 4]]).to(dtype)
+        z = (torch.log1p(values / unit).double().numpy() - center[[1, 4]]) / scale[[1, 4]]
+    assert_allclose(z.mean(axis=0), 0, atol=1e-5)
+    assert_allclose(z.std(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
+def test_a_sample_of_some_columns_copies_no_others(store):
+    wide = store(sp.random(600, 20_000, density=0.05, format="csr", random_state=0).toarray())
+    columns = ColumnBlocks(("a", "b"), (np.arange(5), np.arange(5, 20_000)))
+    rows = Rows(wide, columns, torch.device("cpu"), torch.float64)
+    tracemalloc.start()
+    column_statistics(rows, "standard", np.arange(5), torch.float64)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6  # bytes: a part of all rows has 8 million, the dense sample would have 82

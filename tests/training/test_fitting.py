@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from numpy.testing import assert_array_equal
 from skorch.callbacks import Checkpoint, EarlyStopping, EpochTimer
 
 from skdual import DualBranchClassifier
+from skdual.inputs.copies import original_rows
 from skdual.network.members import MemberLinear
 from skdual.parameters import resolve_settings
-from skdual.training import fitting
+from skdual.training import fitting, held_out
 from skdual.training.build import build_net, check_callbacks, check_net_params
+from skdual.training.held_out import training_mask
 
 
 def settings(widths=(7, 5), **params):
@@ -151,6 +154,22 @@ def test_rows_are_mixed_by_the_zeros_of_the_training_rows(to_matrix):
     quick = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 1, "max_epochs": 1, "random_state": 0}
     assert DualBranchClassifier(7, **quick).fit(to_matrix(X), y, X_val=zeros, y_val=y).net_.mixup_alpha == 0.4
     assert DualBranchClassifier(7, **quick).fit(to_matrix(zeros), y, X_val=X, y_val=y).net_.mixup_alpha == 0
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, monkeypatch):
+    X, y = two_blocks
+    X, y = np.concatenate([X, X[:9]]), np.concatenate([y, y[:9]])
+    found, masks = [], []
+    for module in (fitting, held_out):
+        monkeypatch.setattr(module, "original_rows", lambda rows: found.append(original_rows(rows)) or found[-1])
+    mask = lambda *args: masks.append((training_mask(*args), args[1])) or masks[-1][0]  # noqa: E731
+    monkeypatch.setattr(fitting, "training_mask", mask)
+    DualBranchClassifier(**(quick | {"n_members": 4, "early_stopping": early_stopping})).fit(X, y)
+    assert len(found) == 1
+    [(of_members, training)] = masks
+    assert early_stopping == (len(training) < len(X))
+    assert_array_equal(of_members, training_mask(4, training))
 
 
 def test_columns_whose_variance_overflows_are_refused():

@@ -339,4 +339,5 @@ def test_nothing_of_training_stays_behind(two_blocks, quick, monkeypatch):
     assert len(made) == 4
     assert [reference() for reference in made] == [None] * 4
     assert all(parameter.grad is None for parameter in net.module_.parameters())
+    assert not net.optimizer_.state
     assert net.best_epoch_ == 4
