@@ -85,7 +85,7 @@ def _narrow_sizes(n_columns):
 def n_members(n_columns, max_ranks, sizes, n_train):
     """8, halved until the members have few enough weights in their encoders, of widths ``sizes``, and rows to see.
 
-    Few rows train no more weights of a unit than there are rows (see ``training/span_training.py``).
+    Few rows train no more weights of a unit than there are rows (see ``training/span``).
     """
     few_rows = n_train <= _MAX_WIDENED_ROWS
     n_trained = _n_hidden_weights(max_ranks if few_rows else n_columns, sizes)

@@ -207,7 +207,7 @@ class DualBranchClassifier(FittedMethods):
         Least familiarity of a row that :meth:`predict` accepts; with ``rejection_quantile`` only.
     network_ : skdual.network.DualBranchNetwork
         The trained torch module, in evaluation mode.
-    net_ : skdual.training.net.DualBranchNet
+    net_ : skdual.training.loop.net.DualBranchNet
         The skorch net around it, for its parameters and, until it is saved, its history; it takes no X.
     history_ : list of dict
         For each epoch the means over the training rows of ``train_loss`` (the weighted sum), ``classification_loss``,

@@ -10,9 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from .inference import check_finite_results, run_in_chunks
 from .inputs.columns import ColumnBlocks
 from .inputs.rows import Rows
-from .inputs.validation import check_matrix, check_range, check_signs
+from .inputs.validation import check_matrix, check_range
 from .network import DualBranchNetwork
 from .network.heads import SubspaceHead
+from .scaling.signs import check_signs
 
 
 def _has_subspaces(estimator):

@@ -15,7 +15,7 @@ from skdual.inputs.batches import ClassAwareBatches, ShuffledBatches
 from skdual.network import DualBranchNetwork
 from skdual.network.members import MemberDropout
 from skdual.parameters import resolve_settings
-from skdual.training.schedule import WarmupCosine
+from skdual.training.loop.schedule import WarmupCosine
 
 OTHERS = {"min_bfloat16_weights": math.inf, "block_names": ("a", "b"), "has_validation": False}
 CLASSES = np.array(["ant", "bee", "cat", "dog"])

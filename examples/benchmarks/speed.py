@@ -58,8 +58,8 @@ from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.losses.contrastive import contrastive_loss
 from skdual.network.heads import SubspaceHead
-from skdual.training.mixup import MIXED_SHARE, Mixing
-from skdual.training.schedule import WarmupCosine
+from skdual.training.loop.mixup import MIXED_SHARE, Mixing
+from skdual.training.loop.schedule import WarmupCosine
 
 IN_COLUMNS = 5_200  # rows of full width that are too many for a dense copy, and so not trained in their span
 BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")

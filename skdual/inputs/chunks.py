@@ -1,11 +1,13 @@
-"""A data set's matrix a part at a time: dense chunks of rows or of columns, and how much of either block is zero."""
+"""A matrix a part at a time: dense chunks of rows or of columns, slices, and how much of either block is zero."""
 
 import numpy as np
 import scipy.sparse as sp
 
 from .rows import CHUNK_VALUES, as_slice, n_rows_within
 
-_PART_VALUES = 2**20  # values that statistics are computed of at one time: they stay in a processor's cache
+# values at one time, which stay in a processor's cache:
+_PART_VALUES = 2**20  # of rows that statistics are computed of
+_SLICE_VALUES = 2**16  # that are looked at once
 
 
 def dense_chunks(rows, columns, dtype=np.float64):
@@ -58,3 +60,15 @@ def zero_shares(rows):
             n_nonzero[block] += int(values.count_nonzero() if sp.issparse(values) else np.count_nonzero(values))
     pairs = zip(n_nonzero, rows.columns.n_columns, strict=True)
     return [1 - count / (len(rows) * n_columns) for count, n_columns in pairs]
+
+
+def slices_of(values):
+    """Consecutive slices of an array with their starts, small enough for a temporary copy."""
+    size = max(1, _SLICE_VALUES // max(1, values[:1].size))
+    return ((start, values[start : start + size]) for start in range(0, len(values), size))
+
+
+def slices_of_csr(X):
+    """Consecutive rows of a CSR matrix, likewise, by what rows hold on the mean."""
+    size = max(1, _SLICE_VALUES * X.shape[0] // max(1, X.nnz))
+    return (X[start : start + size] for start in range(0, X.shape[0], size))

@@ -7,12 +7,10 @@ import scipy.sparse as sp
 import torch
 from sklearn.utils.validation import validate_data
 
-from ..scaling.scalings import SCALINGS
+from .chunks import slices_of, slices_of_csr
 from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_dtypes, column_label, without_surprises
 from .labels import check_classes, check_labels, encode_labels
-
-_SLICE_SIZE = 2**16  # values at one time, which stay in a processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +81,7 @@ def check_range(X, dtype, name="X", feature_names=None):
     largest = torch.finfo(dtype).max
     if float(np.finfo(X.dtype).max) <= largest:
         return
-    for start, part in _slices(X.data if sp.issparse(X) else X):
+    for start, part in slices_of(X.data if sp.issparse(X) else X):
         if np.abs(part).max(initial=0) > largest:
             first = _first_place(X, start, np.abs(part) > largest, feature_names)
             raise ValueError(
@@ -91,47 +89,6 @@ def check_range(X, dtype, name="X", feature_names=None):
                 f"{str(dtype).removeprefix('torch.')}, in which the model computes; scale the columns, or set "
                 f"precision='float64'."
             )
-
-
-def check_signs(X, columns, scalings, name="X", feature_names=None):
-    """Refuse negative values in a block that is scaled by its logarithm.
-
-    Parameters
-    ----------
-    X : ndarray or CSR matrix
-    columns : ColumnBlocks
-    scalings : pair of str
-        Names in :data:`~skdual.scaling.scalings.SCALINGS`, of block A and of block B.
-    name : str, default="X"
-        Argument that X is.
-    feature_names : ndarray of str, optional
-
-    Raises
-    ------
-    ValueError
-        Naming the first such column.
-    """
-    for block, index, scaling in zip(columns.names, columns.indices, scalings, strict=True):
-        if not SCALINGS[scaling].logarithm:
-            continue
-        negative = np.zeros(X.shape[1], dtype=np.int64)
-        for start, part in _slices(X.data if sp.issparse(X) else X):
-            place = np.nonzero(part < 0)
-            at = X.indices[start + place[0]] if sp.issparse(X) else place[1]
-            negative += np.bincount(at, minlength=len(negative))
-        if negative[index].any():
-            first = index[negative[index] > 0][0]
-            raise ValueError(
-                f"{name} has {negative[index].sum()} negative value(s) in block {block!r}, in "
-                f"{column_label(first, feature_names)} first, which standardize={scaling!r} can't take the logarithm "
-                f"of; scale that block another way."
-            )
-
-
-def _slices(values):
-    """Consecutive slices of an array with their starts, small enough for a temporary copy."""
-    size = max(1, _SLICE_SIZE // max(1, values[:1].size))
-    return ((start, values[start : start + size]) for start in range(0, len(values), size))
 
 
 def _checked_matrix(estimator, X, name, reset):
@@ -157,7 +114,7 @@ def _checked_matrix(estimator, X, name, reset):
 
 def _check_column_numbers(X, name):
     """Refuse a CSR matrix with values outside of its columns, which scipy lets through where it is put together."""
-    for start, part in _slices(X.indices):
+    for start, part in slices_of(X.indices):
         wrong = (part < 0) | (part >= X.shape[1])
         if wrong.any():
             at = start + int(wrong.argmax())
@@ -172,9 +129,7 @@ def _has_duplicates(X):
     """Whether a CSR matrix holds a value twice; one of unsorted columns is looked at some rows at a time."""
     if X.has_canonical_format:
         return False
-    size = max(1, _SLICE_SIZE * X.shape[0] // max(1, X.nnz))
-    for start in range(0, X.shape[0], size):
-        part = X[start : start + size]
+    for part in slices_of_csr(X):
         n_stored = part.nnz
         part.sum_duplicates()
         if part.nnz < n_stored:
@@ -212,7 +167,7 @@ def check_finite(X, name, feature_names):
     values = X.data if sp.issparse(X) else X
     n_nan = n_infinite = 0
     first = None
-    for start, part in _slices(values):
+    for start, part in slices_of(values):
         if np.isfinite(part).all():
             continue
         n_nan += int(np.isnan(part).sum())

@@ -9,7 +9,8 @@ from ..devices import own_modes, send
 from ..extras import import_extra
 from ..fitted_methods import columns_of
 from ..inputs.frames import check_not_masked, column_label
-from ..inputs.validation import check_range, check_signs
+from ..inputs.validation import check_range
+from ..scaling.signs import check_signs
 
 
 def baseline_blocks(estimator, baseline):

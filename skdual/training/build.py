@@ -7,8 +7,8 @@ from skorch.callbacks import Callback, LRScheduler
 
 from ..losses import CompositeLoss
 from ..network import DualBranchNetwork
-from .cuda_graph import can_capture
-from .net import DualBranchNet
+from .loop.cuda_graph import can_capture
+from .loop.net import DualBranchNet
 
 _NOT_USED = ("iterator_train", "iterator_valid", "dataset", "train_split")
 # what the estimator's own parameters settle: names with all that skorch lets follow them, such as module__dropout
@@ -72,7 +72,7 @@ def check_net_params(net_params):
 
 
 def build_net(settings, device, dtype, seed, *, callbacks=None, net_params=None, verbose=0, compile=False):
-    """An initialised :class:`~skdual.training.net.DualBranchNet` with fresh weights.
+    """An initialised :class:`~skdual.training.loop.net.DualBranchNet` with fresh weights.
 
     Parameters
     ----------

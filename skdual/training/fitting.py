@@ -10,20 +10,21 @@ import torch
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
 from ..inputs.chunks import zero_shares
-from ..inputs.copies import original_rows
+from ..inputs.duplicates import first_occurrences
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows
-from ..inputs.validation import check_range, check_signs
+from ..inputs.validation import check_range
 from ..parameters import resolve_settings
 from ..scaling.fitting import fit_scalers
+from ..scaling.signs import check_signs
 from ..warn import warn
 from .build import build_net, check_callbacks, check_net_params
 from .calibration import calibrate
 from .held_out import split_rows, training_mask
-from .interrupts import held_interrupts
-from .net import DualBranchNet
+from .loop.interrupts import held_interrupts
+from .loop.net import DualBranchNet
 from .relevance import set_relevance
-from .span_training import SpanTraining
+from .span.training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
@@ -135,7 +136,7 @@ def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
         return everything, validation, None
     if validation_fraction is None:
         return everything, None, None
-    original = original_rows(everything)
+    original = first_occurrences(everything)
     subsets = split_rows(data.y, validation_fraction, split_seed, original)
     training, validation = (Rows(data.X, data.columns, device, dtype, data.y, subset, matrix) for subset in subsets)
     return training, validation, np.searchsorted(training.subset, original[training.subset])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from ..inputs.copies import original_rows
+from ..inputs.duplicates import first_occurrences
 from ..network.members import member_halves
 
 N_FOLDS = 6
@@ -31,7 +31,7 @@ def held_out_folds(codes, n_held_out, original=None):
         Class codes.
     n_held_out : int
     original : ndarray of int64 of shape (n,), optional
-        The first row that each is a copy of, see :func:`~skdual.inputs.copies.original_rows`; by default none is one.
+        The first row that each is a copy of (see :func:`~skdual.inputs.duplicates.first_occurrences`); none by default.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def training_mask(n_members, rows, original=None):
     if n_members == 1 and n <= LONE_MEMBER_ROWS:
         return np.ones((1, n), dtype=bool)
     fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
-    original = original_rows(rows) if original is None else original
+    original = first_occurrences(rows) if original is None else original
     return held_out_folds(rows.y, int(fold_of_member.max()) + 1, original) != fold_of_member[:, None]
 
 

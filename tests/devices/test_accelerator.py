@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skdual import DualBranchClassifier
 from skdual.devices import isolated_random_state
 from skdual.network import DualBranchNetwork
-from skdual.training.row_span import RowSpan
+from skdual.training.span.row_span import RowSpan
 
 VARIANTS = {
     "default": {},
@@ -79,7 +79,7 @@ def test_a_device_gives_the_numbers_of_the_cpu_where_columns_have_long_tails(two
 
 
 def test_a_device_gives_the_numbers_of_the_cpu_where_columns_outnumber_rows(accelerator, settings, monkeypatch):
-    monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
     X = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32)
     y = np.arange(30) % 3
     X[:, ::7] += y[:, None]
@@ -100,10 +100,10 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
         original(span, rows, *arguments)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
-    monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
     model = DualBranchClassifier(device=accelerator, **settings | {"blocks": 45})
     there = model.fit(X, y).predict_proba(X)
-    monkeypatch.setattr("skdual.training.span_choice.free_memory", lambda device: 1000)
+    monkeypatch.setattr("skdual.training.span.choice.free_memory", lambda device: 1000)
     here = model.fit(X, y).predict_proba(X)
     assert where == [accelerator] * 4 + ["cpu"] * 4  # of each block one span a member
     assert_allclose(there, here, rtol=1e-3, atol=1e-4)

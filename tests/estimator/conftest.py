@@ -1,6 +1,6 @@
 import pytest
 
-from skdual.training.net import DualBranchNet
+from skdual.training.loop.net import DualBranchNet
 
 
 @pytest.fixture

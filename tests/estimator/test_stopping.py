@@ -10,10 +10,11 @@ from raise_at import RaiseAt
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import EarlyStopping
 
-from skdual.training import calibration, cycles, fitting, net
-from skdual.training.kept_weights import KeptWeights
-from skdual.training.progress import FitProgress
-from skdual.training.span_branch import SpanBranch
+from skdual.training import calibration, fitting
+from skdual.training.loop import cycles, net
+from skdual.training.loop.kept_weights import KeptWeights
+from skdual.training.loop.progress import FitProgress
+from skdual.training.span.branch import SpanBranch
 
 
 def test_early_stopping_restores_the_best_weights(two_blocks, quick):
@@ -116,7 +117,7 @@ def wide():
     ],
 )
 def test_an_interrupt_after_the_last_epoch_does_not_stop_what_is_left(wide, quick, monkeypatch, owner, name, after):
-    monkeypatch.setattr("skdual.training.span_choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 80)  # 40 epochs of two steps
     monkeypatch.setattr("skdual.defaults.MIN_CYCLE_ROWS", 60)
     (X, y), params = wide, {"blocks": 75, "n_members": 2, "max_epochs": "auto", "verbose": 1}

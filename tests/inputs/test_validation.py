@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import LabelEncoder
 
 from skdual import DualBranchClassifier
-from skdual.inputs import validation as module
-from skdual.inputs.validation import check_matrix, check_training_input
+from skdual.inputs import chunks
+from skdual.inputs.validation import check_matrix, check_range, check_training_input
+from skdual.scaling.signs import check_signs
 
 N, P = 2100, 5
 NAMES = ["u", "v", "w", "x", "y"]
@@ -62,7 +63,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize("values", BAD_VALUES.values(), ids=BAD_VALUES.keys())
 @pytest.mark.parametrize("chunk", [1, 1024])
 def test_values_that_are_not_finite_are_counted_and_placed(container, values, chunk, monkeypatch):
-    monkeypatch.setattr(module, "_SLICE_SIZE", chunk * P)
+    monkeypatch.setattr(chunks, "_SLICE_VALUES", chunk * P)
     bad = X.copy()
     for row, column, value in values:
         bad[row, column] = value
@@ -224,7 +225,7 @@ def test_a_passed_check_leaves_the_estimator_as_it_was():
 @pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array])
 @pytest.mark.parametrize("chunk", [1, 1000])
 def test_values_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monkeypatch):
-    monkeypatch.setattr(module, "_SLICE_SIZE", chunk)
+    monkeypatch.setattr(chunks, "_SLICE_VALUES", chunk)
     dense = np.abs(X[:300])
     twice = with_duplicates(dense, container)
     stored = [part.copy() for part in (twice.data, twice.indices, twice.indptr)]
@@ -233,7 +234,7 @@ def test_values_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monk
     for checked in (data.X, data.validation[0], check_matrix(fitted_on(twice), twice)):
         assert checked.has_canonical_format
         assert_allclose(checked.toarray(), dense, atol=1e-12)
-        module.check_signs(checked, data.columns, ("log1p", "log1p"))
+        check_signs(checked, data.columns, ("log1p", "log1p"))
     for part, before in zip((twice.data, twice.indices, twice.indptr), stored, strict=True):
         assert_array_equal(part, before)
 
@@ -279,8 +280,8 @@ def test_values_beyond_float32_are_placed(container):
     with pytest.raises(
         ValueError, match=rf"^X contains values beyond 3.4e\+38, the first in row 700, column {where}, "
     ):
-        module.check_range(checked.X, torch.float32, feature_names=checked.feature_names)
-    module.check_range(checked.X, torch.float64, feature_names=checked.feature_names)
+        check_range(checked.X, torch.float32, feature_names=checked.feature_names)
+    check_range(checked.X, torch.float64, feature_names=checked.feature_names)
 
 
 def test_a_refusal_of_validation_rows_names_them():

@@ -8,7 +8,7 @@ from skdual.losses.composite import CompositeLoss
 from skdual.losses.contrastive import contrastive_loss
 from skdual.losses.memory_bank import BankCandidates
 from skdual.losses.orthogonality import orthogonality_loss
-from skdual.training.mixup import Mixing
+from skdual.training.loop.mixup import Mixing
 
 CLASS_WEIGHT = np.array([0.5, 3.0, 1.0, 0.0])
 TARGET = torch.tensor([0, 1, 1, 2, 3, 0])

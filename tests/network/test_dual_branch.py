@@ -4,7 +4,7 @@ import torch
 
 from skdual.network.dual_branch import DualBranchNetwork
 from skdual.network.members import MemberDropout, MemberLinear
-from skdual.training.mixup import Mixing
+from skdual.training.loop.mixup import Mixing
 
 
 def make_network(**changed):

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from skorch.callbacks import Checkpoint, EarlyStopping, EpochTimer
 
 from skdual import DualBranchClassifier
-from skdual.inputs.copies import original_rows
+from skdual.inputs.duplicates import first_occurrences
 from skdual.network.members import MemberLinear
 from skdual.parameters import resolve_settings
 from skdual.training import fitting, held_out
@@ -162,7 +162,9 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
     X, y = np.concatenate([X, X[:9]]), np.concatenate([y, y[:9]])
     found, masks = [], []
     for module in (fitting, held_out):
-        monkeypatch.setattr(module, "original_rows", lambda rows: found.append(original_rows(rows)) or found[-1])
+        monkeypatch.setattr(
+            module, "first_occurrences", lambda rows: found.append(first_occurrences(rows)) or found[-1]
+        )
     mask = lambda *args: masks.append((training_mask(*args), args[1])) or masks[-1][0]  # noqa: E731
     monkeypatch.setattr(fitting, "training_mask", mask)
     DualBranchClassifier(**(quick | {"n_members": 4, "early_stopping": early_stopping})).fit(X, y)

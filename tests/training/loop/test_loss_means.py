@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skdual.training.loss_means import TermMeans
+from skdual.training.loop.loss_means import TermMeans
 
 
 def test_means_are_weighted_by_rows():

@@ -5,10 +5,10 @@ rows: n weights say all that p > n of them can learn. In coordinates of the span
 and Adam, which moves every coordinate alike, moves the outputs by n steps and not by p of them, most of which would
 follow noise. The coordinates are turned at random, so that none of them stands for one row, to be learnt by itself.
 In a fit of few steps n numbers do not come far, and the way there and back takes longer than it saves: such a fit stays
-in the columns (``span_choice``).
+in the columns (``choice``).
 
 What :meth:`SpanTraining.enter` exchanges in the network, and :meth:`SpanTraining.leave` puts back: both scalers, for
-rows come scaled; the first weights and the columns of wide branches (``span_branch``); the optimizer, which has to know
+rows come scaled; the first weights and the columns of wide branches (``branch``); the optimizer, which has to know
 the parameters that there are.
 """
 
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..devices import send
-from ..inference import run_in_chunks
-from ..inputs.columns import ColumnBlocks
-from ..inputs.matrices import matrix_for_training
-from ..inputs.rows import Rows
-from ..scaling.fitting import center_clipped
-from .span_branch import SpanBranch
-from .span_choice import is_worth_spanning, span_device
+from ...devices import send
+from ...inference import run_in_chunks
+from ...inputs.columns import ColumnBlocks
+from ...inputs.matrices import matrix_for_training
+from ...inputs.rows import Rows
+from ...scaling.fitting import center_clipped
+from .branch import SpanBranch
+from .choice import is_worth_spanning, span_device
 
 
 class SpanTraining:

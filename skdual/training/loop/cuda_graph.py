@@ -7,7 +7,7 @@ from itertools import chain
 
 import torch
 
-from ..warn import warn
+from ...warn import warn
 
 _RUN_FIRST = 3  # in these, libraries allocate what they may not within a capture
 

@@ -15,9 +15,9 @@ from skdual import DualBranchClassifier
 from skdual.inputs.batches import BatchLoader
 from skdual.losses.memory_bank import MemoryBank
 from skdual.training.held_out import held_out_folds
-from skdual.training.kept_weights import KeptWeights
-from skdual.training.mixup import Mixup
-from skdual.training.schedule import WarmRestarts, WarmupCosine
+from skdual.training.loop.kept_weights import KeptWeights
+from skdual.training.loop.mixup import Mixup
+from skdual.training.loop.schedule import WarmRestarts, WarmupCosine
 
 
 class Watch(Callback):
@@ -281,7 +281,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle."""
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 5 * 72)
     given = list(losses or ())
-    monkeypatch.setattr("skdual.training.cycles.held_out_loss", lambda *arguments: given.pop(0))
+    monkeypatch.setattr("skdual.training.loop.cycles.held_out_loss", lambda *arguments: given.pop(0))
     states = {}
 
     def note(net, kwargs):

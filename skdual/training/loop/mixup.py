@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..network.members import member_halves, n_plain_members
+from ...network.members import member_halves, n_plain_members
 
 MIXED_SHARE = 0.5
 """Share of the rows that are mixed; the others stay as they are, so that every member sees real rows too."""

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from ..devices import send
-from ..products import linear
+from ...devices import send
+from ...products import linear
 
 _N_ROWS, _N_COLUMNS = 512, 2048  # of products that are computed at one time
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..inputs.batches import BatchLoader, ClassAwareBatches, ShuffledBatches
-from ..losses.memory_bank import MemoryBank
+from ...inputs.batches import BatchLoader, ClassAwareBatches, ShuffledBatches
+from ...losses.memory_bank import MemoryBank
 from .kept_weights import KeptWeights
 from .mixup import Mixup
 from .schedule import WarmRestarts

@@ -7,7 +7,7 @@ from stored_rows import N, P, data_set, of_rows, stored_as
 
 from skdual.inputs import chunks
 from skdual.inputs.columns import ColumnBlocks
-from skdual.inputs.copies import original_rows
+from skdual.inputs.duplicates import first_occurrences
 from skdual.inputs.rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 def originals(X, y, subset=None):
     half = X.shape[1] // 2
     columns = ColumnBlocks(("a", "b"), (np.arange(half), np.arange(half, X.shape[1])))
-    return original_rows(Rows(X, columns, torch.device("cpu"), torch.float64, np.asarray(y), subset))
+    return first_occurrences(Rows(X, columns, torch.device("cpu"), torch.float64, np.asarray(y), subset))
 
 
 def first_alike(X):
@@ -31,7 +31,7 @@ def test_copies_are_found_however_rows_are_stored(stored, subset, values, tmp_pa
     monkeypatch.setattr(chunks, "_PART_VALUES", values)
     rng = np.random.default_rng(2)
     X = np.where(rng.random((N, P)) < 0.1, 0, rng.normal(size=(N, P)))[rng.integers(0, N, N)]
-    got = original_rows(data_set(stored(X, tmp_path), y=np.zeros(N, dtype=np.int64), subset=subset))
+    got = first_occurrences(data_set(stored(X, tmp_path), y=np.zeros(N, dtype=np.int64), subset=subset))
     expected = first_alike(X if subset is None else X[subset])
     assert_array_equal(got, expected)
     assert len(set(expected)) < len(expected)

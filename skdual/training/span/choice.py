@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from ..devices import can_factorize, free_memory
-from ..inputs.batches import n_batches
-from ..inputs.matrices import RESIDENT_SHARE
-from .span_branch import n_spans
+from ...devices import can_factorize, free_memory
+from ...inputs.batches import n_batches
+from ...inputs.matrices import RESIDENT_SHARE
+from .branch import n_spans
 
 MAX_VALUES = 2**26
 """Most values of training and validation rows, or of their coordinates where these are more, that are copied densely:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..devices import send
-from ..network.members import in_product_dtype, member_halves
+from ...devices import send
+from ...network.members import in_product_dtype, member_halves
 from .row_span import RowSpan
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skdual.training import row_span
-from skdual.training.row_span import RowSpan
+from skdual.training.span import row_span
+from skdual.training.span.row_span import RowSpan
 
 
 @pytest.fixture

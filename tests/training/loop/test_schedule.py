@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from skdual.training.schedule import WarmRestarts, WarmupCosine
+from skdual.training.loop.schedule import WarmRestarts, WarmupCosine
 
 
 @pytest.mark.parametrize(("n_steps", "warmup"), [(100, 0.1), (37, 0.25), (10, 0.0), (1, 0.5)])

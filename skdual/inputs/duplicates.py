@@ -8,7 +8,7 @@ _N_PARTS = 4  # of the columns
 _MAX_SHARE = 1 / 6  # of all rows, as one fold has them
 
 
-def original_rows(rows):
+def first_occurrences(rows):
     """The first row that each row is a copy of, or its own number.
 
     Rows may be alike by chance, as where columns are few and binary, or where most values are zero. Then others are

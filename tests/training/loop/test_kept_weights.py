@@ -1,6 +1,6 @@
 import torch
 
-from skdual.training.kept_weights import KeptWeights
+from skdual.training.loop.kept_weights import KeptWeights
 
 
 def test_the_latest_kept_parameters_and_buffers_come_back():

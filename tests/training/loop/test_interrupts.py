@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from skdual.training.interrupts import held_interrupts
+from skdual.training.loop.interrupts import held_interrupts
 
 
 def press(held=None):

@@ -7,9 +7,9 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import EpochTimer, PrintLog
 from skorch.dataset import unpack_data
 
-from ..inputs.batches import BatchLoader, OrderedBatches
-from ..inputs.rows import Rows
-from ..warn import warn
+from ...inputs.batches import BatchLoader, OrderedBatches
+from ...inputs.rows import Rows
+from ...warn import warn
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
 from .cycles import Cycles, early_stopping_callbacks
@@ -58,11 +58,11 @@ class DualBranchNet(NeuralNetClassifier):
     warmup : float
     gradient_clip : float or None
     first_cycle : int or None
-        Epochs of the first of two cycles of the learning rate, see :class:`~skdual.training.cycles.Cycles`.
+        Epochs of the first of two cycles of the learning rate, see :class:`~skdual.training.loop.cycles.Cycles`.
     patience : int or None
         Epochs without a better validation loss after which to stop; None trains to the end.
     capture_updates : bool
-        Whether updates are launched as one graph (see :class:`~skdual.training.cuda_graph.CapturedUpdate`).
+        Whether updates are launched as one graph (see :class:`~skdual.training.loop.cuda_graph.CapturedUpdate`).
     seed : int
         Of the order of rows, of the draws from the bank and of the mixing.
     **kwargs

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib.image
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(name, *arguments):

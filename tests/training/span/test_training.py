@@ -13,11 +13,12 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network.dual_branch import DualBranchNetwork
-from skdual.training import cycles, span_choice
 from skdual.training.calibration import held_out_loss
 from skdual.training.held_out import held_out_folds, training_mask
-from skdual.training.row_span import RowSpan
-from skdual.training.span_branch import SpanCoordinates
+from skdual.training.loop import cycles
+from skdual.training.span import choice
+from skdual.training.span.branch import SpanCoordinates
+from skdual.training.span.row_span import RowSpan
 
 N_ROWS, WIDTHS = 24, (60, 40)
 PLAIN = {
@@ -37,7 +38,7 @@ PLAIN = {
 @pytest.fixture(autouse=True)
 def short_fits_too(monkeypatch):
     """The fits of these tests are short."""
-    monkeypatch.setattr(span_choice, "MIN_WAY", 0)
+    monkeypatch.setattr(choice, "MIN_WAY", 0)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def wide():
 @pytest.fixture
 def in_columns(monkeypatch):
     """Function that keeps the training in the columns from then on."""
-    return lambda: monkeypatch.setattr(span_choice, "MAX_VALUES", 0)
+    return lambda: monkeypatch.setattr(choice, "MAX_VALUES", 0)
 
 
 def member_scores(model, X):
@@ -67,7 +68,7 @@ def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, monke
 
     def fit(max_values, *rates):
         """From the same weights, which have parts outside the span, with gradient descent of the block's own rate."""
-        monkeypatch.setattr(span_choice, "MAX_VALUES", 0)
+        monkeypatch.setattr(choice, "MAX_VALUES", 0)
         model = DualBranchClassifier(**params, learning_rate=1e-12).fit(X, y)
         start = member_scores(model, X)
         groups = [
@@ -76,7 +77,7 @@ def test_gradient_descent_is_the_same_in_the_span_and_in_the_columns(wide, monke
             for layer in ("layers.0", "shortcut")
         ]
         descent = {"optimizer": torch.optim.SGD, "optimizer__param_groups": groups, "optimizer__momentum": 0.9}
-        monkeypatch.setattr(span_choice, "MAX_VALUES", max_values)
+        monkeypatch.setattr(choice, "MAX_VALUES", max_values)
         return start, model.set_params(learning_rate=0.01, net_params=descent).fit(X, y)
 
     start, expected = fit(0, 1, 1)
@@ -225,7 +226,7 @@ def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns)
 )
 def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, batch_size, early_stopping, in_span):
     # 24 rows: 61.2 steps, which are 20.4 epochs of 3 steps, or 5.1 of 12; 18 rows need 70.7 steps, or 31.4 epochs
-    monkeypatch.setattr(span_choice, "MIN_WAY", 300)
+    monkeypatch.setattr(choice, "MIN_WAY", 300)
     widths = []
 
     class Stop(Callback):
@@ -255,28 +256,28 @@ def width_in_training(wide, **params):
 @pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
 def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_members, in_span):
     # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
-    monkeypatch.setattr(span_choice, "MAX_VALUES", N_ROWS * (60 + 48))
+    monkeypatch.setattr(choice, "MAX_VALUES", N_ROWS * (60 + 48))
     assert width_in_training(wide, n_members=n_members) == (N_ROWS if in_span else WIDTHS[0])
 
 
 @pytest.mark.parametrize(("max_weights", "in_span"), [(690, True), (691, False), (2000, False)])
 def test_as_much_may_be_copied_as_weights_of_the_columns_take(wide, monkeypatch, max_weights, in_span):
     # 60 x (9 + 6) + 40 x (7 + 5) weights are twice 690, and so many times MAX_VALUES may be copied; fewer are no loss
-    monkeypatch.setattr(span_choice, "MAX_VALUES", N_ROWS * 50)
-    monkeypatch.setattr(span_choice, "_MAX_WEIGHTS", max_weights)
+    monkeypatch.setattr(choice, "MAX_VALUES", N_ROWS * 50)
+    monkeypatch.setattr(choice, "_MAX_WEIGHTS", max_weights)
     assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
 
 
 @pytest.mark.parametrize(("max_weights", "in_span"), [(1379, True), (1380, False)])
 def test_a_short_fit_of_very_many_weights_is_trained_in_the_span(wide, monkeypatch, max_weights, in_span):
-    monkeypatch.setattr(span_choice, "MIN_WAY", 1e9)
-    monkeypatch.setattr(span_choice, "_MAX_SHORT_WEIGHTS", max_weights)
+    monkeypatch.setattr(choice, "MIN_WAY", 1e9)
+    monkeypatch.setattr(choice, "_MAX_SHORT_WEIGHTS", max_weights)
     assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
 
 
 @pytest.mark.parametrize("batch_size", [8, 10])  # of 10 rows: the last has 4
 def test_no_fit_of_many_steps_is_short(wide, monkeypatch, batch_size):
-    monkeypatch.setattr(span_choice, "MIN_WAY", 1e9)
+    monkeypatch.setattr(choice, "MIN_WAY", 1e9)
     n_spans, original = [], RowSpan.__init__
 
     def note(span, *arguments):

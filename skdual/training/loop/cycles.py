@@ -4,7 +4,7 @@ import math
 
 from skorch.callbacks import EarlyStopping
 
-from .calibration import chance_loss, held_out_loss
+from ..calibration import chance_loss, held_out_loss
 from .kept_weights import KeptWeights
 
 LEAST_GAIN = 0.03

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from skdual.training.mixup import MIXED_SHARE, Mixing, Mixup
+from skdual.training.loop.mixup import MIXED_SHARE, Mixing, Mixup
 
 
 def draw(alpha=0.4, n_rows=4000, seed=0):

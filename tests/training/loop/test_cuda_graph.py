@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
-from skdual.training.cuda_graph import CapturedUpdate
+from skdual.training.loop.cuda_graph import CapturedUpdate
 
 VARIANTS = {
     "default": {},
@@ -36,7 +36,7 @@ def captures_of_the_cpu(monkeypatch):
 
         return replay
 
-    monkeypatch.setattr("skdual.training.cuda_graph.capture", capture)
+    monkeypatch.setattr("skdual.training.loop.cuda_graph.capture", capture)
     monkeypatch.setattr("skdual.training.build.can_capture", lambda device: True)
     return seen
 
@@ -91,7 +91,7 @@ def test_where_a_capture_fails_training_goes_on_without(two_blocks, quick, captu
     def refuse(work, device):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("skdual.training.cuda_graph.capture", refuse)
+    monkeypatch.setattr("skdual.training.loop.cuda_graph.capture", refuse)
     with pytest.warns(UserWarning, match="every kernel launched by itself: operation not permitted") as seen:
         model = fitted(two_blocks, quick)
     assert [warning.filename for warning in seen] == [__file__]
