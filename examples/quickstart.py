@@ -3,6 +3,7 @@
 Run: python examples/quickstart.py
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def report(name, y_true, y_pred):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     htad = load_htad()
     X_train, X_test, y_train, y_test = train_test_split(
         htad.data, htad.target, test_size=0.2, stratify=htad.target, random_state=0

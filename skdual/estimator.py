@@ -27,13 +27,14 @@ class DualBranchClassifier(FittedMethods):
         pair, or a dict name -> selector, of two selectors in the grammar of
         :class:`~sklearn.compose.ColumnTransformer` (slice, column numbers, boolean mask, names, callable), or
         :func:`~skdual.from_prefix`. Every column must be in exactly one of the two. None: both branches read every
-        column.
+        column. The order of a dict counts, which joblib's caches (``memory`` of a pipeline) and scikit-learn's repr
+        do not see.
     standardize : bool, str, pair or dict, default=True
-        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. In columns of a
-        long tail, as of counts and concentrations, log(1 + x / u) stands for x first: those without negative values and
-        with at least ten others than 0, whose highest tenth begins at over three times their median; u is where the
-        lowest tenth ends. Other columns whose standard deviation is over 100 times what their quartiles say, as where
-        -999 stands for what is missing, are scaled as by "robust". Of more than some thousand rows a sample tells the
+        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. Columns of a long
+        tail, such as counts and concentrations, are replaced by log(1 + x / u) first: those without negative values and
+        with at least ten values other than 0, whose 90th percentile exceeds three times their median; u is their 10th
+        percentile. Other columns whose standard deviation exceeds 100 times what their quartiles say, as where
+        -999 stands for missing values, are scaled as by "robust". Of more than some thousand rows a sample decides the
         kind of a column. "robust": median and quartiles, such that a normal column has unit variance. "log1p":
         log(1 + x), then centred, to unit variance; no value may be negative. These three clip values smoothly to three
         deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict
@@ -59,9 +60,9 @@ class DualBranchClassifier(FittedMethods):
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
         rows can be scored by both blocks and by either alone; ``block_weights_`` has the resulting weights. Where there
-        are several members, only the regularised ones (see Notes) lose blocks, from as large a share of their rows as
-        makes ``block_dropout`` over all members: twice of it for half of them (all at most). 0: rows are scored by both
-        blocks only.
+        are several members, only the regularised ones (see Notes) lose blocks, at a rate scaled so that the average
+        over all members is ``block_dropout``: twice the rate where half of them are regularised (1 at most). 0: rows
+        are scored by both blocks only.
     token_dim : int, default=4
         Width of a token. With ``fusion="attention"`` only.
     attention_heads : int, default=1
@@ -152,7 +153,7 @@ class DualBranchClassifier(FittedMethods):
         (``X_val`` of :meth:`fit`, or ``early_stopping=True``), ``head="subspace"`` and a ``rejection_label``. None: no
         row is rejected.
     rejection_label : label or None, default=None
-        What :meth:`predict` answers for "none of these": a label of the same type as those of y, but not one of them.
+        What :meth:`predict` returns for rejected rows: a label of the same type as those of y, but not one of them.
         It is one more label to scores of predicted labels, such as "f1_macro": give them ``labels=model.classes_``, or
         search by scores of probabilities. Voting ensembles have to vote softly. Ensembles that encode y (voting,
         stacking, one-vs-rest) ask for an integer.

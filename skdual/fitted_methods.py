@@ -90,8 +90,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -123,8 +123,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -163,8 +163,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -194,8 +194,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -225,8 +225,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -256,8 +256,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
 
         Examples
         --------
@@ -283,18 +283,18 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         errors : ndarray of shape (n_samples, n_classes)
-            float32 or float64, as the network computes. At least 0, and about 1 at most; with two classes too there is
-            one column a class. They are means over the members and over what these score by (see
-            :meth:`score_samples`), weighted by each member's learnt scale and by the weight of its group in the scores,
-            so that they rank the classes as the scores do.
+            float32 or float64, as the network computes. At least 0, and about 1 at most (unless
+            ``orthogonality_weight`` is 0); one column per class, with two classes too. They are means over the members
+            and over what these score by (see :meth:`score_samples`), weighted by each member's learnt scale and by the
+            weight of its group in the scores, so that they rank the classes as the scores do.
 
         Raises
         ------
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
         AttributeError
             With another head.
 
@@ -315,7 +315,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
 
         Minus the squared distance to the nearest class's subspace. The distances to each class are first averaged over
         what rows are scored by: both blocks, in either half of the members, and with ``block_dropout`` A alone and B
-        alone in the regularised half. The weight of each of these is the mean of its share in the scores and an equal
+        alone in the regularised half. Each is weighted by the average of its share in the scores and a uniform
         share. Unlike the largest probability it can tell a row that is far from all classes from one between two of
         them.
 
@@ -333,8 +333,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         NotFittedError
             Before :meth:`fit`.
         ValueError
-            If X has not the columns of the fit, or values that are not finite, too large to compute with, or negative
-            where ``standardize`` takes the logarithm.
+            If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
+            negative where ``standardize`` takes the logarithm.
         AttributeError
             With another head.
 

@@ -80,8 +80,8 @@ def check_finite_results(finite):
     """Raise if a row of X has results that are not finite, False in ``finite``, a bool mask of the rows."""
     if not finite.all():
         raise ValueError(
-            f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, of values so large that what the network "
-            f"makes of them is not finite; scale the columns of X as in the fit, or fit with a standardize that clips "
+            f"X has {(~finite).sum()} row(s), row {finite.argmin()} first, whose values are so large that the output "
+            f"of the network is not finite; scale the columns of X as in the fit, or fit with a standardize that clips "
             f"values, such as 'standard'."
         )
 

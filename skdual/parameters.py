@@ -284,7 +284,7 @@ def _class_weight(class_weight, classes, codes):
         if unknown or wrong:
             raise ValueError(
                 f"class_weight must map labels of y to weights of at least 0; got "
-                f"{f'the label {unknown[0]!r}, which y has not' if unknown else f'the weight {wrong[0]!r}'}."
+                f"{f'the label {unknown[0]!r}, which does not occur in y' if unknown else f'the weight {wrong[0]!r}'}."
             )
         weight = np.ones(len(classes))
         for label, code in code_of.items():

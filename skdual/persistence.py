@@ -37,7 +37,7 @@ def _file_to_write(path):
 
 
 def save(model, path):
-    """Write a model to a file that is never half of one.
+    """Write a model to a file atomically: whole or not at all.
 
     The model goes to a new file beside ``path``, which takes the place of ``path`` once it is complete and on the
     disk. A save that fails or is killed leaves an earlier file at ``path`` as it was; one that is killed leaves a
@@ -110,8 +110,8 @@ def save(model, path):
 def load(path):
     """Read a model that :func:`save` or :func:`joblib.dump` wrote.
 
-    The network is put on the device that the ``device`` parameter of the model means on this machine, or on the CPU,
-    with a warning, where there is no such device. Reading a joblib file can run any code that is in it: load only files
+    The network is put on the device that the model's ``device`` parameter selects on this machine, or on the CPU, with
+    a warning, where there is no such device. Reading a joblib file can run any code that is in it: load only files
     that you trust.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Transformers of counts that scikit-learn has not: library-size normalisation and the centred log-ratio."""
+"""Transformers of counts that scikit-learn lacks: library-size normalisation and the centred log-ratio."""
 
 import numbers
 from typing import ClassVar
@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .inputs.frames import check_container, column_dtypes, column_label, column_names, numpy_dtypes
-from .inputs.validation import check_finite
+from .inputs.frames import check_container, column_label, column_names, dtype_names, without_surprises
+from .inputs.validation import check_column_numbers, check_finite
 
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
 
@@ -29,7 +29,7 @@ class _CountTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 class LogNormalizer(_CountTransformer):
     """Library-size normalisation: every row scaled to one total, then log(1 + x).
 
-    Value x_ij becomes log(1 + x_ij · target_sum / Σ_j x_ij), what ``normalize_total`` and ``log1p`` of scanpy make of
+    Value x_ij becomes log(1 + x_ij · target_sum / Σ_j x_ij), as ``normalize_total`` and ``log1p`` of scanpy compute
     it. Rows of zeros stay zeros, sparse matrices sparse.
 
     Parameters
@@ -91,6 +91,7 @@ class LogNormalizer(_CountTransformer):
         6.0
         """
         self._validate_params()
+        X = without_surprises(X, "X")
         totals = _totals(_check_counts(self, X))
         target_sum = self.target_sum
         if target_sum is None:
@@ -130,6 +131,7 @@ class LogNormalizer(_CountTransformer):
         self._validate_params()
         if self.target_sum is None:
             check_is_fitted(self, "target_sum_")
+        X = without_surprises(X, "X")
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         totals = _totals(counts)
@@ -208,6 +210,7 @@ class CenteredLogRatio(_CountTransformer):
         array([2., 8.])
         """
         self._validate_params()
+        X = without_surprises(X, "X")
         counts = _check_counts(self, X)
         validate_data(self, X, skip_check_array=True)
         if self.axis == 0:
@@ -245,6 +248,7 @@ class CenteredLogRatio(_CountTransformer):
         self._validate_params()
         if self.axis == 0:
             check_is_fitted(self, "geometric_mean_")
+        X = without_surprises(X, "X")
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         mean = self.geometric_mean_ if self.axis == 0 else _geometric_mean(counts, axis=1)
@@ -262,10 +266,12 @@ def _check_counts(estimator, X):
     rules = {"accept_sparse": "csr", "dtype": "numeric", "ensure_all_finite": False}
     counts = check_array(X, estimator=estimator, input_name="X", **rules)
     check_finite(counts, "X", column_names(X) or None)
-    # scikit-learn makes float64 of pandas's nullable types
-    nullable = [dtype.numpy_dtype for dtype in column_dtypes(X) if hasattr(dtype, "numpy_dtype")]
-    if counts.dtype != np.float64 or (nullable and np.float64 not in numpy_dtypes(X)):
-        counts = counts.astype(np.float32, copy=False)
+    # scikit-learn makes float64 of pandas's nullable types, and of integers beside float32
+    names = dtype_names(X)
+    is_shorter = counts.dtype.kind != "f" or counts.dtype.itemsize < 8 or (names and all(map(_is_short, names)))
+    counts = counts.astype(np.float32 if is_shorter else np.float64, copy=False)
+    if sp.issparse(counts):
+        check_column_numbers(counts, "X")
     if sp.issparse(counts) and not counts.has_canonical_format:
         counts = counts.copy()
         counts.sum_duplicates()  # a logarithm needs whole values
@@ -277,6 +283,11 @@ def _check_counts(estimator, X):
             f"{column_label(first, column_names(X) or None)} first; it takes counts, at least 0."
         )
     return counts
+
+
+def _is_short(name):
+    """Whether a type of columns asks for no more than float32."""
+    return name.startswith(("bool", "int", "uint", "float16", "float32"))
 
 
 def _totals(counts):

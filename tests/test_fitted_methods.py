@@ -33,7 +33,7 @@ def test_values_too_large_to_compute_with_are_refused(unlimited, two_blocks, met
     getattr(unlimited, method)(container(X))
     X[[70, 90]] = np.finfo(np.float32).max
     with pytest.raises(
-        ValueError, match=r"^X has 2 row\(s\), row 70 first, of values so large .* scale .* standardize"
+        ValueError, match=r"^X has 2 row\(s\), row 70 first, whose values are so large .* scale .* standardize"
     ):
         getattr(unlimited, method)(container(X))
 

@@ -310,7 +310,7 @@ def test_a_modality_of_modalities_is_refused():
         mdata = mudata.MuData(
             {"inner": inner, "other": AnnData(LEVELS, inner["other"].obs, pd.DataFrame(index=list("xyz")))}
         )
-    with pytest.raises(TypeError, match=r"modality 'inner' must be a anndata.AnnData, got MuData"):
+    with pytest.raises(TypeError, match=r"modality 'inner' must be of anndata.AnnData, got MuData"):
         from_mudata(mdata, "inner", "other", None)
 
 
@@ -384,9 +384,9 @@ def test_cells_of_one_name_are_refused():
 
 
 def test_other_containers_are_refused(cite):
-    with pytest.raises(TypeError, match=r"mdata must be a mudata.MuData, got AnnData"):
+    with pytest.raises(TypeError, match=r"mdata must be of mudata.MuData, got AnnData"):
         from_mudata(cite, "rna", "prot", "cell_type")
-    with pytest.raises(TypeError, match=r"adata must be a anndata.AnnData, got MuData"):
+    with pytest.raises(TypeError, match=r"adata must be of anndata.AnnData, got MuData"):
         from_anndata(two_modalities(), block_b="X", target=None)
 
 

@@ -399,7 +399,7 @@ def test_class_weights_of_dates(unit, key):
     np.testing.assert_allclose(weight / weight[0], [1, 3, 1], rtol=1e-12)
     others = datetime.date(2020, 1, 4), pd.Timestamp("2020-01-02", tz="UTC"), pd.NaT, "2020-01-02", 18263
     for other in (*others, pd.Timestamp("2020-01-02 00:00:00.000000001")):
-        with pytest.raises(ValueError, match=r"class_weight must map labels of y .* which y has not"):
+        with pytest.raises(ValueError, match=r"class_weight must map labels of y .* which does not occur in y"):
             settled(**arguments, class_weight={other: 3})
 
 

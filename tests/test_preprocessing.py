@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -179,6 +180,52 @@ def test_columns_that_no_fit_has_seen_have_no_means():
     transformer = CenteredLogRatio(axis=1).fit(TRAIN).set_params(axis=0)
     with pytest.raises(NotFittedError):
         transformer.transform(NEW)
+
+
+@every_transformer
+@pytest.mark.parametrize(
+    ("dtype", "result"), [(">f8", np.float64), (">f4", np.float32), (np.longdouble, np.float64), ("f2", np.float32)]
+)
+def test_dtype_of_other_floats(transformer, dtype, result):
+    transformed = clone(transformer).fit_transform(TRAIN.astype(dtype))
+    assert transformed.dtype == result
+    assert transformed.dtype.isnative
+    assert_allclose(transformed, expected(transformer, TRAIN), rtol=1e-12 if result == np.float64 else 1e-5)
+
+
+MIXED = {
+    "numpy": lambda first, second: pd.DataFrame({"a": [1, 2, 3], "b": np.array([1, 2, 3], second), "c": [0, 1, 1]}),
+    "nullable": lambda first, second: pd.DataFrame({"a": [1, 2, 3], "b": np.array([1, 2, 3], second)}).astype(
+        {"a": first}
+    ),
+    "sparse": lambda first, second: pd.DataFrame({"a": [1, 2, 0], "b": np.array([1, 2, 0], second)}).apply(
+        lambda column: pd.arrays.SparseArray(column, fill_value=column.dtype.type(0))
+    ),
+    "polars": lambda first, second: pl.DataFrame(
+        {"a": [1, 2, 3], "b": [1, 2, 3]},
+        schema={"a": getattr(pl, first), "b": {"f4": pl.Float32, "f8": pl.Float64}[second]},
+    ),
+}
+
+
+@every_transformer
+@pytest.mark.parametrize("container", MIXED.values(), ids=MIXED.keys())
+@pytest.mark.parametrize(("second", "result"), [("f4", np.float32), ("f8", np.float64)])
+def test_dtype_of_frames_of_integers_and_floats(transformer, container, second, result):
+    assert clone(transformer).fit_transform(container("Int64", second)).dtype == result
+
+
+@every_transformer
+def test_containers_are_read_as_the_classifier_reads_them(transformer):
+    names = np.array([f"rna__{i}" for i in range(6)])
+    frame = pd.DataFrame(TRAIN).set_axis(list(names), axis=1)  # names of numpy's str
+    assert clone(transformer).fit(frame).get_feature_names_out().tolist() == names.tolist()
+    for tensor in (torch.tensor(TRAIN, dtype=torch.bfloat16), torch.tensor(TRAIN, dtype=torch.float32)):
+        result = clone(transformer).fit_transform(tensor.requires_grad_())
+        assert_allclose(result, expected(transformer, TRAIN), rtol=1e-5)
+    outside = sp.csr_matrix((np.ones(2, "f4"), np.array([0, 9]), np.array([0, 1, 2])), shape=(2, 3))
+    with pytest.raises(ValueError, match="X has 3 columns, but a value in row 1 is in column 9"):
+        clone(transformer).fit_transform(outside)
 
 
 @every_transformer

@@ -170,7 +170,9 @@ def _check_width(blocks, n_features):
 
 def _resolve_selector(block, selector, X, everything, feature_names):
     """Column positions of one selector of ColumnTransformer's grammar."""
-    if callable(selector):
+    if isinstance(selector, Prefix):
+        selector = selector(X)
+    elif callable(selector):
         try:
             selector = selector(X)
         except Exception as error:
@@ -179,9 +181,9 @@ def _resolve_selector(block, selector, X, everything, feature_names):
             ) from error
     if isinstance(selector, slice):
         if any(isinstance(end, str) for end in (selector.start, selector.stop)):
-            start = None if selector.start is None else _position(block, selector.start, feature_names)
+            start = None if selector.start is None else _position(block, selector.start, X, feature_names)
             # a slice of names includes its end, as in pandas
-            stop = None if selector.stop is None else _position(block, selector.stop, feature_names) + 1
+            stop = None if selector.stop is None else _position(block, selector.stop, X, feature_names) + 1
             selector = slice(start, stop, selector.step)
         return _resolve_slice(block, selector, everything)
     if isinstance(selector, str):
@@ -200,7 +202,7 @@ def _resolve_selector(block, selector, X, everything, feature_names):
             f"callable; got {selector!r}."
         )
     if wanted.dtype.kind in "UOT":
-        return np.array([_position(block, name, feature_names) for name in wanted.tolist()], dtype=np.int64)
+        return np.array([_position(block, name, X, feature_names) for name in wanted.tolist()], dtype=np.int64)
     if wanted.dtype.kind == "b" and len(wanted) != len(everything):
         raise ValueError(
             f"blocks: the boolean mask of block {block!r} has {len(wanted)} entries, X has {len(everything)} columns."
@@ -227,11 +229,14 @@ def _resolve_slice(block, selector, everything):
     return index
 
 
-def _position(block, name, feature_names):
+def _position(block, name, X, feature_names):
     if feature_names is None:
-        raise ValueError(
-            f"blocks: block {block!r} is given by column names, but X has none; give a DataFrame or column numbers."
-        )
+        names = column_names(X)
+        why = "X has none; give a DataFrame or column numbers."
+        if names:
+            kind = type(names[0]).__name__
+            why = f"those of X are of {kind}, {names[0]!r} first; rename them to str, or give column numbers."
+        raise ValueError(f"blocks: block {block!r} is given by column names, but {why}")
     found = np.flatnonzero(feature_names == name)
     if not len(found):
         raise ValueError(f"blocks: column {name!r} of block {block!r} is not among the columns of X.")

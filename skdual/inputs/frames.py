@@ -7,6 +7,8 @@ import torch
 
 from .labels import plain_str
 
+_NUMPY_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}  # for those of pyarrow
+
 
 def column_names(X):
     """Names of the columns of a frame, in order; none of anything else."""
@@ -24,6 +26,19 @@ def column_dtypes(X):
 def numpy_dtypes(X):
     """Those of numpy that hold the columns of a frame of pandas, nullable ones too; others as they are."""
     return [getattr(dtype, "numpy_dtype", dtype) for dtype in column_dtypes(X)]
+
+
+def dtype_names(X):
+    """numpy's names for the types of the values, in every column of a frame, or in any other matrix.
+
+    Nullable, sparse and Arrow types go by what they hold.
+    """
+    own = getattr(X, "dtype", None)
+    if isinstance(own, np.dtype):
+        return [own.name]
+    of_columns = column_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
+    names = [str(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))).lower() for dtype in of_columns]
+    return [_NUMPY_NAMES.get(name, name) for name in names]
 
 
 def column_label(position, names=None):
@@ -121,7 +136,7 @@ def _is_number_type(dtype):
 
 def _is_numeric(column):
     values = np.asarray(column)
-    # numpy would turn dates and complex numbers into floats too, and what has several numbers a row
+    # numpy would turn dates and complex numbers into floats too, and what has several numbers per row
     if values.dtype.kind in "mMcV" or values.ndim != 1:
         return False
     try:

@@ -31,7 +31,7 @@ def join_blocks(A, B):
         an array does not hold numbers.
     ValueError
         If the numbers of rows differ, the rows of two frames are labelled differently, the frames share column names,
-        values of an array are masked, or it has not two dimensions or no column.
+        values of an array are masked, or it does not have two dimensions, or has no column.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from .chunks import slices_of, slices_of_csr
 from .columns import ColumnBlocks, resolve_blocks
-from .frames import check_container, column_dtypes, column_label, without_surprises
+from .frames import check_container, column_label, dtype_names, without_surprises
 from .labels import check_classes, check_labels, encode_labels
 
 
@@ -104,7 +104,7 @@ def _checked_matrix(estimator, X, name, reset):
     if checked.dtype.kind != "f":  # scikit-learn leaves sparse booleans of pandas what they are
         checked = checked.astype(np.float64)
     if sp.issparse(checked):
-        _check_column_numbers(checked, name)
+        check_column_numbers(checked, name)
     if sp.issparse(checked) and _has_duplicates(checked):
         checked = checked.copy()  # which may be the user's own
         checked.sum_duplicates()
@@ -112,7 +112,7 @@ def _checked_matrix(estimator, X, name, reset):
     return checked
 
 
-def _check_column_numbers(X, name):
+def check_column_numbers(X, name):
     """Refuse a CSR matrix with values outside of its columns, which scipy lets through where it is put together."""
     for start, part in slices_of(X.indices):
         wrong = (part < 0) | (part >= X.shape[1])
@@ -139,16 +139,10 @@ def _has_duplicates(X):
 
 def _matrix_rules(X):
     dtypes = [np.float64, np.float32]  # the first is for what is neither
-    of_columns = column_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
-    if of_columns and all(map(_is_float32, of_columns)):
-        dtypes.reverse()  # scikit-learn does not see that such columns are float32 already, but for those of numpy
+    names = dtype_names(X)
+    if names and {"float16", "float32"}.issuperset(names):
+        dtypes.reverse()  # float32 holds them, of whatever container or byte order
     return {"accept_sparse": "csr", "dtype": dtypes, "ensure_all_finite": False}
-
-
-def _is_float32(dtype):
-    """Whether a type of values is float32: of numpy, polars, pyarrow or pandas, also nullable or sparse."""
-    dtype = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
-    return str(dtype) in ("float32", "Float32", "float")
 
 
 def _check_validation_rows(estimator, X_val, y_val, classes):
@@ -159,7 +153,7 @@ def _check_validation_rows(estimator, X_val, y_val, classes):
         return None
     X_val = check_matrix(estimator, X_val, "X_val")
     y_val = check_labels(y_val, "y_val", X_val.shape[0], "X_val")
-    return X_val, encode_labels(y_val, classes, "y_val", "y has not")
+    return X_val, encode_labels(y_val, classes, "y_val", "do not occur in y")
 
 
 def check_finite(X, name, feature_names):

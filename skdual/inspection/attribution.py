@@ -134,7 +134,7 @@ def class_attributions(
     Parameters
     ----------
     estimator, X, method, baseline, feature_names, random_state
-        As of :func:`attributions`.
+        See :func:`attributions`.
     y : array-like of shape (n_samples,) or None, default=None
         The class of every row, one of ``classes_``. None: the class with the highest score.
 

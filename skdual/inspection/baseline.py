@@ -19,8 +19,8 @@ def baseline_blocks(estimator, baseline):
     Raises
     ------
     ValueError
-        If the array is not one finite number a column, is masked, has the names of other columns, is too large for what
-        the model computes in, or negative where the logarithm is taken.
+        If the array is not one finite number per column, is masked, has the names of other columns, is too large for
+        what the model computes in, or negative where the logarithm is taken.
     """
     network = estimator.network_
     centers = tuple(scaler.origin[None] for scaler in (network.scaler_a, network.scaler_b))
@@ -68,8 +68,8 @@ def _numbers(baseline, n_features):
         row = row.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"baseline must hold one number a column, shape ({n_features},); got {reprlib.repr(baseline)}."
+            f"baseline must hold one number per column, shape ({n_features},); got {reprlib.repr(baseline)}."
         ) from error
     if row.shape != (n_features,):
-        raise ValueError(f"baseline must hold one number a column, shape ({n_features},); got shape {row.shape}.")
+        raise ValueError(f"baseline must hold one number per column, shape ({n_features},); got shape {row.shape}.")
     return row

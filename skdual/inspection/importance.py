@@ -23,8 +23,9 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     """How much the score drops when a block is made uninformative.
 
     Columns of one block often say the same, so that shuffling one of them alone does little
-    (:func:`~sklearn.inspection.permutation_importance`); here a block goes as a whole. Take rows that the estimator was
-    not trained on. What both blocks tell shows in neither's importance: see :func:`linear_probe` for what each tells.
+    (:func:`~sklearn.inspection.permutation_importance`); this makes a whole block uninformative at once. Take rows
+    that the estimator was not trained on. Information that both blocks carry shows up in neither importance: see
+    :func:`linear_probe` for what each carries.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     """Where the class information sits: a logistic regression on the outputs of branch A, branch B and the fusion.
 
     A stage that scores high holds the classes in a form that a linear model can read; if "fused" scores
-    above both branches, these know different things. Take rows that the estimator was not trained on: on its
+    above both branches, these carry complementary information. Take rows that the estimator was not trained on: on its
     training rows the outputs have been shaped by the very labels. The outputs are those of the first member
     (:meth:`~skdual.DualBranchClassifier.transform_branches`, :meth:`~skdual.DualBranchClassifier.transform`).
 
@@ -43,7 +43,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     TypeError
         If ``estimator`` is something else.
     ValueError
-        If X is not what the estimator was fitted on, or y not one label a row, of two classes at least.
+        If X is not what the estimator was fitted on, or y not one label per row, of two classes at least.
     ImportError
         If pandas is missing.
 

@@ -14,7 +14,7 @@ from ..inputs.joining import join_blocks
 def check_is_instance(data, parameter, package, kind):
     """Refuse what is not of a class of an optional package."""
     if not isinstance(data, getattr(import_extra(package, extra="omics", caller=f"from_{package}"), kind)):
-        raise TypeError(f"{parameter} must be a {package}.{kind}, got {type(data).__name__}.")
+        raise TypeError(f"{parameter} must be of {package}.{kind}, got {type(data).__name__}.")
 
 
 def check_among(mapping, key, parameter, place):

@@ -5,7 +5,7 @@ from itertools import cycle
 from ..extras import import_extra
 from ..inspection import attributions as compute_attributions
 from ..inspection.validation import check_positive_int
-from .axes import as_text, divide, import_pyplot, new_axes
+from .axes import as_text, divide, given_or_new_axes, import_pyplot
 from .colors import BLOCK_COLORS
 from .validation import check_finite_numbers
 
@@ -172,8 +172,7 @@ class AttributionDisplay:
         check_positive_int(n_features, "n_features")
         shown = {block: importance.iloc[:n_features] for block, importance in self.importances.items()}
         rows = max(map(len, shown.values()))
-        if ax is None:
-            ax = new_axes(f"{type(self).__name__}.plot", figsize=(4.8 * len(shown), 1.4 + 0.28 * rows))
+        ax = given_or_new_axes(ax, f"{type(self).__name__}.plot", figsize=(4.8 * len(shown), 1.4 + 0.28 * rows))
         self.axes_ = dict(zip(shown, divide(ax, 1, len(shown)).ravel(), strict=True))
         self.bars_ = {}
         longest = max(importance.iloc[0] for importance in shown.values())

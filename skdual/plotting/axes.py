@@ -16,9 +16,24 @@ def import_pyplot(caller):
     return import_extra("matplotlib.pyplot", extra="plotting", caller=caller)
 
 
-def new_axes(caller, figsize):
-    """Axes of a new figure that makes room for labels and legends."""
-    return import_pyplot(caller).subplots(figsize=figsize, layout="constrained")[1]
+def given_or_new_axes(ax, caller, figsize):
+    """``ax``, or where it is None axes of a new figure that makes room for labels and legends.
+
+    Raises
+    ------
+    TypeError
+        If ``ax`` is something else.
+    ValueError
+        If it is in no figure.
+    """
+    pyplot = import_pyplot(caller)
+    if ax is None:
+        return pyplot.subplots(figsize=figsize, layout="constrained")[1]
+    if not isinstance(ax, pyplot.Axes):
+        raise TypeError(f"ax must be matplotlib Axes, got {type(ax).__name__}.")
+    if ax.figure is None:
+        raise ValueError("ax was removed from its figure; give other axes, or none for a new figure.")
+    return ax
 
 
 def as_text(name):

@@ -6,7 +6,7 @@ from sklearn.manifold import TSNE
 
 from ..inputs.labels import check_labels
 from ..pipelines import classifier_input, fitted_classifier
-from .axes import as_text, import_pyplot, new_axes
+from .axes import as_text, given_or_new_axes, import_pyplot
 from .colors import CLASS_COLORS, color_by_code
 from .validation import check_finite_numbers
 
@@ -110,8 +110,8 @@ class EmbeddingDisplay:
         TypeError
             If estimator is something else.
         ValueError
-            If method is another one, only one of X_held_out and y_held_out is given, y or y_held_out is not one label a
-            row, all of one kind, or there are too few rows.
+            If method is another one, only one of X_held_out and y_held_out is given, y or y_held_out is not one label
+            per row, all of one kind, or there are too few rows.
         NotFittedError
             If estimator is not fitted.
 
@@ -127,7 +127,7 @@ class EmbeddingDisplay:
         (1386, 2)
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        if method not in _METHODS:
+        if not isinstance(method, str) or method not in _METHODS:
             raise ValueError(f"method must be 'pca' or 'tsne', got {method!r}.")
         if (X_held_out is None) != (y_held_out is None):
             raise ValueError("X_held_out and y_held_out must be given together, got only one of them.")
@@ -192,8 +192,7 @@ class EmbeddingDisplay:
         >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
         ['rest', 'walk']
         """
-        if ax is None:
-            ax = new_axes(f"{type(self).__name__}.plot", figsize=(7.5, 5))
+        ax = given_or_new_axes(ax, f"{type(self).__name__}.plot", figsize=(7.5, 5))
         few = len(self.classes) <= len(CLASS_COLORS)
         style = color_by_code(len(self.classes))
         crowd = len(self.points) + (0 if self.held_out_points is None else len(self.held_out_points))

@@ -5,7 +5,7 @@ from sklearn.utils import check_consistent_length
 
 from ..inputs.labels import encode_fitted_labels
 from ..pipelines import classifier_input, fitted_classifier
-from .axes import import_pyplot, new_axes
+from .axes import given_or_new_axes, import_pyplot
 from .colors import CORRECT, WRONG
 from .validation import check_finite_numbers
 
@@ -128,8 +128,7 @@ class ProjectionErrorDisplay:
         >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
         ['correct (2)', 'misclassified (1)', 'equally near']
         """
-        if ax is None:
-            ax = new_axes(f"{type(self).__name__}.plot", figsize=(5.5, 5.5))
+        ax = given_or_new_axes(ax, f"{type(self).__name__}.plot", figsize=(5.5, 5.5))
         size = np.clip(20000 / len(self.own_errors), 8, 36)
         right, wrong = ~self.misclassified, self.misclassified
         rows = (
@@ -140,11 +139,15 @@ class ProjectionErrorDisplay:
             ax.scatter(self.own_errors[which], self.other_errors[which], s=size, label=label, **style)
             for which, label, style in rows
         ]
-        top = 1.05 * max(self.own_errors.max(), self.other_errors.max()) or 1
-        (self.line_,) = ax.plot([0, top], [0, top], color="0.4", linestyle="--", label="equally near")
+        errors = np.concatenate([self.own_errors, self.other_errors])
+        top = 1.05 * errors.max() or 1
+        bottom, start = -0.02 * top, 0.0
+        if "log" in (ax.get_xscale(), ax.get_yscale()):
+            bottom = start = errors[errors > 0].min(initial=top) / 1.05
+        (self.line_,) = ax.plot([start, top], [start, top], color="0.4", linestyle="--", label="equally near")
         ax.set(
-            xlim=(-0.02 * top, top),
-            ylim=(-0.02 * top, top),
+            xlim=(bottom, top),
+            ylim=(bottom, top),
             aspect="equal",
             xlabel="projection error, own class",
             ylabel="projection error, nearest other class",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..pipelines import fitted_classifier
-from .axes import divide, import_pyplot, new_axes
+from .axes import divide, given_or_new_axes, import_pyplot
 from .colors import TRAINING, VALIDATION
 from .history import TERMS, check_history, validation_name
 from .verdict import learning_verdict
@@ -142,8 +142,7 @@ class TrainingCurveDisplay:
         ['train_loss']
         """
         n_rows, n_columns = -(-len(self.training_losses) // 2), min(len(self.training_losses), 2)
-        if ax is None:
-            ax = new_axes(f"{type(self).__name__}.plot", figsize=(4.5 * n_columns, 3 * n_rows + 0.4))
+        ax = given_or_new_axes(ax, f"{type(self).__name__}.plot", figsize=(4.5 * n_columns, 3 * n_rows + 0.4))
         panels = divide(ax, n_rows, n_columns).ravel()
         for panel in panels[len(self.training_losses) :]:
             panel.remove()

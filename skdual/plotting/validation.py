@@ -14,7 +14,7 @@ def check_finite_numbers(values, name, n_columns=None):
     name : str
         What the values are called in messages.
     n_columns : int, optional
-        None for one number a row.
+        None for one number per row.
 
     Returns
     -------

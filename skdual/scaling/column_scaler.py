@@ -55,7 +55,7 @@ class ColumnScaler(nn.Module):
         self.register_buffer("_with_unit", torch.zeros(0, dtype=torch.int64), persistent=False)
 
     def set_statistics(self, center, scale, unit):
-        """Copy arrays of shape (n_columns,) into the layer; a scale that its dtype has not is 1."""
+        """Copy arrays of shape (n_columns,) into the layer; a scale too small for its dtype is 1."""
         self.unit.copy_(torch.from_numpy(unit).to(self.unit.dtype))
         self.center.copy_(torch.from_numpy(center).to(self.center.dtype))
         scale = torch.from_numpy(scale).to(self.scale.dtype)

@@ -8,8 +8,8 @@ import torch
 
 def logarithms(x, unit):
     """log(1 + x / unit), and x / unit where x is negative."""
-    ratio = x / unit
-    return torch.log1p(ratio.clamp(min=0)) - torch.relu(-ratio)
+    ratio = x / unit  # which is infinite for values far beyond those that told the unit
+    return torch.log1p(ratio.clamp(0, torch.finfo(ratio.dtype).max)) - torch.relu(-ratio)
 
 
 def inverse_logarithms(logarithm, unit):

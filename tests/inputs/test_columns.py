@@ -163,6 +163,19 @@ def test_names_need_a_frame(selector):
         resolve((selector, slice(1, None)), ARRAY)
 
 
+def test_names_of_a_frame_have_to_be_strings():
+    pairs = pd.MultiIndex.from_tuples([("rna", "a"), ("rna", "b"), ("protein", "c")])
+    for names, first in ((pairs, r"tuple, \('rna', 'a'\) first"), (range(3), "int, 0 first")):
+        frame = pd.DataFrame(ARRAY[:, :3]).set_axis(names, axis=1)
+        with pytest.raises(ValueError, match=rf"block 'a' is given by column names, but those of X are of {first}"):
+            DualBranchClassifier((["rna"], ["protein"])).fit(frame, [0, 1])
+
+
+def test_a_prefix_says_by_itself_what_it_needs():
+    with pytest.raises(ValueError, match=r"^blocks=from_prefix\('u', \.\.\.\) picks columns by name, but X is a"):
+        resolve(from_prefix("u", "v"), ARRAY)
+
+
 @pytest.mark.parametrize("selector", [{0, 1}, frozenset([0]), cs.first(), [cs.first()], [None]], ids=str)
 def test_what_is_no_selector_is_refused_by_its_block(selector):
     for X in (ARRAY, pl.DataFrame(ARRAY)):

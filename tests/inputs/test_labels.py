@@ -71,8 +71,8 @@ OTHERS = {
     "tuples": ([(1, 2), (1,), (2,), (1,)], r"must hold strings, numbers or numpy dates, got tuple, such as \(1, 2\)"),
     "list of dates": ([datetime.date(2020, 1, 1)] * 4, "must hold strings, numbers or numpy dates, got date, such as"),
     "infinite": ([0.0, 1.0, np.inf, 0.0], "contains infinity"),
-    "two columns": (np.ones((4, 2)), r"must be a 1d array with one label a row, got shape \(4, 2\)"),
-    "scalar": (3, r"must be a 1d array with one label a row, got shape \(\)"),
+    "two columns": (np.ones((4, 2)), r"must be a 1d array with one label per row, got shape \(4, 2\)"),
+    "scalar": (3, r"must be a 1d array with one label per row, got shape \(\)"),
     "masked": (np.ma.masked_array([0, 1, 0, 1], mask=[0, 0, 1, 0]), r"has 1 masked label\(s\)"),
     "sparse": (sp.csr_matrix(np.ones((4, 1))), "must be a 1d array"),
 }
@@ -158,7 +158,7 @@ def test_dates_are_the_same_in_any_unit(unit, other):
     )
     assert fitted.validation[1].tolist() == [1, 0, 1, 2]
     for unknown, first in ((dates + 1, "2020-01-04"), (dates.astype("M8[ns]").astype(np.int64), "1577923200000000000")):
-        with pytest.raises(ValueError, match=rf"y_val has \d label\(s\) that y has not, {first}"):
+        with pytest.raises(ValueError, match=rf"y_val has \d label\(s\) that do not occur in y, {first}"):
             check_training_input(DualBranchClassifier(1), X, dates.astype(f"M8[{unit}]"), X, unknown)
 
 

@@ -101,6 +101,16 @@ def test_values_stay_as_they_are_and_only_integers_become_floats(container, dtyp
     assert_array_equal(as_dense(checked), given)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [("f2", np.float32), (">f4", np.float32), (">f8", np.float64), (np.longdouble, np.float64)]
+)
+def test_other_floats_become_the_shortest_that_holds_them(given, expected):
+    checked = check_matrix(fitted_on(X), X.astype(given))
+    assert checked.dtype == expected
+    assert checked.dtype.isnative
+    assert_array_equal(checked, X.astype(given).astype(expected))
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
 def test_a_memory_mapped_matrix_is_not_copied(order, dtype, tmp_path):
@@ -142,10 +152,10 @@ def test_without_validation_rows_there_are_none():
         (None, Y, "y_val was given without X_val"),
         (X[:5], Y[:4], "X_val and y_val must have the same number of rows; X_val has 5, y_val has 4"),
         (X[:, :3], Y, "3 features, but DualBranchClassifier is expecting 5"),
-        (X[:3], [0, 7, 9], r"y_val has 2 label\(s\) that y has not, 7 first"),
-        (X[:3], [7, 0, 7], r"y_val has 1 label\(s\) that y has not, 7 first"),
-        (X[:3], ["0", "1", "2"], r"y_val has 3 label\(s\) that y has not, '0' first"),
-        (X[:2], [0.5, 1.0], r"y_val has 1 label\(s\) that y has not, 0.5 first"),
+        (X[:3], [0, 7, 9], r"y_val has 2 label\(s\) that do not occur in y, 7 first"),
+        (X[:3], [7, 0, 7], r"y_val has 1 label\(s\) that do not occur in y, 7 first"),
+        (X[:3], ["0", "1", "2"], r"y_val has 3 label\(s\) that do not occur in y, '0' first"),
+        (X[:2], [0.5, 1.0], r"y_val has 1 label\(s\) that do not occur in y, 0.5 first"),
     ],
 )
 def test_validation_rows_that_do_not_fit_are_refused(X_val, y_val, message):

@@ -149,7 +149,7 @@ def test_wrong_arguments_are_named(model, planted, explain):
         explain(DualBranchClassifier(), X)
     with pytest.raises(ValueError, match=r"method must be one of .*'smooth_grad'.*; got 'shap'"):
         explain(model, X, method="shap")
-    with pytest.raises(ValueError, match=r"baseline must hold one number a column, shape \(16,\); got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"baseline must hold one number per column, shape \(16,\); got shape \(3,\)"):
         explain(model, X, baseline=np.zeros(3))
     with pytest.raises(ValueError, match=f"baseline must be finite; got nan for column '{X.columns[5]}'"):
         explain(model, X, baseline=np.where(np.arange(16) == 5, np.nan, 0))
@@ -178,7 +178,7 @@ def test_rows_too_large_to_compute_with_are_refused_as_predict_does(two_blocks, 
     large = X[:20].copy()
     large[[7, 9]] = np.copysign(3e38, large[[7, 9]])
     for call in (limitless.predict, lambda rows: explain(limitless, rows, method=method)):
-        with pytest.raises(ValueError, match=r"X has 2 row\(s\), row 7 first, of values so large"):
+        with pytest.raises(ValueError, match=r"X has 2 row\(s\), row 7 first, whose values are so large"):
             call(large)
     if method == "integrated_gradients":
         with pytest.raises(ValueError, match="baseline has values so large that"):
@@ -196,7 +196,7 @@ def test_one_label_for_all_rows_is_a_target_and_no_y(model, planted):
         assert_array_equal(attributions(model, X, target=target, **arguments), expected)
     with pytest.raises(ValueError, match=r"target has 1 label.* not in classes_, 'three' first"):
         attributions(model, X, target="three")
-    with pytest.raises(ValueError, match="y must be a 1d array with one label a row"):
+    with pytest.raises(ValueError, match="y must be a 1d array with one label per row"):
         class_attributions(model, X, "one")
 
 
@@ -250,14 +250,14 @@ def test_names_of_the_baseline_must_be_those_of_the_columns(model, unnamed, plan
 @pytest.mark.parametrize(
     ("baseline", "message"),
     [
-        ("zero", "one number a column, shape .16,.; got 'zero'"),
-        (["0"] * 16, "one number a column, shape .16,.; got .'0', '0'"),
-        (dict.fromkeys("ab", 0.0), "one number a column, shape .16,.; got {'a': 0.0"),
-        ([[1.0], *range(15)], "one number a column"),
-        (np.zeros(16, dtype=complex), "one number a column"),
-        (sp.csr_matrix(np.zeros((1, 16))), "one number a column"),
-        (0.0, r"one number a column, shape .16,.; got shape \(\)"),
-        (np.zeros((1, 16)), r"one number a column, shape .16,.; got shape \(1, 16\)"),
+        ("zero", "one number per column, shape .16,.; got 'zero'"),
+        (["0"] * 16, "one number per column, shape .16,.; got .'0', '0'"),
+        (dict.fromkeys("ab", 0.0), "one number per column, shape .16,.; got {'a': 0.0"),
+        ([[1.0], *range(15)], "one number per column"),
+        (np.zeros(16, dtype=complex), "one number per column"),
+        (sp.csr_matrix(np.zeros((1, 16))), "one number per column"),
+        (0.0, r"one number per column, shape .16,.; got shape \(\)"),
+        (np.zeros((1, 16)), r"one number per column, shape .16,.; got shape \(1, 16\)"),
         (np.ma.masked_array(np.zeros(16), mask=np.eye(16)[3]), "has 1 masked values; impute them"),
         (np.full(16, 1e39), "contains values beyond 3.4e.38.*too large for float32"),
     ],

@@ -156,9 +156,9 @@ def test_a_wrong_y_is_named(model, planted, method):
     X, y = planted[0][:20], planted[1][:20]
     for wrong, message in (
         (y[:3], "X and y must have the same number of rows; X has 20, y has 3"),
-        ("one", "y must be a 1d array with one label a row"),
-        (1, "y must be a 1d array with one label a row"),
-        (np.stack([y, y], axis=1), "y must be a 1d array with one label a row"),
+        ("one", "y must be a 1d array with one label per row"),
+        (1, "y must be a 1d array with one label per row"),
+        (np.stack([y, y], axis=1), "y must be a 1d array with one label per row"),
         (np.where(np.arange(20) == 4, None, y), r"y has 1 missing label\(s\), None in row 4 first"),
         (np.linspace(0.1, 0.9, 20), "y must hold class labels. Unknown label type: continuous"),
         (np.char.upper(y), "y has none of the labels in classes_, .'one' 'two' 'zero'.; got 'ZERO' first"),

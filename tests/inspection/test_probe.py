@@ -77,7 +77,7 @@ def test_wrong_arguments_are_named(model, planted):
         linear_probe(LogisticRegression(), X, y)
     for wrong, message in (
         (np.array(["one"]), "X and y must have the same number of rows; X has 400, y has 1"),
-        ("one", "y must be a 1d array with one label a row"),
+        ("one", "y must be a 1d array with one label per row"),
         (np.where(y == "one", None, y), r"y has \d+ missing label"),
         (X.iloc[:, 0].to_numpy(), "y must hold class labels. Unknown label type: continuous"),
         (np.full(400, "one"), r"y has 1 class \('one'\) in 400 row\(s\); a probe needs at least 2"),

@@ -180,6 +180,8 @@ def test_it_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_block
 
 def test_what_it_refuses(fitted, two_blocks):
     X, y = two_blocks
+    with pytest.raises(ValueError, match=r"method must be 'pca' or 'tsne', got array\("):
+        EmbeddingDisplay.from_estimator(fitted, X, y, method=np.array(["pca", "tsne"]))
     with pytest.raises(ValueError, match="method must be 'pca' or 'tsne', got 'umap'"):
         EmbeddingDisplay.from_estimator(fitted, X, y, method="umap")
     with pytest.raises(ValueError, match="X_held_out and y_held_out must be given together"):

@@ -97,6 +97,17 @@ def test_it_draws_on_given_axes():
     assert display.misclassified.tolist() == [False, True]
 
 
+@pytest.mark.parametrize("scales", [("log", "log"), ("log", "linear"), ("linear", "log")])
+def test_both_axes_cover_one_range_where_one_is_logarithmic(scales, recwarn):
+    for own, other, least in (([0.1, 0.5], [0.4, 0.2], 0.1), ([0.0, 0.5], [0.4, 0.2], 0.2), ([0.0], [0.0], 1.0)):
+        _, ax = plt.subplots()
+        ax.set(xscale=scales[0], yscale=scales[1])
+        ProjectionErrorDisplay(own, other).plot(ax=ax)
+        assert ax.get_xlim() == ax.get_ylim()
+        assert 0 < ax.get_xlim()[0] <= least
+    assert not [w for w in recwarn if "limit" in str(w.message) or "lim on" in str(w.message)]
+
+
 def test_what_it_refuses(fitted, two_blocks, quick):
     X, y = two_blocks
     linear = DualBranchClassifier(**{**quick, "head": "linear", "max_epochs": 1}).fit(X, y)

@@ -94,7 +94,11 @@ def test_logarithms_have_their_gradients_at_0():
 def test_values_too_large_to_divide_end_at_the_limit():
     layer = ColumnScaler(1, "standard")
     layer.set_statistics(np.zeros(1), np.ones(1), np.array([1e-10]))
-    assert layer(torch.tensor([[3e38], [-3e38]])).ravel().tolist() == pytest.approx([LIMIT, -LIMIT])
+    x = torch.tensor([[3e38], [-3e38], [1]], requires_grad=True)
+    z = layer(x)
+    assert z.ravel().tolist()[:2] == pytest.approx([LIMIT, -LIMIT], rel=1e-3)
+    z.sum().backward()
+    assert x.grad.isfinite().all()
 
 
 def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
