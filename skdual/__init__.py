@@ -1,4 +1,4 @@
-"""A scikit-learn classifier for samples measured twice."""
+"""A scikit-learn classifier for samples described by two blocks of columns."""
 
 __version__ = "0.1.0"
 

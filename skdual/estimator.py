@@ -15,7 +15,7 @@ from .training.warm_start import PreviousFit
 
 
 class DualBranchClassifier(FittedMethods):
-    """Classifier for samples measured twice.
+    """Classifier for samples described by two blocks of columns.
 
     Each block of columns has an encoder of its own; the two are fused, shaped by a contrastive loss, and classified
     by the distance to one small linear subspace per class. Several such networks are trained side by side and averaged.

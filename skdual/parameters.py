@@ -72,6 +72,22 @@ CONSTRAINTS = {
     "net_params": [dict, None],
 }
 
+# what each takes as it is given
+_OF_MODULE = (
+    "activation",
+    "normalization",
+    "initialization",
+    "fusion",
+    "block_dropout",
+    "token_dim",
+    "attention_heads",
+    "head",
+    "subspace_dim",
+    "projection_dim",
+)
+_OF_CRITERION = ("label_smoothing", "contrastive", "contrastive_weight", "temperature", "orthogonality_weight")
+_OF_NET = ("memory_bank_size", "warmup", "gradient_clip", "sampling")
+
 
 def resolve_settings(
     params,
@@ -126,65 +142,62 @@ def resolve_settings(
             f"contrastive={params['contrastive']!r} and contrastive_weight={params['contrastive_weight']}; set "
             f"memory_bank_size=0 or turn the loss on."
         )
-    max_ranks = [min(p, n_train) for p in n_columns]
-    hidden_layer_sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], n_columns, max_ranks)
-    _check_dims(params, sum(sizes[-1] for sizes in hidden_layer_sizes))
-    batch = _batch_settings(params, n_train, len(classes))
-
-    def given(name, otherwise, *arguments):
-        return otherwise(*arguments) if params[name] == "auto" else params[name]
-
-    n_members = int(given("n_members", defaults.n_members, n_columns, max_ranks, hidden_layer_sizes, n_train))
-    steps = n_batches(n_train, batch["batch_size"], params["sampling"])
-    max_epochs = int(given("max_epochs", defaults.max_epochs, steps))
-    learning_rate = float(given("learning_rate", defaults.learning_rate, sum(n_columns), n_train))
-    may_cycle = params["max_epochs"] == "auto" and not params["early_stopping"]
-    n_branch_weights = defaults.n_branch_weights(max_ranks, hidden_layer_sizes, n_members)
+    module = _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weights)
+    criterion = _chosen(params, *_OF_CRITERION)
+    if not has_contrastive:
+        module["projection_dim"], criterion["contrastive"] = 0, None
     return {
         "rejection": _rejection(params, classes, has_validation),
-        "module": {
-            "n_members": n_members,
-            "in_features": tuple(n_columns),
-            "n_classes": len(classes),
-            "hidden_layer_sizes": hidden_layer_sizes,
-            "dropout": _dropout(params["dropout"], max_ranks),
-            "standardize": scaling_pair(params["standardize"], block_names),
-            "projection_dim": params["projection_dim"] if has_contrastive else 0,
-            "bfloat16": params["precision"] == "bfloat16"
-            or (params["precision"] == "auto" and n_branch_weights >= min_bfloat16_weights),
-            **{
-                name: params[name]
-                for name in (
-                    "activation",
-                    "normalization",
-                    "initialization",
-                    "fusion",
-                    "block_dropout",
-                    "token_dim",
-                    "attention_heads",
-                    "head",
-                    "subspace_dim",
-                )
-            },
-        },
-        "criterion": {
-            "class_weight": _class_weight(params["class_weight"], classes, codes),
-            "contrastive": params["contrastive"] if has_contrastive else None,
-            **{
-                name: params[name]
-                for name in ("label_smoothing", "contrastive_weight", "temperature", "orthogonality_weight")
-            },
-        },
-        "net": {
-            **batch,
-            "max_epochs": max_epochs,
-            "first_cycle": defaults.first_cycle(max_epochs, n_train) if may_cycle else None,
-            "lr": learning_rate,
-            **_weight_decay(params, learning_rate, max_epochs * steps),
-            "patience": params["patience"] if params["early_stopping"] else None,
-            "mixup_alpha": given("mixup_alpha", lambda: defaults.mixup_alpha(zero_shares())),
-            **{name: params[name] for name in ("memory_bank_size", "warmup", "gradient_clip", "sampling")},
-        },
+        "module": {"n_classes": len(classes), **module},
+        "criterion": {"class_weight": _class_weight(params["class_weight"], classes, codes), **criterion},
+        "net": _net_settings(params, sum(n_columns), n_train, len(classes), zero_shares),
+    }
+
+
+def _chosen(params, *names):
+    return {name: params[name] for name in names}
+
+
+def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weights):
+    """Of the network, but for the number of classes."""
+    max_ranks = [min(p, n_train) for p in n_columns]
+    sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], n_columns, max_ranks)
+    _check_dims(params, sum(of_branch[-1] for of_branch in sizes))
+    n_members = params["n_members"]
+    if n_members == "auto":
+        n_members = defaults.n_members(n_columns, max_ranks, sizes, n_train)
+    is_large = defaults.n_branch_weights(max_ranks, sizes, n_members) >= min_bfloat16_weights
+    return {
+        "n_members": n_members,
+        "in_features": tuple(n_columns),
+        "hidden_layer_sizes": sizes,
+        "dropout": _dropout(params["dropout"], max_ranks),
+        "standardize": scaling_pair(params["standardize"], block_names),
+        "bfloat16": params["precision"] == "bfloat16" or (params["precision"] == "auto" and is_large),
+        **_chosen(params, *_OF_MODULE),
+    }
+
+
+def _net_settings(params, n_columns, n_train, n_classes, zero_shares):
+    """Of the training loop and the optimizer."""
+    batch = _batch_settings(params, n_train, n_classes)
+    steps = n_batches(n_train, batch["batch_size"], params["sampling"])
+    max_epochs, learning_rate, mixup_alpha = (params[name] for name in ("max_epochs", "learning_rate", "mixup_alpha"))
+    first_cycle = None
+    if max_epochs == "auto":
+        max_epochs = defaults.max_epochs(steps)
+        first_cycle = None if params["early_stopping"] else defaults.first_cycle(max_epochs, n_train)
+    if learning_rate == "auto":
+        learning_rate = defaults.learning_rate(n_columns, n_train)
+    return {
+        **batch,
+        "max_epochs": max_epochs,
+        "first_cycle": first_cycle,
+        "lr": float(learning_rate),
+        **_weight_decay(params, float(learning_rate), max_epochs * steps),
+        "patience": params["patience"] if params["early_stopping"] else None,
+        "mixup_alpha": defaults.mixup_alpha(zero_shares()) if mixup_alpha == "auto" else mixup_alpha,
+        **_chosen(params, *_OF_NET),
     }
 
 

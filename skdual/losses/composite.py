@@ -84,15 +84,7 @@ class CompositeLoss(nn.Module):
         total = classification = _mean(per_row, training_mask)
         terms = {"classification_loss": classification}
         if projections is not None and self.contrastive_weight:
-            bank, anchor_mask = bank_candidates, None
-            earlier = {} if bank is None else {"bank_projections": bank.projections, "bank_ids": bank.ids}
-            if training_mask is not None:
-                anchor_mask = torch.cat([training_mask, training_mask], dim=1)
-                visible = [] if bank is None else [bank.visible]
-                earlier["candidate_mask"] = torch.cat([anchor_mask, *visible], dim=1)
-            views = torch.cat(projections, dim=1)
-            per_view = contrastive_loss(views, ids.repeat(2), self.temperature, **earlier)
-            contrastive = _mean(per_view, anchor_mask)
+            contrastive = self._contrastive(projections, ids, training_mask, bank_candidates)
             terms["contrastive_loss"] = contrastive
             total = total + self.contrastive_weight * contrastive
         if gram is not None and self.orthogonality_weight:
@@ -100,6 +92,18 @@ class CompositeLoss(nn.Module):
             terms["orthogonality_loss"] = orthogonality
             total = total + self.orthogonality_weight * orthogonality
         return {"loss": total, **terms}
+
+    def _contrastive(self, projections, ids, training_mask, bank):
+        """Mean contrastive loss of the views, two of each row, that count for a member."""
+        anchor_mask = None if training_mask is None else torch.cat([training_mask, training_mask], dim=1)
+        candidate_mask, earlier = anchor_mask, {}
+        if bank is not None:
+            earlier = {"bank_projections": bank.projections, "bank_ids": bank.ids}
+            if anchor_mask is not None:
+                candidate_mask = torch.cat([anchor_mask, bank.visible], dim=1)
+        views = torch.cat(projections, dim=1)
+        per_view = contrastive_loss(views, ids.repeat(2), self.temperature, candidate_mask=candidate_mask, **earlier)
+        return _mean(per_view, anchor_mask)
 
     def _shares(self, target, scores, class_weight, mixing):
         """Weight of every class in the cross-entropy of every row, (batch, n_classes), or of every member and row."""
