@@ -447,19 +447,19 @@ class DualBranchClassifier(FittedMethods):
         data = check_training_input(self, X, y, X_val, y_val)
         device = resolve_device(self.device)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        before = None
+        previous = None
         if self.warm_start and hasattr(self, "network_"):
             names = getattr(self, "feature_names_in_", None)
-            before = PreviousFit(self.classes_, columns_of(self), names, self._settings, self.network_.state_dict())
+            previous = PreviousFit(self.classes_, columns_of(self), names, self._settings, self.network_.state_dict())
         with own_modes():
-            fit = fit_network(params, data, device, seed, before)
-        self._remember(data, device, fit, earlier_history=[] if before is None else self.history_)
+            fit = fit_network(params, data, device, seed, previous)
+        self._remember(data, device, fit, earlier_history=[] if previous is None else self.history_)
         return self
 
     def _remember(self, data, device, fit, earlier_history):
         """Commit a finished fit; the only place of a fit that writes fitted attributes, all of them at once."""
         network, history = fit.net.module_, earlier_history + fit.net.epochs()
-        block_weights, temperature = network.block_weights_and_temperature()
+        block_weights, temperature = network.ensemble.block_weights_and_temperature()
         fitted = {
             "classes_": data.classes,
             "n_features_in_": data.X.shape[1],

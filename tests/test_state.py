@@ -110,7 +110,7 @@ def test_everything_comes_back(fitted, two_blocks):
     assert again.probability_temperature_ == fitted.probability_temperature_ != 1
     assert_array_equal(again.block_weights_, fitted.block_weights_)
     assert 0 < fitted.block_weights_[0] < 1  # a mixture, not what a new network has
-    assert torch.equal(again.network_.group_weights, fitted.network_.group_weights)
+    assert torch.equal(again.network_.ensemble.weights, fitted.network_.ensemble.weights)
     assert again.get_params()["block_dropout"] == fitted.get_params()["block_dropout"] == 0.25
     assert again.network_.n_members == 3
     blocks = [torch.from_numpy(X[:, index]) for index in fitted.block_indices_]
@@ -132,8 +132,8 @@ def test_float64_weights_stay_float64(two_blocks, quick):
 def test_a_network_of_one_group_comes_back_with_one(two_blocks, quick):
     fitted = DualBranchClassifier(**quick | {"block_dropout": 0, "n_members": 1}).fit(*two_blocks)
     again = pickle.loads(pickle.dumps(fitted))
-    assert again.network_.group_weights.shape == (1,)
-    assert torch.equal(again.network_.group_weights, fitted.network_.group_weights)
+    assert again.network_.ensemble.weights.shape == (1,)
+    assert torch.equal(again.network_.ensemble.weights, fitted.network_.ensemble.weights)
     assert_array_equal(again.predict_proba(two_blocks[0]), fitted.predict_proba(two_blocks[0]))
 
 

@@ -66,6 +66,7 @@ class Rows(torch.utils.data.Dataset):
         self.X = X
         self.columns = columns
         self.device = device
+        self.dtype = dtype
         self.subset = subset
         self.y = y if y is None or subset is None else y[subset]
         self._matrix = HostMatrix(X, device, dtype) if matrix is None else matrix

@@ -1,4 +1,4 @@
-"""The network, in the order a batch passes through it: branches, fusion, heads; before them, ``scaling``."""
+"""The network, in the order a batch passes through it: branches, fusion, heads, ensemble; before them, ``scaling``."""
 
 from .dual_branch import DualBranchNetwork
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..scaling.column_scaler import ColumnScaler
 from .branches import BranchEncoder
-from .ensemble import EnsembleScores
+from .ensemble import BOTH, ONLY_A, ONLY_B, Ensemble, group_means
 from .fusion import AttentionFusion, ConcatFusion
 from .heads import LinearHead, ProjectionHead, SubspaceHead, unit_length
 from .members import n_plain_members
@@ -41,16 +41,16 @@ def _first(module):
     return alone
 
 
-class DualBranchNetwork(EnsembleScores):
+class DualBranchNetwork(nn.Module):
     """Two branch encoders, their fusion and the classifier; the arguments are settled, none is "auto".
 
     The network has ``n_members`` independent members of one form, computed side by side (Lakshminarayanan et al.,
     2017, deep ensembles; Laurent et al., 2023, packed). The second half of them is regularised: in training it loses
     features (``dropout``) and blocks (``block_dropout``, by which it also learns to score a row by either block alone),
     and sees mixed rows, and columns by their relevance. What serves a block that is noise, or few noisy rows, can spoil
-    what both blocks tell together and what is not linear, so the first half is trained plainly. How their scores
-    become one is told in :class:`~skdual.network.ensemble.EnsembleScores`; embeddings, whose axes differ from member to
-    member, are those of the first.
+    what both blocks tell together and what is not linear, so the first half is trained plainly. Their scores
+    become one by the groups and weights of ``ensemble``; embeddings, whose axes differ from member to member, are those
+    of the first.
 
     Parameters
     ----------
@@ -78,6 +78,8 @@ class DualBranchNetwork(EnsembleScores):
     """
 
     block_dropout_rates: torch.Tensor
+    fusion: AttentionFusion | ConcatFusion
+    head: SubspaceHead | LinearHead
 
     def __init__(
         self,
@@ -99,7 +101,9 @@ class DualBranchNetwork(EnsembleScores):
         standardize,
         bfloat16,
     ):
-        super().__init__(n_members, n_classes, by_single_blocks=block_dropout > 0)
+        super().__init__()
+        self.n_members, self.n_classes = n_members, n_classes
+        self.ensemble = Ensemble(n_members, by_single_blocks=block_dropout > 0)
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim, self.projection_dim = d_a + d_b, projection_dim
         self._bfloat16 = bfloat16
@@ -176,3 +180,74 @@ class DualBranchNetwork(EnsembleScores):
             return h_a, h_b
         draw = torch.rand_like(h_a[..., :1], dtype=torch.float32)
         return h_a * (draw >= self.block_dropout_rates / 2), h_b * (draw < 1 - self.block_dropout_rates / 2)
+
+    # answers of all members together
+
+    def member_scores(self, x_a, x_b):
+        """Every member's class scores by each source, (n_members, n_sources, batch, n_classes)."""
+        scores = self.head(self._embed_by(self.ensemble.sources, x_a, x_b))
+        return scores.unflatten(1, (len(self.ensemble.sources), -1))
+
+    def group_scores(self, x_a, x_b):
+        """The mean scores of every group, (batch, n_groups, n_classes)."""
+        return self._means(self.head(self._embed_by(self.ensemble.sources, x_a, x_b))).transpose(0, 1)
+
+    def scores(self, x_a, x_b):
+        """Class scores, (batch, n_classes); their softmax is the probability."""
+        groups, sources, weights = self.ensemble.counted()
+        means = group_means(self.head(self._embed_by(sources, x_a, x_b)), groups, sources)
+        return _weighted_sum(weights, means)
+
+    def scores_and_familiarity(self, x_a, x_b):
+        """Both at the cost of one, (batch, n_classes) and (batch,)."""
+        z = self._embed_by(self.ensemble.sources, x_a, x_b)
+        return _weighted_sum(self.ensemble.weights, self._means(self.head(z))), self._familiarity(z)
+
+    def projection_error(self, x_a, x_b):
+        """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.
+
+        The mean over members and groups, weighted by scale and group weight, so that it ranks classes as the scores do.
+        """
+        errors, scales = self._group_errors(self._embed_by(self.ensemble.sources, x_a, x_b))
+        weights = self.ensemble.weights * scales
+        return _weighted_sum(weights / weights.sum(), errors)
+
+    def familiarity(self, x_a, x_b):
+        """Minus the distance to the nearest class's subspace, (batch,); with ``head="subspace"`` only.
+
+        The mean over members and groups, where half of a group's weight is that in the scores and half is the same for
+        all: what is new may show in a block that the known classes do not need.
+        """
+        return self._familiarity(self._embed_by(self.ensemble.sources, x_a, x_b))
+
+    def _familiarity(self, z):
+        errors, _ = self._group_errors(z)
+        shares = self.ensemble.weights / self.ensemble.weights.sum()
+        return -_weighted_sum((shares + shares.mean()) / 2, errors).amin(dim=-1)
+
+    def _embed_by(self, sources, x_a, x_b):
+        """Every member's embeddings by each source, (n_members, n_sources * batch, d_a + d_b)."""
+        h_a, h_b = self.encode_members(x_a, x_b)
+        if sources == [BOTH]:
+            return self.fusion(h_a, h_b)
+        none_a, none_b = torch.zeros_like(h_a), torch.zeros_like(h_b)
+        by_source = {BOTH: (h_a, h_b), ONLY_A: (h_a, none_b), ONLY_B: (none_a, h_b)}
+        pairs = [by_source[source] for source in sources]
+        return self.fusion(*(torch.cat(block, dim=1) for block in zip(*pairs, strict=True)))
+
+    def _means(self, values):
+        """Of what the head made of :meth:`_embed_by` all sources, the means of every group."""
+        return group_means(values, self.ensemble.groups, self.ensemble.sources)
+
+    def _group_errors(self, z):
+        """Mean projection errors of every group, weighted by scale, (n_groups, batch, n_classes), and mean scales."""
+        assert isinstance(self.head, SubspaceHead)
+        scale = self.head.log_scale.exp()
+        scales = torch.stack([scale[members].mean() for members, _ in self.ensemble.groups])
+        means = self._means(scale[:, None, None] * self.head.projection_error(z))
+        return means / scales[:, None, None], scales
+
+
+def _weighted_sum(weights, means):
+    """Of the means of every group, (n_groups, batch, n_classes) -> (batch, n_classes)."""
+    return torch.einsum("g,gbc->bc", weights, means)

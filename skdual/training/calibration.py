@@ -33,12 +33,12 @@ def held_out_scores(network, rows, mask):
         Numbers of the rows that every group has such a member for.
     """
     network.eval()
-    untrained = [~mask[members] for members, _ in network.score_groups]
+    untrained = [~mask[members] for members, _ in network.ensemble.groups]
     held_out = np.flatnonzero(np.all([of_group.any(axis=0) for of_group in untrained], axis=0))
-    parts = [np.empty((len(network.score_groups), 0, network.n_classes))]
+    parts = [np.empty((len(network.ensemble.groups), 0, network.n_classes))]
     for chunk, (scores,) in in_chunks(network.member_scores, rows, held_out):
         by_group = []
-        for (members, source), of_group in zip(network.score_groups, untrained, strict=True):
+        for (members, source), of_group in zip(network.ensemble.groups, untrained, strict=True):
             member = members.start + of_group[:, chunk].argmax(axis=0)
             by_group.append(scores[member, source, np.arange(len(chunk))])
         parts.append(np.stack(by_group))
@@ -67,8 +67,8 @@ def calibrate(network, training, validation, mask, class_weight):
         codes.append(validation.y)
     if not sum(map(len, codes)):
         return
-    by_single_block = np.array([group.source != BOTH for group in network.score_groups])
-    network.set_group_weights(
+    by_single_block = np.array([group.source != BOTH for group in network.ensemble.groups])
+    network.ensemble.set_weights(
         fit_group_weights(np.concatenate(scores, axis=1), np.concatenate(codes), class_weight, by_single_block)
     )
 

@@ -33,9 +33,14 @@ _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
 class Fit(NamedTuple):
     """What a fit has made.
 
-    ``settings`` are what :func:`~skdual.parameters.resolve_settings` made of the parameters, and ``split``, the
-    ``fraction`` of the rows set aside for validation, or None, and the ``seed`` of that; ``rejection_threshold`` is the
-    familiarity that a share ``rejection_quantile`` of the validation rows does not reach, or None.
+    Attributes
+    ----------
+    net : DualBranchNet
+    settings : dict of dict
+        What :func:`~skdual.parameters.resolve_settings` made of the parameters, and ``split``: the ``fraction`` of the
+        rows set aside for validation, or None, and the ``seed`` of that.
+    rejection_threshold : float or None
+        The familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
 
     net: DualBranchNet
@@ -43,7 +48,7 @@ class Fit(NamedTuple):
     rejection_threshold: float | None
 
 
-def fit_network(params, data, device, seed, before=None):
+def fit_network(params, data, device, seed, previous=None):
     """One whole fit.
 
     Parameters
@@ -54,7 +59,7 @@ def fit_network(params, data, device, seed, before=None):
     device : torch.device
     seed : int
         Of weights, dropout, batches, bank, mixing, validation split, and coordinates of wide blocks.
-    before : PreviousFit, optional
+    previous : PreviousFit, optional
         Where to go on from; without it the weights are new, and columns are scaled by the training rows.
 
     Returns
@@ -64,45 +69,22 @@ def fit_network(params, data, device, seed, before=None):
     check_callbacks(params["callbacks"], has_validation=data.validation is not None or params["early_stopping"])
     check_net_params(params["net_params"])
     dtype = resolve_dtype(params["precision"], data.X.dtype, device)
-    # a warm start that split the rows anew would validate on rows that it has learnt
-    split_seed = seed if before is None else before.settings["split"]["seed"]
-    sets_aside = params["early_stopping"] and data.validation is None
-    fraction = float(params["validation_fraction"]) if sets_aside else None
-    training, validation, original = _rows_of_fit(data, device, dtype, fraction, split_seed)
-    if before is not None:
-        kept = {name: before.settings["module"][name] for name in KEPT_IF_AUTO if isinstance(params[name], str)}
-        params = {**params, **kept}
-    settings = resolve_settings(
-        params,
-        n_columns=data.columns.n_columns,
-        codes=data.y,
-        classes=data.classes,
-        n_train=len(training),
-        zero_shares=lambda: zero_shares(training),
-        min_bfloat16_weights=min_bfloat16_weights(device) if dtype == torch.float32 else math.inf,
-        block_names=data.columns.names,
-        has_validation=validation is not None,
-    )
-    settings["split"] = {"seed": split_seed, "fraction": fraction}
-    scalings = settings["module"]["standardize"]
-    check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
-    if data.validation is not None:
-        check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
-    if before is not None:
-        check_continuation(before, data, settings)
+    split = _validation_split(params, data, seed, previous)
+    training, validation, original = _rows_of_fit(data, device, dtype, split)
+    settings = _checked_settings(params, data, training, validation, split, previous)
     mask = training_mask(settings["module"]["n_members"], training, original)
     with isolated_random_state(device, seed):
         of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
         net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
-        if before is not None:
-            net.module_.load_state_dict(before.weights)
-            net.module_.reset_group_weights()
-        else:
+        if previous is None:
             _shift_units(net.module_, training)
             scalers = fit_scalers(net.module_, training, data.feature_names)
             set_relevance(net.module_, training, mask, scalers, settings["criterion"]["class_weight"])
+        else:
+            net.module_.load_state_dict(previous.weights)
+            net.module_.ensemble.reset_weights()
         span = SpanTraining(net, training, validation)
-        span.enter(mask, seed, fitted_before=before is not None)
+        span.enter(mask, seed, fitted_before=previous is not None)
         with held_interrupts() as held:
             net.partial_fit(
                 span.training,
@@ -121,7 +103,43 @@ def fit_network(params, data, device, seed, before=None):
     return Fit(net, settings, rejection_threshold)
 
 
-def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
+def _validation_split(params, data, seed, previous):
+    """Which fraction of X to set aside, if any, and the seed of that."""
+    sets_aside = params["early_stopping"] and data.validation is None
+    return {
+        # a warm start that split the rows anew would validate on rows that it has learnt
+        "seed": seed if previous is None else previous.settings["split"]["seed"],
+        "fraction": float(params["validation_fraction"]) if sets_aside else None,
+    }
+
+
+def _checked_settings(params, data, training, validation, split, previous):
+    """The settings of the fit, in agreement with the values of X and with the previous fit."""
+    if previous is not None:
+        kept = {name: previous.settings["module"][name] for name in KEPT_IF_AUTO if isinstance(params[name], str)}
+        params = {**params, **kept}
+    settings = resolve_settings(
+        params,
+        n_columns=data.columns.n_columns,
+        codes=data.y,
+        classes=data.classes,
+        n_train=len(training),
+        zero_shares=lambda: zero_shares(training),
+        min_bfloat16_weights=min_bfloat16_weights(training.device) if training.dtype == torch.float32 else math.inf,
+        block_names=data.columns.names,
+        has_validation=validation is not None,
+    )
+    settings["split"] = split
+    scalings = settings["module"]["standardize"]
+    check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
+    if data.validation is not None:
+        check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
+    if previous is not None:
+        check_continuation(previous, data, settings)
+    return settings
+
+
+def _rows_of_fit(data, device, dtype, split):
     """Rows to train on, rows to validate on or None, and which training rows are copies, where that had to be found.
 
     Validation rows are those of the user, or a fraction of X.
@@ -134,10 +152,10 @@ def _rows_of_fit(data, device, dtype, validation_fraction, split_seed):
         check_range(X_val, dtype, "X_val", data.feature_names)
         validation = Rows(X_val, data.columns, device, dtype, y_val, matrix=matrix_for_training(X_val, device, dtype))
         return everything, validation, None
-    if validation_fraction is None:
+    if split["fraction"] is None:
         return everything, None, None
     original = first_occurrences(everything)
-    subsets = split_rows(data.y, validation_fraction, split_seed, original)
+    subsets = split_rows(data.y, split["fraction"], split["seed"], original)
     training, validation = (Rows(data.X, data.columns, device, dtype, data.y, subset, matrix) for subset in subsets)
     return training, validation, np.searchsorted(training.subset, original[training.subset])
 

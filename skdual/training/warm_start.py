@@ -8,7 +8,7 @@ from ..inputs.columns import ColumnBlocks
 from ..warn import warn
 
 KEPT_IF_AUTO = ("hidden_layer_sizes", "n_members")
-"""Parameters whose "auto" stays what it was in the fit before, whatever the rows."""
+"""Parameters whose "auto" stays what it was in the previous fit, whatever the rows."""
 
 _FREE_TO_CHANGE = ("dropout", "bfloat16", "initialization")  # no fitted weight depends on it
 _ONLY_WITH = {
@@ -19,7 +19,7 @@ _ONLY_WITH = {
 
 
 class PreviousFit(NamedTuple):
-    """What is left of the fit before: classes, columns, settings and state dict."""
+    """What is left of the previous fit: classes, columns, settings and state dict."""
 
     classes: np.ndarray
     columns: ColumnBlocks
@@ -28,30 +28,30 @@ class PreviousFit(NamedTuple):
     weights: dict
 
 
-def check_continuation(before, data, settings):
+def check_continuation(previous, data, settings):
     """Refuse a warm start that could not go on from the fitted network; warn of validation rows that it has learnt."""
-    if not np.array_equal(data.classes, before.classes):
+    if not np.array_equal(data.classes, previous.classes):
         raise ValueError(
-            f"warm_start=True goes on with the fitted classes {before.classes}, but y has {data.classes}; set "
+            f"warm_start=True goes on with the fitted classes {previous.classes}, but y has {data.classes}; set "
             f"warm_start=False to start anew."
         )
-    if not data.columns.same_as(before.columns):
+    if not data.columns.same_as(previous.columns):
         raise ValueError("warm_start=True goes on with the fitted blocks, but blocks or the columns of X have changed.")
-    if data.feature_names is not None and before.feature_names is not None:
-        for at, (name, fitted) in enumerate(zip(data.feature_names, before.feature_names, strict=True)):
+    if data.feature_names is not None and previous.feature_names is not None:
+        for at, (name, fitted) in enumerate(zip(data.feature_names, previous.feature_names, strict=True)):
             if name != fitted:
                 raise ValueError(
                     f"warm_start=True goes on with the fitted columns, where column {at} is {str(fitted)!r}, but in X "
                     f"it is {str(name)!r}; give them in the same order, or set warm_start=False to start anew."
                 )
-    had, has = (bool(of["module"]["projection_dim"]) for of in (before.settings, settings))
+    had, has = (bool(of["module"]["projection_dim"]) for of in (previous.settings, settings))
     if had != has:
         raise ValueError(
             f"warm_start=True goes on with the fitted network, trained with{'' if had else 'out'} a contrastive loss; "
             f"leave contrastive and contrastive_weight as they were, or set warm_start=False to start anew."
         )
     for name, value in settings["module"].items():
-        fitted = before.settings["module"][name]
+        fitted = previous.settings["module"][name]
         free = name in _FREE_TO_CHANGE or (name == "block_dropout" and value and fitted)  # 0 has other groups
         if name in _ONLY_WITH:
             form, wanted = _ONLY_WITH[name]
@@ -61,11 +61,11 @@ def check_continuation(before, data, settings):
                 f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
                 f"{value!r}; set warm_start=False to start anew."
             )
-    fraction, before_it = (of["split"]["fraction"] for of in (settings, before.settings))
-    if fraction not in (None, before_it):
+    fraction, previous_fraction = (of["split"]["fraction"] for of in (settings, previous.settings))
+    if fraction not in (None, previous_fraction):
         warn(
             f"warm_start=True goes on with a network that has learnt validation rows: this fit sets {fraction:g} of "
-            f"the rows aside, the one before it set {before_it or 'none'} aside. Their losses, and the probabilities, "
-            f"will look too good; leave early_stopping and validation_fraction as they were, or give X_val and y_val "
-            f"to fit."
+            f"the rows aside, the previous one set {previous_fraction or 'none'} aside. Their losses, and the "
+            f"probabilities, will look too good; leave early_stopping and validation_fraction as they were, or give "
+            f"X_val and y_val to fit."
         )

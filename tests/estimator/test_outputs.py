@@ -45,9 +45,9 @@ def test_probabilities_are_the_softmax_of_the_weighted_mean_score_over_the_tempe
     assert model.block_weights_.dtype == np.float64
     assert model.block_weights_.sum() == pytest.approx(1, abs=1e-12)
     assert model.block_weights_.min() >= 0
-    assert model.probability_temperature_ == pytest.approx(1 / model.network_.group_weights.sum().item())
+    assert model.probability_temperature_ == pytest.approx(1 / model.network_.ensemble.weights.sum().item())
     assert abs(math.log(model.probability_temperature_)) > 0.05
-    weights = model.network_.group_weights.numpy()
+    weights = model.network_.ensemble.weights.numpy()
     by_blocks = [
         sum(w for w, (_, of) in zip(weights, groups_of(model), strict=True) if of == which) for which in (0, 1, 2)
     ]
@@ -78,7 +78,7 @@ def test_two_classes_give_one_score_and_both_errors(two_blocks, quick, n_members
     errors = model.projection_error(X)
     assert errors.shape == (150, 2)
     scales = np.exp(model.network_.head.log_scale.detach().numpy())
-    weights = model.network_.group_weights.tolist()
+    weights = model.network_.ensemble.weights.tolist()
     scale = sum(weight * scales[list(of)].mean() for weight, (of, _) in zip(weights, groups_of(model), strict=True))
     assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]), rtol=1e-4, atol=1e-4)
 
@@ -90,7 +90,7 @@ def test_projection_error_is_the_distance_of_the_unit_embedding_to_the_subspaces
     head = model.network_.head
     scales = np.exp(head.log_scale.detach().numpy())
     errors, weights = [], []
-    groups = zip(model.network_.group_weights.tolist(), groups_of(model), strict=True)
+    groups = zip(model.network_.ensemble.weights.tolist(), groups_of(model), strict=True)
     for weight, member, which in [(w / len(of), member, which) for w, (of, which) in groups for member in of]:
         alone = one_member(model, member)
         bases = head.bases[member].detach().numpy()

@@ -32,7 +32,9 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     changed = {"n_members": n_members, "block_dropout": block_dropout, "precision": "float64"}
     model = DualBranchClassifier(**{**quick, **changed}).fit(X, y)
     network = model.network_
-    blocks = network.encode_members(*(network.group_weights.new_tensor(X[:, index]) for index in model.block_indices_))
+    blocks = network.encode_members(
+        *(network.ensemble.weights.new_tensor(X[:, index]) for index in model.block_indices_)
+    )
     h_a, h_b = blocks
     last = [n_members - 1]
     groups = [(last, (h_a, h_b))]
@@ -41,7 +43,7 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     groups = [([0], (h_a, h_b)), *groups] if n_members == 2 else groups
     scale = np.exp(network.head.log_scale.detach().numpy())
     errors = 0
-    weights = network.group_weights.numpy() / network.group_weights.sum().item() / 2 + 1 / (2 * len(groups))
+    weights = network.ensemble.weights.numpy() / network.ensemble.weights.sum().item() / 2 + 1 / (2 * len(groups))
     for (members, group), weight in zip(groups, weights, strict=True):
         z = network.fusion(*group).detach().numpy()
         for m in members:

@@ -54,7 +54,7 @@ def test_group_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     assert model.probability_temperature_ != 1
     again = copy.deepcopy(model).fit(X, y)
     assert again.probability_temperature_ == 1
-    assert again.network_.group_weights.tolist() == again.block_weights_.tolist() == [1, 0, 0]
+    assert again.network_.ensemble.weights.tolist() == again.block_weights_.tolist() == [1, 0, 0]
     model.fit(X, y, X_val=X[:40], y_val=y[:40])
     assert_block_weights(model, weights_fitted_on(model, scores_in_groups(model, X[:40]), y[:40]))
     assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
@@ -151,11 +151,11 @@ def test_the_rows_that_are_set_aside_stay_the_same(two_blocks, quick, rows_seen)
 @pytest.mark.parametrize(
     ("first", "then", "match"),
     [
-        ({}, {"early_stopping": True}, "sets 0.1 of the rows aside, the one before it set none aside"),
+        ({}, {"early_stopping": True}, "sets 0.1 of the rows aside, the previous one set none aside"),
         (
             {"early_stopping": True},
             {"early_stopping": True, "validation_fraction": 0.2},
-            "sets 0.2 of the rows aside, the one before it set 0.1 aside",
+            "sets 0.2 of the rows aside, the previous one set 0.1 aside",
         ),
         ({"early_stopping": True}, {"early_stopping": True}, None),
         ({"early_stopping": True}, {"early_stopping": False}, None),

@@ -65,8 +65,8 @@ def one_member(model, member, source=0):
     state = {
         name: tensor[[member]] if name in of_members else tensor for name, tensor in model.network_.state_dict().items()
     }
-    state["group_weights"] = torch.eye(len(model.block_weights_))[source]
-    alone.to(model.network_.group_weights.dtype).load_state_dict(state)
+    state["ensemble.weights"] = torch.eye(len(model.block_weights_))[source]
+    alone.to(model.network_.ensemble.weights.dtype).load_state_dict(state)
     return alone.eval()
 
 
@@ -90,4 +90,4 @@ def assert_block_weights(model, expected):
     for (_, which), weight in zip(groups_of(model), expected, strict=True):
         shares[which] += weight / expected.sum()
     assert_allclose(model.block_weights_, shares, rtol=1e-3, atol=1e-4)
-    assert_allclose(model.network_.group_weights, expected, rtol=1e-3, atol=1e-4)
+    assert_allclose(model.network_.ensemble.weights, expected, rtol=1e-3, atol=1e-4)

@@ -55,7 +55,7 @@ def test_shapes(fusion, head, normalization, n_members, block_dropout):
     assert network.scores(*inputs).shape == (8, 3)
     assert network.member_scores(*inputs).shape == (n_members, 3 if block_dropout else 1, 8, 3)
     assert network.group_scores(*inputs).shape == (8, n_groups, 3)
-    assert network.group_weights.shape == (n_groups,)
+    assert network.ensemble.weights.shape == (n_groups,)
     if head == "subspace":
         assert network.projection_error(*inputs).shape == (8, 3)
         torch.testing.assert_close(gram, network.head.bases @ network.head.bases.mT)
@@ -74,9 +74,9 @@ def test_branches_have_their_own_widths_and_dropout():
 
 def single_of(network, member, **arguments):
     """A network of one member with the numbers of this one."""
-    shared, single = ("group_weights", "scaler"), make_network(**arguments).double()
+    shared, single = ("ensemble.weights", "scaler"), make_network(**arguments).double()
     state = {n: v if n.startswith(shared) else v[member : member + 1] for n, v in network.state_dict().items()}
-    state["group_weights"] = single.group_weights
+    state["ensemble.weights"] = single.ensemble.weights
     single.load_state_dict(state)
     return single.train(network.training)
 
@@ -99,7 +99,7 @@ def test_each_member_is_a_network_of_its_own(fusion, head, normalization, traini
     for ours, theirs in zip(_outputs(output), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     for name, value in network.state_dict().items():  # as left by the step
-        if not name.startswith(("group_weights", "scaler")):
+        if not name.startswith(("ensemble.weights", "scaler")):
             theirs = torch.cat([single.state_dict()[name] for single in singles])
             torch.testing.assert_close(value, theirs, rtol=0, atol=1e-12)
     assert (output.scores[0] - output.scores[1]).abs().max() > 0.01
@@ -131,7 +131,7 @@ def test_gradient_stays_with_the_member(normalization):
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_passes_through_the_parts_in_order(n_members):
     network, (x_a, x_b) = make_network(n_members=n_members, block_dropout=0), make_inputs()
-    network.set_group_weights(np.array([0.6, 0.3][: len(network.score_groups)]))
+    network.ensemble.set_weights(np.array([0.6, 0.3][: len(network.ensemble.groups)]))
     h_a, h_b = network.branch_a(network.scaler_a(x_a)), network.branch_b(network.scaler_b(x_b))
     z = network.fusion(h_a, h_b)
     for ours, expected in zip(network.encode_members(x_a, x_b), (h_a, h_b), strict=True):
@@ -201,7 +201,7 @@ def test_scores_by_one_block_are_those_with_the_other_branch_at_0(fusion, head, 
         for other in {0, 1, 2} - {source}:
             assert (by_source[:, other] - expected).abs().max() > 0.1
     without = make_network(n_members=n_members, fusion=fusion, head=head, block_dropout=0).eval()
-    without.load_state_dict(network.state_dict() | {"group_weights": torch.ones(len(without.score_groups))})
+    without.load_state_dict(network.state_dict() | {"ensemble.weights": torch.ones(len(without.ensemble.groups))})
     torch.testing.assert_close(without.member_scores(*inputs), by_source[:, :1], rtol=1e-5, atol=1e-5)
 
 
@@ -234,7 +234,7 @@ def test_scores_are_the_sum_over_groups_of_the_mean_over_their_members(n_members
     np.testing.assert_allclose(group_scores, np.stack(means, axis=1), rtol=1e-5, atol=1e-5)
     for weights in ([1.0, 0.0, 0.0, 0.4], [0.0, 4.0, 0.0, 0.0], [0.1, 0.0, 0.3, 1.0], [2.0, 0.5, 0.7, 0.2]):
         weights = weights[: len(means)]
-        network.set_group_weights(np.array(weights))
+        network.ensemble.set_weights(np.array(weights))
         expected = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         np.testing.assert_allclose(network.scores(*inputs).detach(), expected, rtol=1e-5, atol=1e-5)
         assert torch.equal(network(*inputs).scores, of_members)  # losses know no weights
@@ -245,7 +245,7 @@ def test_scores_are_the_sum_over_groups_of_the_mean_over_their_members(n_members
 )
 def test_groups_that_count_for_nothing_are_not_computed(weights, n_ways):
     network, inputs = make_network(n_members=4).eval(), make_inputs()
-    network.set_group_weights(np.array(weights))
+    network.ensemble.set_weights(np.array(weights))
     n_rows = []
     network.fusion.register_forward_hook(lambda fusion, blocks, z: n_rows.append(z.shape[1]))
     with torch.no_grad():
@@ -265,7 +265,7 @@ def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperatu
         assert torch.equal(network.scores(*inputs), of_members[0])
     mean = sum(of_members.detach().double().numpy()) / n_members
     for temperature in (1.0, 0.25, 3.0):
-        network.set_group_weights(np.array([1] if n_members == 1 else [1 / 3, 2 / 3]) / temperature)
+        network.ensemble.set_weights(np.array([1] if n_members == 1 else [1 / 3, 2 / 3]) / temperature)
         np.testing.assert_allclose(network.scores(*inputs).detach(), mean / temperature, rtol=1e-5, atol=1e-6)
         assert torch.equal(network(*inputs).scores, of_members)
 
@@ -276,13 +276,13 @@ def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperatu
 )
 def test_group_weights_are_saved_but_not_trained(n_members, block_dropout, expected):
     network = make_network(n_members=n_members, block_dropout=block_dropout)
-    assert network.state_dict()["group_weights"].tolist() == pytest.approx(expected)
+    assert network.state_dict()["ensemble.weights"].tolist() == pytest.approx(expected)
     inputs = make_inputs()
     torch.testing.assert_close(network.eval().scores(*inputs), network(*inputs).scores.mean(dim=0))
-    network.set_group_weights(np.ones(len(expected)))
-    network.reset_group_weights()
-    assert network.state_dict()["group_weights"].tolist() == pytest.approx(expected)
-    assert "group_weights" not in dict(network.named_parameters())
+    network.ensemble.set_weights(np.ones(len(expected)))
+    network.ensemble.reset_weights()
+    assert network.state_dict()["ensemble.weights"].tolist() == pytest.approx(expected)
+    assert "ensemble.weights" not in dict(network.named_parameters())
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.1, 2.0, 0.5], [0.0, 0.4, 0.0, 0.0], [0.1, 0.2, 3.0, 0.4]])
@@ -293,7 +293,7 @@ def test_projection_error_ranks_classes_as_the_weighted_groups_do(n_members, wei
     weights = np.array(weights if n_members == 3 else weights[:3])
     with torch.no_grad():
         network.head.log_scale.copy_(torch.from_numpy(np.log(scales)))
-        network.set_group_weights(weights)
+        network.ensemble.set_weights(weights)
         error, scores = network.projection_error(*inputs).numpy(), network.scores(*inputs).numpy()
         unweighted = network.group_scores(*inputs).mean(dim=1).numpy()
     np.testing.assert_array_equal(error.argmin(axis=1), scores.argmax(axis=1))

@@ -122,7 +122,7 @@ def test_a_single_member_holds_out_rows_where_there_are_enough(two_blocks, quick
         scores = model.network_.member_scores(x[:, :7], x[:, 7:])[0].numpy()
     expected = fit_group_weights(scores, codes[held_out], np.ones(3), np.array([False, True, True]))
     assert abs(expected - [1, 0, 0]).max() > 0.1
-    assert_allclose(model.network_.group_weights, expected if enough_rows else [1, 0, 0], rtol=1e-3, atol=1e-3)
+    assert_allclose(model.network_.ensemble.weights, expected if enough_rows else [1, 0, 0], rtol=1e-3, atol=1e-3)
 
 
 # weights of the groups
