@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from .inputs.frames import check_container, column_label, column_names, dtype_names, without_surprises
+from .inputs.frames import check_container, column_label, column_names, dtype_names, plain_container
 from .inputs.validation import check_column_numbers, check_finite
 
 __all__ = ["CenteredLogRatio", "LogNormalizer"]
@@ -91,7 +91,7 @@ class LogNormalizer(_CountTransformer):
         6.0
         """
         self._validate_params()
-        X = without_surprises(X, "X")
+        X = plain_container(X, "X")
         totals = _totals(_check_counts(self, X))
         target_sum = self.target_sum
         if target_sum is None:
@@ -131,7 +131,7 @@ class LogNormalizer(_CountTransformer):
         self._validate_params()
         if self.target_sum is None:
             check_is_fitted(self, "target_sum_")
-        X = without_surprises(X, "X")
+        X = plain_container(X, "X")
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         totals = _totals(counts)
@@ -210,7 +210,7 @@ class CenteredLogRatio(_CountTransformer):
         array([2., 8.])
         """
         self._validate_params()
-        X = without_surprises(X, "X")
+        X = plain_container(X, "X")
         counts = _check_counts(self, X)
         validate_data(self, X, skip_check_array=True)
         if self.axis == 0:
@@ -248,7 +248,7 @@ class CenteredLogRatio(_CountTransformer):
         self._validate_params()
         if self.axis == 0:
             check_is_fitted(self, "geometric_mean_")
-        X = without_surprises(X, "X")
+        X = plain_container(X, "X")
         counts = _check_counts(self, X)
         validate_data(self, X, reset=False, skip_check_array=True)
         mean = self.geometric_mean_ if self.axis == 0 else _geometric_mean(counts, axis=1)

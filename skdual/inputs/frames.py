@@ -46,7 +46,7 @@ def column_label(position, names=None):
     return f"column {position}" if names is None else f"column {str(names[position])!r}"
 
 
-def without_surprises(X, name):
+def plain_container(X, name):
     """X with what scikit-learn takes for something else in its plain form: tensors and names of columns.
 
     Tensors of torch become arrays, wherever and of whatever dtype they are, and whether or not a gradient is asked for.

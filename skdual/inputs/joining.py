@@ -5,7 +5,7 @@ import reprlib
 import numpy as np
 import scipy.sparse as sp
 
-from .frames import check_not_lazy, check_not_masked, without_surprises
+from .frames import check_not_lazy, check_not_masked, plain_container
 
 
 def join_blocks(A, B):
@@ -41,7 +41,7 @@ def join_blocks(A, B):
     >>> X.shape, blocks
     ((3, 6), 4)
     """
-    A, B = without_surprises(A, "A"), without_surprises(B, "B")
+    A, B = plain_container(A, "A"), plain_container(B, "B")
     for name, block in (("A", A), ("B", B)):
         check_not_lazy(block, name)
         check_not_masked(block, name)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from .chunks import slices_of, slices_of_csr
 from .columns import ColumnBlocks, resolve_blocks
-from .frames import check_container, column_label, dtype_names, without_surprises
+from .frames import check_container, column_label, dtype_names, plain_container
 from .labels import check_classes, check_labels, encode_labels
 
 
@@ -51,7 +51,7 @@ def check_training_input(estimator, X, y, X_val, y_val):
     """
     # validate_data writes n_features_in_ and feature_names_in_ before it refuses: let it write on a stand-in
     stand_in = type(estimator)(**estimator.get_params(deep=False))
-    X = without_surprises(X, "X")
+    X = plain_container(X, "X")
     checked = _checked_matrix(stand_in, X, "X", reset=True)
     feature_names = getattr(stand_in, "feature_names_in_", None)
     y = check_labels(y, "y", checked.shape[0], "X")
@@ -67,7 +67,7 @@ def check_training_input(estimator, X, y, X_val, y_val):
 
 def check_matrix(estimator, X, name="X"):
     """Check a matrix against what the estimator was fitted on; returns float32 or float64, dense or CSR."""
-    return _checked_matrix(estimator, without_surprises(X, name), name, reset=False)
+    return _checked_matrix(estimator, plain_container(X, name), name, reset=False)
 
 
 def check_range(X, dtype, name="X", feature_names=None):

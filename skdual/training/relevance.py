@@ -118,16 +118,17 @@ def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
     """
     n_classes = int(rows.y.max()) + 1
     shape = n_folds + 1, n_classes
-    cell = fold * n_classes + rows.y  # fold and class of every row as one number
+    fold_and_class = fold * n_classes + rows.y  # as one number
     counts, weights = (
-        np.bincount(cell, weights=of, minlength=math.prod(shape)).reshape(shape) for of in (None, row_weight)
+        np.bincount(fold_and_class, weights=each, minlength=math.prod(shape)).reshape(shape)
+        for each in (None, row_weight)
     )
     class_weights = weights.sum(axis=0) - weights[:n_folds]
     eta_squared, variance = np.empty((2, n_folds, len(index)))
     at_once = max(1, _MAX_SUMS // math.prod(shape))
     for start in range(0, len(index), at_once):
         columns = slice(start, start + at_once)
-        sums, squares = _sums(scaler, rows, index, columns, row_weight, cell, shape)
+        sums, squares = _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape)
         for i in range(n_folds):
             without = sums.sum(axis=0) - sums[i], squares.sum(axis=0) - squares[i], class_weights[i]
             eta_squared[i, columns], variance[i, columns] = _analysis_of_variance(*without)
@@ -155,7 +156,7 @@ def _analysis_of_variance(class_sums, squares, class_weights):
     return ss_between / np.where(ss_total > 0, ss_total, 1), ss_total / total_weight
 
 
-def _sums(scaler, rows, index, columns, row_weight, cell, shape):
+def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
     """Sums of some scaled columns by fold and class, (n_folds, n_classes, n_columns), and of their squares by fold.
 
     The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
@@ -170,8 +171,8 @@ def _sums(scaler, rows, index, columns, row_weight, cell, shape):
             shift = x.mean(axis=0)
         x = x - shift
         some = slice(start, start + len(x))
-        sums += _indicator(cell[some], n_folds * n_classes, row_weight[some]) @ x
-        squares += _indicator(cell[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
+        sums += _indicator(fold_and_class[some], n_folds * n_classes, row_weight[some]) @ x
+        squares += _indicator(fold_and_class[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
         start += len(x)
     return sums.reshape(n_folds, n_classes, -1), squares
 

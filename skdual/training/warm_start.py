@@ -44,7 +44,7 @@ def check_continuation(previous, data, settings):
                     f"warm_start=True goes on with the fitted columns, where column {at} is {str(fitted)!r}, but in X "
                     f"it is {str(name)!r}; give them in the same order, or set warm_start=False to start anew."
                 )
-    had, has = (bool(of["module"]["projection_dim"]) for of in (previous.settings, settings))
+    had, has = (bool(each["module"]["projection_dim"]) for each in (previous.settings, settings))
     if had != has:
         raise ValueError(
             f"warm_start=True goes on with the fitted network, trained with{'' if had else 'out'} a contrastive loss; "
@@ -61,7 +61,7 @@ def check_continuation(previous, data, settings):
                 f"warm_start=True goes on with the fitted network, whose {name} is {fitted!r}, but now it would be "
                 f"{value!r}; set warm_start=False to start anew."
             )
-    fraction, previous_fraction = (of["split"]["fraction"] for of in (settings, previous.settings))
+    fraction, previous_fraction = (each["split"]["fraction"] for each in (settings, previous.settings))
     if fraction not in (None, previous_fraction):
         warn(
             f"warm_start=True goes on with a network that has learnt validation rows: this fit sets {fraction:g} of "

@@ -60,7 +60,7 @@ def held_interrupts():
     ------
     held : HeldInterrupts
         What is waiting, if anything. It is answered at the end of the block as it would have been at once, unless the
-        block has cleared the list.
+        block has cleared the list or raises an error, which stops what was to be interrupted.
     """
     answer = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
     held = HeldInterrupts(answer if callable(answer) else None)

@@ -3,7 +3,7 @@
 import torch
 
 
-class TermMeans:
+class LossMeans:
     """Row-weighted running means of named scalar tensors, and where the first of each was not finite."""
 
     def __init__(self):

@@ -13,7 +13,7 @@ from ...warn import warn
 from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
 from .cycles import Cycles, early_stopping_callbacks
-from .loss_means import TermMeans
+from .loss_means import LossMeans
 from .mixup import Mixing
 from .progress import FitProgress, closing_progress, is_parallel
 from .running_fit import RunningFit, start_fit
@@ -235,7 +235,7 @@ class DualBranchNet(NeuralNetClassifier):
             kept.restore()
         del self.history[self._running.n_finished :]
         # of every weight, which would make a mask as large as a wide layer, the least and the largest tell it too
-        extremes = [of(tensor.detach()) for tensor in self.module_.parameters() for of in (torch.amin, torch.amax)]
+        extremes = [end(tensor.detach()) for tensor in self.module_.parameters() for end in (torch.amin, torch.amax)]
         if not torch.stack(extremes).isfinite().all():
             raise ValueError(f"the weights are not finite after epoch {kept.epoch}; {_REMEDY['classification_loss']}.")
         self.best_epoch_ = kept.epoch
@@ -248,7 +248,7 @@ class DualBranchNet(NeuralNetClassifier):
         if iterator is None:
             return
         self._set_training(training)
-        means = TermMeans()
+        means = LossMeans()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)

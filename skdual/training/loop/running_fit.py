@@ -57,7 +57,7 @@ def start_fit(net, rows, cycle_lengths, mask, update):
     bank = _new_bank(net, rows, draws) if net.memory_bank_size else None
     sources = {"mixup": mixup, "bank": bank}
     loader = BatchLoader(
-        rows, _sampler(net, rows, order), {name: of.draw for name, of in sources.items() if of is not None}
+        rows, _sampler(net, rows, order), {name: source.draw for name, source in sources.items() if source is not None}
     )
     n_steps = [n_epochs * len(loader) for n_epochs in cycle_lengths]
     running = RunningFit(
