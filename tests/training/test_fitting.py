@@ -161,11 +161,17 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
     X, y = two_blocks
     X, y = np.concatenate([X, X[:9]]), np.concatenate([y, y[:9]])
     found, masks = [], []
-    for module in (fitting, held_out):
-        monkeypatch.setattr(
-            module, "first_occurrences", lambda rows: found.append(first_occurrences(rows)) or found[-1]
-        )
-    mask = lambda *args: masks.append((training_mask(*args), args[1])) or masks[-1][0]  # noqa: E731
+
+    def find(rows):
+        found.append(rows)
+        return first_occurrences(rows)
+
+    def mask(n_members, rows, *original):
+        masks.append((training_mask(n_members, rows, *original), rows))
+        return masks[-1][0]
+
+    monkeypatch.setattr(fitting, "first_occurrences", find)
+    monkeypatch.setattr(held_out, "first_occurrences", find)
     monkeypatch.setattr(fitting, "training_mask", mask)
     DualBranchClassifier(**(quick | {"n_members": 4, "early_stopping": early_stopping})).fit(X, y)
     assert len(found) == 1
