@@ -27,7 +27,7 @@ def chunks_of_columns(X, columns, subset=None):
 
 
 def _cut(X, columns, subset):
-    """Some columns of all rows, or of a subset of them; nothing of the others is copied."""
+    """Some columns of all rows, or of a subset of them; of a dense X nothing else is copied."""
     if subset is None:
         return X[:, _place(columns)]
     if sp.issparse(X):  # along the axis first of which less is left

@@ -36,8 +36,8 @@ def dtype_names(X):
     own = getattr(X, "dtype", None)
     if isinstance(own, np.dtype):
         return [own.name]
-    of_columns = column_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
-    names = [str(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))).lower() for dtype in of_columns]
+    of_columns = numpy_dtypes(X) or getattr(getattr(X, "schema", None), "types", [])  # the latter of pyarrow
+    names = [str(getattr(dtype, "subtype", dtype)).lower() for dtype in of_columns]
     return [_NUMPY_NAMES.get(name, name) for name in names]
 
 
