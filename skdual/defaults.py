@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 WIDE_SIZES = ((2048, 1024, 512, 256), (512, 256))
-"""Widths of branch A and branch B for blocks as wide as 10,000 and 3,000 columns, and as many rows."""
+"""Widths of branch A and branch B for wide blocks of as many rows (see :func:`hidden_layer_sizes`)."""
 
 WIDE_DROPOUT = (0.5, 0.2)
 """Dropout rates that go with them."""

@@ -92,6 +92,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -125,6 +127,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -165,6 +169,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -196,6 +202,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -227,6 +235,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -258,6 +268,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -295,6 +307,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
         AttributeError
             With another head.
 
@@ -335,6 +349,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         ValueError
             If the columns of X are not those of the fit, or values are not finite, too large to compute with, or
             negative where ``standardize`` takes the logarithm.
+        TypeError
+            If X is of a type that can't be used.
         AttributeError
             With another head.
 

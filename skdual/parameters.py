@@ -133,8 +133,7 @@ def resolve_settings(
     ValueError
         If a value has the wrong structure, or two parameters contradict each other.
     """
-    # small integers of numpy would overflow in products
-    params = {name: int(value) if _is_number(value, numbers.Integral) else value for name, value in params.items()}
+    params = {name: _plain_number(value, CONSTRAINTS[name]) for name, value in params.items()}
     has_contrastive = params["contrastive"] is not None and params["contrastive_weight"] > 0
     if params["memory_bank_size"] and not has_contrastive:
         raise ValueError(
@@ -152,6 +151,15 @@ def resolve_settings(
         "criterion": {"class_weight": _class_weight(params["class_weight"], classes, codes), **criterion},
         "net": _net_settings(params, sum(n_columns), n_train, len(classes), zero_shares),
     }
+
+
+def _plain_number(value, constraints):
+    """A number as Python's own: small integers of numpy overflow in products, and torch takes no bool for an int."""
+    intervals = [constraint for constraint in constraints if isinstance(constraint, Interval)]
+    if not intervals or not isinstance(value, numbers.Real):
+        return value
+    plain: Callable = int if intervals[0].type is numbers.Integral else float
+    return plain(value)
 
 
 def _chosen(params, *names):
@@ -318,6 +326,8 @@ def _batch_settings(params, n_train, n_classes):
     size, k, m = params["batch_size"], params["classes_per_batch"], params["samples_per_class"]
     n_rows = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
     if params["sampling"] == "class_aware":
+        if m is not None and m > n_train:
+            raise ValueError(f"samples_per_class={m} exceeds the {n_train} training rows.")
         return _class_aware_settings(size, n_rows, k, m, n_classes)
     for name, value in (("classes_per_batch", k), ("samples_per_class", m)):
         if value is not None:

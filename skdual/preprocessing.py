@@ -82,7 +82,10 @@ class LogNormalizer(_CountTransformer):
         Raises
         ------
         ValueError
-            If X has negative values, or ``target_sum=None`` and nothing but zeros.
+            If ``target_sum`` is wrong, X has negative values or some that are not finite, or ``target_sum=None`` and X
+            nothing but zeros.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -118,7 +121,9 @@ class LogNormalizer(_CountTransformer):
         Raises
         ------
         ValueError
-            If ``target_sum`` or X is wrong.
+            If ``target_sum`` is wrong, or X has other columns than in fit, negative values or some that are not finite.
+        TypeError
+            If X is of a type that can't be used.
         NotFittedError
             If ``target_sum=None`` and nothing was fitted.
 
@@ -201,7 +206,9 @@ class CenteredLogRatio(_CountTransformer):
         Raises
         ------
         ValueError
-            If X has negative values.
+            If ``axis`` is wrong, or X has negative values or some that are not finite.
+        TypeError
+            If X is of a type that can't be used.
 
         Examples
         --------
@@ -235,7 +242,9 @@ class CenteredLogRatio(_CountTransformer):
         Raises
         ------
         ValueError
-            If ``axis`` or X is wrong.
+            If ``axis`` is wrong, or X has other columns than in fit, negative values or some that are not finite.
+        TypeError
+            If X is of a type that can't be used.
         NotFittedError
             If ``axis=0`` and no column means were fitted.
 

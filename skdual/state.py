@@ -4,6 +4,7 @@ import numpy as np
 import sklearn
 import torch
 
+from . import __version__
 from .devices import isolated_random_state, own_modes, resolve_device
 from .training.build import build_net
 from .warn import warn
@@ -20,20 +21,20 @@ class NewerFormatError(ValueError):
     """A model was saved by a skdual that knows more than this one."""
 
 
-def pack(state, version):
+def pack(state):
     """Replace the modules in an estimator's ``__dict__`` by a dict of plain values under ``_saved``."""
     if "network_" not in state:
         return state
     packed = {name: value for name, value in state.items() if name not in _REBUILT}
     packed["_saved"] = {
         "format": FORMAT,
-        "versions": _versions(version),
+        "versions": _installed_versions(),
         "weights": {name: tensor.cpu().numpy() for name, tensor in state["network_"].state_dict().items()},
     }
     return packed
 
 
-def unpack(state, version):
+def unpack(state):
     """Rebuild network and net, on the device that the ``device`` parameter means here.
 
     Nothing that the state names is called, so that whoever trusts this package need not trust the file.
@@ -53,7 +54,7 @@ def unpack(state, version):
             f"up to {FORMAT}; upgrade skdual to load it."
         )
     _check_complete(state)
-    _warn_across_versions(saved["versions"], _versions(version))
+    _warn_across_versions(saved["versions"], _installed_versions())
     device = _device_to_load_on(state["device"])
     floats = {array.dtype for array in saved["weights"].values() if array.dtype.kind == "f"}
     has_float64 = np.result_type(*floats) == np.float64 and device.type != "mps"
@@ -89,8 +90,8 @@ def _writable(value):
     return value
 
 
-def _versions(version):
-    return {"skdual": version, "torch": str(torch.__version__), "scikit-learn": sklearn.__version__}
+def _installed_versions():
+    return {"skdual": __version__, "torch": str(torch.__version__), "scikit-learn": sklearn.__version__}
 
 
 def _warn_across_versions(saved, installed):

@@ -445,8 +445,16 @@ def test_class_aware_batches_fit_together(changed, k, m):
     assert (net["classes_per_batch"], net["samples_per_class"], net["batch_size"]) == (k, m, k * m)
 
 
+def test_numbers_are_taken_for_what_the_parameter_holds():
+    """True for 1, as scikit-learn takes it, and integers that torch takes for no float."""
+    of_one = settled(n_members=True, token_dim=True, fusion="attention", temperature=10**30, gradient_clip=10**30)
+    assert repr(of_one) == repr(
+        settled(n_members=1, token_dim=1, fusion="attention", temperature=1e30, gradient_clip=1e30)
+    )
+
+
 def test_small_integers_of_numpy_are_numbers_like_others():
-    small = {"classes_per_batch": np.uint8(2), "samples_per_class": np.uint8(200), "sampling": "class_aware"}
+    small = {"classes_per_batch": np.uint8(4), "samples_per_class": np.uint8(100), "sampling": "class_aware"}
     small |= {"token_dim": np.uint8(16), "projection_dim": np.int8(127), "memory_bank_size": np.int8(100)}
     plain = {name: value if isinstance(value, str) else int(value) for name, value in small.items()}
     assert settled(**small)["net"]["batch_size"] == 400

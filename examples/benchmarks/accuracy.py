@@ -10,7 +10,8 @@ beside pure noise in place of the other (noise.jsonl and .md).
 
 Splits are stratified 80/20, random_state 0, 1, ...: 20 for sets under 300 rows and 5 for the rest, and, beside peers,
 the published one first. Test rows choose nothing: no model here is tuned. Log loss and calibration use predict_proba;
-a support vector machine is scored by its own labels, and by Platt scaling for its probabilities.
+a support vector machine is scored by its own labels, and by Platt scaling for its probabilities. LightGBM and
+RealMLP-TD are among the peers where they are installed (pip install lightgbm pytabkit).
 """
 
 import argparse
@@ -265,6 +266,16 @@ def _percent(differences):
     return f"{100 * np.mean(differences):+.2f} ± {100 * error:.2f}"
 
 
+def _known(parser, option, value, names):
+    """The names in the value of an option, all by default; an error where one is unknown."""
+    if not value:
+        return names
+    unknown = sorted(set(value.split(",")) - set(names))
+    if unknown:
+        parser.error(f"{option}: {unknown[0]!r} is none of: {', '.join(names)}")
+    return value.split(",")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of npz files")
@@ -277,19 +288,21 @@ def main():
     mode.add_argument("--ablate", action="store_true", help="variants of the estimator instead of peers")
     mode.add_argument("--noise", action="store_true", help="one block replaced by noise instead of peers")
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
     kind = "ablation" if arguments.ablate else "noise" if arguments.noise else "results"
+    paths = sorted(arguments.data.glob("*.npz"))
+    sets = _known(parser, "--sets", arguments.sets, [path.stem for path in paths])
+    models = _known(parser, "--models", arguments.models, [name for name, _, _ in candidates(np.ones((2, 2)), 1, kind)])
+    arguments.output.mkdir(parents=True, exist_ok=True)
     log = arguments.output / f"{kind}.jsonl"
     results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(row["set"], row["model"], row["split"]) for row in results}
-    wanted = arguments.models.split(",") if arguments.models else None
-    for path in sorted(arguments.data.glob("*.npz")):
-        if arguments.sets and path.stem not in arguments.sets.split(","):
+    for path in paths:
+        if path.stem not in sets:
             continue
         X, n_a, y, published = read(path)
         published = None if kind != "results" else published
         for name, model, data in candidates(X, n_a, kind):
-            if wanted and name not in wanted:
+            if name not in models:
                 continue
             for split, train, test in splits_of(y, published, arguments.splits, arguments.test_size):
                 if (path.stem, name, split) in done:

@@ -4,6 +4,7 @@ import math
 from itertools import islice
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ..devices import send_together
 
@@ -50,9 +51,7 @@ class ShuffledBatches:
 
     def __iter__(self):
         order = self._order()
-        for number in range(len(self)):
-            start = number * self.batch_size
-            yield order[start:] if number == len(self) - 1 else order[start : start + self.batch_size]
+        return (order[batch] for batch in gen_batches(self.n_rows, self.batch_size, min_batch_size=2))
 
     def _order(self):
         mixed_rows = RUNS_MIXED * self.run_length
@@ -61,24 +60,9 @@ class ShuffledBatches:
         starts = self.random_generator.permutation(np.arange(0, self.n_rows, self.run_length))
         order = (starts[:, None] + np.arange(self.run_length)).ravel()
         order = order[order < self.n_rows]
-        for start in range(0, self.n_rows, mixed_rows):
-            self.random_generator.shuffle(order[start : start + mixed_rows])
+        for mixed in gen_batches(self.n_rows, mixed_rows):
+            self.random_generator.shuffle(order[mixed])
         return order
-
-
-class OrderedBatches:
-    """Every row once, in order; for validation rows."""
-
-    def __init__(self, n_rows, batch_size):
-        self.n_rows = n_rows
-        self.batch_size = batch_size
-
-    def __len__(self):
-        return math.ceil(self.n_rows / self.batch_size)
-
-    def __iter__(self):
-        for start in range(0, self.n_rows, self.batch_size):
-            yield np.arange(start, min(start + self.batch_size, self.n_rows))
 
 
 class ClassAwareBatches:
@@ -112,11 +96,11 @@ class ClassAwareBatches:
     def __init__(self, codes, classes_per_batch, samples_per_class, random_generator):
         self.samples_per_class = samples_per_class
         self.random_generator = random_generator
-        self._members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-        self._queues = [members[:0] for members in self._members]
+        self._rows_of_class = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+        self._queues = [rows[:0] for rows in self._rows_of_class]
         self._n_batches = n_batches(len(codes), classes_per_batch * samples_per_class, "class_aware")
         self._n_slots = self._n_batches * classes_per_batch
-        self._slots = self._share_out(np.array([len(members) for members in self._members]))
+        self._slots = self._share_out(np.array([len(rows) for rows in self._rows_of_class]))
         self._owed = 1e-6 * random_generator.random(len(self._slots))  # breaks ties between classes
         self.frequencies = self._slots / self._n_slots
 
@@ -162,7 +146,7 @@ class ClassAwareBatches:
     def _draw(self, code):
         queue = self._queues[code]
         while len(queue) < self.samples_per_class:
-            refill = self.random_generator.permutation(self._members[code])
+            refill = self.random_generator.permutation(self._rows_of_class[code])
             waiting = np.isin(refill, queue)  # go to the end: no row is twice in a slot that other rows could fill
             queue = np.concatenate([queue, refill[~waiting], refill[waiting]])
         self._queues[code] = queue[self.samples_per_class :]
@@ -179,6 +163,7 @@ class BatchLoader:
     ----------
     dataset : Rows
     sampler : iterable of ndarray of int64
+        With a length; iterating it gives the row numbers of the batches of one epoch.
     draws : dict of callables, optional
         By name. Each takes the row numbers of a batch and gives a tuple of arrays that are to go with it.
     """

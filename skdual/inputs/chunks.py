@@ -1,18 +1,18 @@
-"""A matrix a part at a time: dense chunks of rows or of columns, slices, and how much of either block is zero."""
+"""A matrix a part at a time: dense chunks of rows or of columns, and how much of either block is zero."""
 
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import CHUNK_VALUES, as_slice, n_rows_within
+from .rows import CHUNK_VALUES, n_rows_within
+from .slices import as_slice, consecutive_slices
 
-# values at one time, which stay in a processor's cache:
-_PART_VALUES = 2**20  # of rows that statistics are computed of
-_SLICE_VALUES = 2**16  # that are looked at once
+_PART_VALUES = 2**20
+"""Values of rows that statistics are computed of at one time, which stay in a processor's cache."""
 
 
 def dense_chunks(rows, columns, dtype=np.float64):
     """All rows of some columns, some rows at a time, dense and of the dtype."""
-    place = _place(columns)
+    place = as_slice(columns)
     for part in _parts(rows):
         dense = part.toarray() if sp.issparse(part) else part
         yield dense[:, place].astype(dtype, order="C")
@@ -21,33 +21,26 @@ def dense_chunks(rows, columns, dtype=np.float64):
 def chunks_of_columns(X, columns, subset=None):
     """All rows, or a subset of them, of some columns, some columns at a time, dense and in float64."""
     size = max(1, CHUNK_VALUES // (X.shape[0] if subset is None else len(subset)))
-    for start in range(0, len(columns), size):
-        part = _cut(X, columns[start : start + size], subset)
+    for some in consecutive_slices(len(columns), size):
+        part = _cut(X, columns[some], subset)
         yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)
 
 
 def _cut(X, columns, subset):
     """Some columns of all rows, or of a subset of them; of a dense X nothing else is copied."""
     if subset is None:
-        return X[:, _place(columns)]
+        return X[:, as_slice(columns)]
     if sp.issparse(X):  # along the axis first of which less is left
         rows_first = len(subset) * X.shape[1] < len(columns) * X.shape[0]
         return X[subset][:, columns] if rows_first else X[:, columns][subset]
-    place = _place(columns)
-    return X[subset, place] if isinstance(place, slice) else X[np.ix_(subset, place)]
-
-
-def _place(columns):
-    """Columns as a slice, which costs no copy, where they lie side by side."""
     place = as_slice(columns)
-    return columns if place is None else place
+    return X[subset, place] if isinstance(place, slice) else X[np.ix_(subset, place)]
 
 
 def _parts(rows):
     """All rows of X that belong to a data set, a few at a time."""
     size = n_rows_within(_PART_VALUES, rows.X.shape[1])
-    for start in range(0, len(rows), size):
-        some = slice(start, start + size)
+    for some in consecutive_slices(len(rows), size):
         yield rows.X[some if rows.subset is None else rows.subset[some]]
 
 
@@ -56,19 +49,7 @@ def zero_shares(rows):
     n_nonzero = [0, 0]
     for part in _parts(rows):
         for block, index in enumerate(rows.columns.indices):
-            values = part[:, _place(index)]
+            values = part[:, as_slice(index)]
             n_nonzero[block] += int(values.count_nonzero() if sp.issparse(values) else np.count_nonzero(values))
     pairs = zip(n_nonzero, rows.columns.n_columns, strict=True)
     return [1 - count / (len(rows) * n_columns) for count, n_columns in pairs]
-
-
-def slices_of(values):
-    """Consecutive slices of an array with their starts, small enough for a temporary copy."""
-    size = max(1, _SLICE_VALUES // max(1, values[:1].size))
-    return ((start, values[start : start + size]) for start in range(0, len(values), size))
-
-
-def slices_of_csr(X):
-    """Consecutive rows of a CSR matrix, likewise, by what rows hold on the mean."""
-    size = max(1, _SLICE_VALUES * X.shape[0] // max(1, X.nnz))
-    return (X[start : start + size] for start in range(0, X.shape[0], size))

@@ -5,7 +5,6 @@ import numpy as np
 from .chunks import dense_chunks
 
 _N_PARTS = 4  # of the columns
-_MAX_SHARE = 1 / 6  # of all rows, as one fold has them
 
 
 def first_occurrences(rows):
@@ -13,7 +12,7 @@ def first_occurrences(rows):
 
     Rows may be alike by chance, as where columns are few and binary, or where most values are zero. Then others are
     alike in part: rows are taken for copies only where a quarter of the columns tells them from all others. They have
-    the same class besides, and are a sixth of all rows at most: more are a kind of row, as where a measurement failed.
+    the same class besides.
 
     Parameters
     ----------
@@ -37,13 +36,12 @@ def first_occurrences(rows):
     if len(np.unique(hashes[0])) == n:
         return np.arange(n)
     n_alike = np.stack([_n_equal(of_part) for of_part in hashes])
-    _, first, alike, n_copies = np.unique(hashes, axis=1, return_index=True, return_inverse=True, return_counts=True)
+    _, first, alike, counts = np.unique(hashes, axis=1, return_index=True, return_inverse=True, return_counts=True)
     alike = alike.ravel()  # numpy 2.0 gives it two axes
     of_one_class = np.ones(len(first), dtype=bool)
     np.logical_and.at(of_one_class, alike, rows.y == rows.y[first[alike]])
-    are_copies = of_one_class & (n_copies <= _MAX_SHARE * n)
-    told_apart = (n_alike == n_copies[alike]).any(axis=0)
-    return np.where(told_apart & are_copies[alike], first[alike], np.arange(n))
+    told_apart = (n_alike == counts[alike]).any(axis=0)
+    return np.where(told_apart & of_one_class[alike], first[alike], np.arange(n))
 
 
 def _hash_rows(values):

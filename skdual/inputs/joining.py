@@ -31,7 +31,7 @@ def join_blocks(A, B):
         an array does not hold numbers.
     ValueError
         If the numbers of rows differ, the rows of two frames are labelled differently, the frames share column names,
-        values of an array are masked, or it does not have two dimensions, or has no column.
+        values of an array are masked, an array does not have two dimensions, or a block has no column.
 
     Examples
     --------
@@ -53,6 +53,9 @@ def join_blocks(A, B):
         raise TypeError("A and B must be frames of pandas or polars, got pyarrow; give A.to_pandas(), B.to_pandas().")
     if libraries[0] is None:
         A, B = _matrix(A, "A"), _matrix(B, "B")
+    for name, block in (("A", A), ("B", B)):
+        if not block.shape[1]:
+            raise ValueError(f"{name} must have at least one column, got none.")
     if A.shape[0] != B.shape[0]:
         raise ValueError(f"A and B must have the same rows; A has {A.shape[0]}, B has {B.shape[0]}.")
     if libraries[0] is not None:
@@ -73,8 +76,6 @@ def _matrix(block, name):
         raise ValueError(f"{name} must be an array, a sparse matrix or a frame; got {reprlib.repr(block)}.") from error
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions (rows, columns), got {matrix.ndim}.")
-    if not matrix.shape[1]:
-        raise ValueError(f"{name} must have at least one column, got none.")
     try:
         if matrix.dtype == object:
             matrix = matrix.astype(np.float64)

@@ -4,6 +4,7 @@ import datetime
 import numbers
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -38,6 +39,8 @@ def check_labels(y, name, n_rows, rows_name):
         raise ValueError(f"a classifier requires {name} to be passed, but the target {name} is None.")
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         raise ValueError(f"{name} has {np.ma.count_masked(y)} masked label(s); every row needs a label.")
+    if sp.issparse(y):
+        raise ValueError(f"{name} must be a 1d array with one label per row, got a sparse matrix of shape {y.shape}.")
     # as objects, for numpy makes strings of a list of strings and anything else
     values = np.asarray(y) if hasattr(y, "__array__") else np.asarray(y, dtype=object)
     if values.dtype.kind == "T":  # scikit-learn's metrics fail on them too
@@ -53,7 +56,7 @@ def check_labels(y, name, n_rows, rows_name):
         y = column.to_numpy(dtype=column.dtype.numpy_dtype).reshape(values.shape)
     if not hasattr(y, "__array__"):
         y = [plain_str(label) for label in y]
-    labels = column_or_1d(y, warn=True)
+    labels = np.asarray(column_or_1d(y, warn=True))  # a tensor where arrays of other libraries are dispatched
     assert_all_finite(labels, input_name=name)
     if len(labels) != n_rows:
         raise ValueError(

@@ -5,6 +5,7 @@ import scipy.sparse as sp
 import torch
 
 from ..devices import free_memory, send
+from .slices import consecutive_slices
 
 RESIDENT_SHARE = 0.5
 """Share of an accelerator's free memory that the rows of a fit may take."""
@@ -103,8 +104,8 @@ def _send_in_parts(array, device, dtype=None):
     dtype = dtype or torch.from_numpy(array[:0].copy()).dtype
     sent = torch.empty(array.shape, dtype=dtype, device=device)
     step = max(1, _COPIED_VALUES // max(1, array[:1].size))
-    for start in range(0, len(array), step):
-        sent[start : start + step] = send(torch.from_numpy(array[start : start + step].copy()), device, dtype)
+    for part in consecutive_slices(len(array), step):
+        sent[part] = send(torch.from_numpy(array[part].copy()), device, dtype)
     return sent
 
 

@@ -9,6 +9,7 @@ import torch
 
 from ..devices import send
 from .matrices import HostMatrix
+from .slices import as_slice, consecutive_slices
 
 CHUNK_VALUES = 2**24
 """Values of X that are dense at one time outside training: 64 MiB of float32."""
@@ -105,21 +106,14 @@ class Rows(torch.utils.data.Dataset):
     def chunks(self, index=None):
         """The given rows (ndarray of int64; all by default) in turn, as arrays few enough to be dense at one time."""
         n_rows = len(self) if index is None else len(index)
-        for start in range(0, n_rows, self.chunk_size):
-            stop = min(start + self.chunk_size, n_rows)
-            yield np.arange(start, stop) if index is None else index[start:stop]
+        for part in consecutive_slices(n_rows, self.chunk_size):
+            yield np.arange(part.start, part.stop) if index is None else index[part]
 
 
-def _place(index, device):
-    """Columns as a slice, which costs no copy, where they lie side by side, or else as a tensor on the device."""
-    place = as_slice(index)
-    return send(torch.from_numpy(index), device) if place is None else place
-
-
-def as_slice(index):
-    """Columns that lie side by side as a slice; None for others."""
-    start, stop = int(index[0]), int(index[0]) + len(index)
-    return slice(start, stop) if np.array_equal(index, np.arange(start, stop)) else None
+def _place(columns, device):
+    """Columns as a slice, where they lie side by side, or else as a tensor on the device."""
+    place = as_slice(columns)
+    return place if isinstance(place, slice) else send(torch.from_numpy(place), device)
 
 
 def _is_memory_mapped(array):

@@ -7,10 +7,10 @@ import scipy.sparse as sp
 import torch
 from sklearn.utils.validation import validate_data
 
-from .chunks import slices_of, slices_of_csr
 from .columns import ColumnBlocks, resolve_blocks
 from .frames import check_container, column_label, dtype_names, plain_container
 from .labels import check_classes, check_labels, encode_labels
+from .slices import slices_of, slices_of_csr
 
 
 @dataclass(frozen=True, eq=False)

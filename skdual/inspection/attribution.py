@@ -77,7 +77,7 @@ def attributions(
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError
-        If ``estimator`` is something else.
+        If ``estimator`` is something else, or X of a type that can't be used.
     ValueError
         If an argument is wrong, naming it, what was expected and what came.
     ImportError
@@ -211,7 +211,8 @@ def _feature_index(estimator, feature_names):
     n_features = estimator.n_features_in_
     of_fit = getattr(estimator, "feature_names_in_", [f"x{column}" for column in range(n_features)])
     names = of_fit if feature_names is None else feature_names
-    if not hasattr(names, "__len__") or isinstance(names, (str, set, dict)):
+    is_sequence = hasattr(names, "__len__") and getattr(names, "ndim", 1) == 1
+    if not is_sequence or isinstance(names, (str, set, dict)):
         raise ValueError(f"feature_names must be one str a column, {n_features} of them; got {reprlib.repr(names)}.")
     names = list(names)
     if len(names) != n_features:

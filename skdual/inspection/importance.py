@@ -39,7 +39,8 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
         row, which looks real but may contradict its other block. "ablation" replaces the block in every row
         by what ``standardize`` centers it at, mostly its training mean (see the baseline of :func:`attributions`).
     scoring : str, callable or None, default=None
-        One score, as in :func:`~sklearn.metrics.check_scoring`. None: the estimator's ``score``, the accuracy.
+        One score, as in :func:`~sklearn.metrics.check_scoring`. A callable gets the classifier, without the steps of a
+        pipeline before it, and rows as they come out of these. None: the estimator's ``score``, the accuracy.
     n_repeats : int, default=10
         Permutations of each block, each of which holds a copy of X. With ``method="permutation"`` only.
     random_state : int, RandomState instance or None, default=None
@@ -56,7 +57,8 @@ def block_importance(estimator, X, y, *, method="permutation", scoring=None, n_r
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError
-        If ``estimator`` is something else, or ``scoring`` is more than one score or gives no number.
+        If ``estimator`` is something else, X of a type that can't be used, or ``scoring`` more than one score or no
+        number.
     ValueError
         If an argument is wrong, naming it; or if ``method="permutation"`` is asked of a single row, or of an estimator
         whose branches read the same columns (``blocks=None``), which can't be permuted for one of them.

@@ -41,7 +41,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     NotFittedError
         If ``estimator`` is not fitted.
     TypeError
-        If ``estimator`` is something else.
+        If ``estimator`` is something else, or X of a type that can't be used.
     ValueError
         If X is not what the estimator was fitted on, or y not one label per row, of two classes at least.
     ImportError
@@ -71,6 +71,8 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     stages = [*classifier.transform_branches(X), np.asarray(classifier.transform(X))]
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     splits = list(check_cv(cv, y, classifier=True).split(stages[0], y))  # the same for every stage
-    scores = [cross_val_score(probe, stage, y, cv=splits, scoring=scoring) for stage in stages]
+    if not splits:
+        raise ValueError(f"cv must give at least one split, got none of {cv!r}.")
+    scores = [cross_val_score(probe, stage, y, cv=splits, scoring=scoring, error_score="raise") for stage in stages]
     index = pandas.Index([*classifier.block_names_, "fused"], name="stage")
     return pandas.DataFrame({"mean": np.mean(scores, axis=1), "std": np.std(scores, axis=1)}, index=index)

@@ -20,8 +20,14 @@ def check_targets(X, y):
     ------
     ValueError
         If it is something else.
+    TypeError
+        If X has no rows to count.
     """
-    y = check_labels(y, "y", _num_samples(X), "X")
+    try:
+        n_rows = _num_samples(X)
+    except TypeError as error:
+        raise TypeError(f"X must be an array-like, a sparse matrix or a frame, got {type(X).__name__}.") from error
+    y = check_labels(y, "y", n_rows, "X")
     if not len(y):
         raise ValueError("X and y must have at least one row, got none.")
     check_classes(y, "y")

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from sklearn.utils import gen_batches
 from torch import nn
 from torch.nn import functional as F
 
@@ -148,9 +149,8 @@ def _orthonormal_bases(n_features, n_classes, subspace_dim, constant):
     """
     together = max(1, n_features // subspace_dim)
     bases = []
-    for start in range(0, n_classes, together):
-        n_vectors = min(together, n_classes - start) * subspace_dim
-        q, _ = torch.linalg.qr(torch.randn(n_features, n_vectors))
+    for some in gen_batches(n_classes, together):
+        q, _ = torch.linalg.qr(torch.randn(n_features, (some.stop - some.start) * subspace_dim))
         bases.append(q.T.reshape(-1, subspace_dim, n_features))
     extended = F.pad(torch.cat(bases), (0, 1))
     extended[:, 0, -1] = constant

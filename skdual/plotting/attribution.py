@@ -158,7 +158,11 @@ class AttributionDisplay:
         Raises
         ------
         ValueError
-            If n_features is not an int of at least 1.
+            If n_features is not an int of at least 1, or ax was removed from its figure.
+        TypeError
+            If ax is no matplotlib Axes.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------

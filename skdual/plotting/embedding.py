@@ -5,6 +5,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ..inputs.labels import check_labels
+from ..inspection.validation import check_method
 from ..pipelines import classifier_input, fitted_classifier
 from .axes import as_text, given_or_new_axes, import_pyplot
 from .colors import CLASS_COLORS, color_by_code
@@ -67,7 +68,7 @@ class EmbeddingDisplay:
     def __init__(self, points, y, *, held_out_points=None, y_held_out=None, axis_labels=("dimension 1", "dimension 2")):
         if (held_out_points is None) != (y_held_out is None):
             raise ValueError("held_out_points and y_held_out must be given together, got only one of them.")
-        if isinstance(axis_labels, str) or len(axis_labels) != 2:
+        if not isinstance(axis_labels, (list, tuple)) or len(axis_labels) != 2:
             raise ValueError(f"axis_labels must be a pair, one label for each axis; got {axis_labels!r}.")
         self.points = check_finite_numbers(points, "points", 2)
         self.y = check_labels(y, "y", len(self.points), "points")
@@ -114,6 +115,8 @@ class EmbeddingDisplay:
             per row, all of one kind, or there are too few rows.
         NotFittedError
             If estimator is not fitted.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------
@@ -127,8 +130,7 @@ class EmbeddingDisplay:
         (1386, 2)
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        if not isinstance(method, str) or method not in _METHODS:
-            raise ValueError(f"method must be 'pca' or 'tsne', got {method!r}.")
+        check_method(method, _METHODS)
         if (X_held_out is None) != (y_held_out is None):
             raise ValueError("X_held_out and y_held_out must be given together, got only one of them.")
         classifier = fitted_classifier(estimator)
@@ -139,8 +141,9 @@ class EmbeddingDisplay:
         embedding = embed(X)
         try:
             held_out = np.empty((0, embedding.shape[1])) if X_held_out is None else embed(X_held_out)
-        except ValueError as error:  # which calls them X
-            raise ValueError(f"X_held_out: {error}") from error
+        except (TypeError, ValueError) as error:  # which calls them X
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"X_held_out: {error}") from error
         check_labels(y, "y", len(embedding), "X")  # t-SNE takes long
         if X_held_out is not None:
             check_labels(y_held_out, "y_held_out", len(held_out), "X_held_out")
@@ -182,6 +185,15 @@ class EmbeddingDisplay:
         Returns
         -------
         self : EmbeddingDisplay
+
+        Raises
+        ------
+        TypeError
+            If ax is no matplotlib Axes.
+        ValueError
+            If ax was removed from its figure.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------

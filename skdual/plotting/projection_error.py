@@ -1,7 +1,6 @@
 """Distance of every row to the subspace of its own class, against the nearest other one."""
 
 import numpy as np
-from sklearn.utils import check_consistent_length
 
 from ..inputs.labels import encode_fitted_labels
 from ..pipelines import classifier_input, fitted_classifier
@@ -58,7 +57,11 @@ class ProjectionErrorDisplay:
     def __init__(self, own_errors, other_errors):
         self.own_errors = check_finite_numbers(own_errors, "own_errors")
         self.other_errors = check_finite_numbers(other_errors, "other_errors")
-        check_consistent_length(self.own_errors, self.other_errors)
+        if len(self.own_errors) != len(self.other_errors):
+            raise ValueError(
+                f"own_errors and other_errors must have one number for each row; got {len(self.own_errors)} and "
+                f"{len(self.other_errors)}."
+            )
         self.misclassified = self.other_errors < self.own_errors
 
     @classmethod
@@ -87,6 +90,8 @@ class ProjectionErrorDisplay:
             If the classifier was fitted without subspaces, or y a class that it does not know.
         NotFittedError
             If it is not fitted.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------
@@ -120,6 +125,15 @@ class ProjectionErrorDisplay:
         Returns
         -------
         self : ProjectionErrorDisplay
+
+        Raises
+        ------
+        TypeError
+            If ax is no matplotlib Axes.
+        ValueError
+            If ax was removed from its figure.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------

@@ -106,6 +106,8 @@ class TrainingCurveDisplay:
             If estimator is something else.
         NotFittedError
             If it is not fitted.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------
@@ -133,6 +135,15 @@ class TrainingCurveDisplay:
         Returns
         -------
         self : TrainingCurveDisplay
+
+        Raises
+        ------
+        TypeError
+            If ax is no matplotlib Axes.
+        ValueError
+            If ax was removed from its figure.
+        ImportError
+            If matplotlib is missing, naming the extra.
 
         Examples
         --------

@@ -28,24 +28,26 @@ def fit_scalers(network, rows, feature_names):
     ValueError
         If a column is too large to be scaled.
     """
-    dtype = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
+    of_rows = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
+    of_network = network.scaler_a.center.dtype
+    largest = torch.finfo(of_network).max
     with torch.device("cpu"):  # the default device may be any of the caller's
-        on_host = [ColumnScaler(p, s).to(dtype) for p, s in zip(rows.columns.n_columns, network.scalings, strict=True)]
-    twins = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
-    blocks = list(zip(network.scalings, twins, rows.columns.indices, strict=True))
+        on_host = [scaler.to(of_rows) for scaler in map(ColumnScaler, rows.columns.n_columns, network.scalings)]
+    pairs = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
+    blocks = list(zip(network.scalings, pairs, rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):
         if scaling == "none":
             continue
-        mine = [(scalers, index) for name, scalers, index in blocks if name == scaling]
-        columns = np.unique(np.concatenate([index for _, index in mine]))
-        center, scale, unit = column_statistics(rows, scaling, columns, network.scaler_a.center.dtype)
-        wild = columns[~np.isfinite(center) | ~np.isfinite(scale)]
-        if len(wild):
+        scaled_so = [(scalers, index) for name, scalers, index in blocks if name == scaling]
+        columns = np.unique(np.concatenate([index for _, index in scaled_so]))
+        center, scale, unit = column_statistics(rows, scaling, columns, of_network)
+        too_large = columns[~(np.maximum(np.abs(center), scale) <= largest)]  # as NaN is
+        if len(too_large):
             raise ValueError(
-                f"X has {len(wild)} column(s) too large to be standardised (their variance overflows), "
-                f"{column_label(wild[0], feature_names)} first; scale them down."
+                f"X has {len(too_large)} column(s) whose values are too large to be scaled by {scaling!r}, "
+                f"{column_label(too_large[0], feature_names)} first; scale them down."
             )
-        for scalers, index in mine:
+        for scalers, index in scaled_so:
             at = np.searchsorted(columns, index)
             for scaler in scalers:
                 scaler.set_statistics(center[at], scale[at], unit[at])

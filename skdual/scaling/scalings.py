@@ -40,24 +40,24 @@ class Scaling(NamedTuple):
 
 
 def _moments(chunks):
-    scaler = StandardScaler()
-    for chunk in chunks:
-        scaler.partial_fit(chunk)
+    scaler = _fitted(StandardScaler(), chunks)
     return scaler.mean_, scaler.scale_
 
 
 def _range(chunks):
-    scaler = MinMaxScaler()
-    for chunk in chunks:
-        scaler.partial_fit(chunk)
+    scaler = _fitted(MinMaxScaler(), chunks)
     return scaler.data_min_, scaler.data_range_
 
 
 def _largest(chunks):
-    scaler = MaxAbsScaler()
+    scaler = _fitted(MaxAbsScaler(), chunks)
+    return np.zeros_like(scaler.max_abs_), scaler.max_abs_
+
+
+def _fitted(scaler, chunks):
     for chunk in chunks:
         scaler.partial_fit(chunk)
-    return np.zeros_like(scaler.max_abs_), scaler.max_abs_
+    return scaler
 
 
 def quartiles(chunks):

@@ -39,7 +39,7 @@ def column_statistics(rows, scaling, columns, dtype):
     unit = np.zeros(len(columns))
     chunks = chunks_of_columns(rows.X, columns, rows.subset) if way.whole_columns else dense_chunks(rows, columns)
     assert way.statistics is not None
-    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at what is not finite
+    with np.errstate(all="ignore"):  # the caller looks at what is not finite
         if way.by_column:
             unit, spread = _kinds(rows, columns, dtype)
             chunks = (_with_logarithms(chunk, unit) for chunk in chunks)

@@ -18,12 +18,13 @@ from ..parameters import resolve_settings
 from ..scaling.fitting import fit_scalers
 from ..scaling.signs import check_signs
 from ..warn import warn
-from .build import build_net, check_callbacks, check_net_params
+from .build import build_net
 from .calibration import calibrate
 from .held_out import split_rows, training_mask
 from .loop.interrupts import held_interrupts
 from .loop.net import DualBranchNet
 from .relevance import set_relevance
+from .skorch_arguments import check_callbacks, check_net_params
 from .span.training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
 
@@ -79,7 +80,7 @@ def fit_network(params, data, device, seed, previous=None):
         if previous is None:
             _shift_units(net.module_, training)
             scalers = fit_scalers(net.module_, training, data.feature_names)
-            set_relevance(net.module_, training, mask, scalers, settings["criterion"]["class_weight"])
+            set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
         else:
             net.module_.load_state_dict(previous.weights)
             net.module_.ensemble.reset_weights()

@@ -23,7 +23,8 @@ def held_out_folds(codes, n_held_out, original=None):
 
     There are ``max(N_FOLDS, n_held_out)`` folds, or as many as have ``MAX_FOLD_ROWS`` at most. The same rows give the
     same folds, so that a warm start on them goes on with them. Copies of a row are in one fold, for a member that has
-    learnt one knows the others. A class of one row, and its copies, is in none (-1): every member sees every class.
+    learnt one knows the others. In none (-1) are rows of more copies than a fold has rows, and a last row that a class
+    has besides, for every member sees every class.
 
     Parameters
     ----------
@@ -38,17 +39,15 @@ def held_out_folds(codes, n_held_out, original=None):
     folds : ndarray of int64 of shape (n,)
     """
     n = len(codes)
-    original, is_original, is_alone = _originals(codes, original)
+    original, may_be_held_out = _originals(codes, original)
     n_folds = max(N_FOLDS, n_held_out, math.ceil(n / MAX_FOLD_ROWS))
     # neighbours of one class lie in different folds, whatever order the rows came in
     order = np.random.default_rng(0).permutation(n)
     order = order[np.argsort(codes[order], kind="stable")]
-    order = order[is_original[order]]
-    folds = np.empty(n, dtype=np.int64)
+    order = order[may_be_held_out[order]]
+    folds = np.full(n, -1)
     folds[order] = np.arange(len(order)) % n_folds
-    folds = folds[original]
-    folds[is_alone] = -1
-    return folds
+    return folds[original]
 
 
 def training_mask(n_members, rows, original=None):
@@ -73,7 +72,9 @@ def training_mask(n_members, rows, original=None):
 
 
 def split_rows(codes, validation_fraction, seed, original=None):
-    """Row numbers to train on and to validate on, stratified; copies stay together, classes of one row in training.
+    """Row numbers to train on and to validate on, stratified; copies stay together.
+
+    In training stay the rows that :func:`held_out_folds` leaves out.
 
     Parameters
     ----------
@@ -93,11 +94,12 @@ def split_rows(codes, validation_fraction, seed, original=None):
     ValueError
         If the fraction leaves too few rows on either side for one of each class.
     """
-    original, is_original, is_alone = _originals(codes, original)
-    dealt = np.flatnonzero(is_original & ~is_alone)
+    original, may_be_held_out = _originals(codes, original)
+    dealt = np.flatnonzero(may_be_held_out)
     try:
-        train, valid = train_test_split(dealt, test_size=validation_fraction, stratify=codes[dealt], random_state=seed)
-        if len(np.union1d(codes[train], codes[is_alone])) < codes.max() + 1:
+        _, valid = train_test_split(dealt, test_size=validation_fraction, stratify=codes[dealt], random_state=seed)
+        validates = np.isin(original, valid)
+        if len(np.unique(codes[~validates])) < codes.max() + 1:
             raise ValueError("a class would have no row to train on")
     except ValueError as error:
         raise ValueError(
@@ -105,13 +107,13 @@ def split_rows(codes, validation_fraction, seed, original=None):
             f"of every class on both sides, which can't be done here ({error}); change validation_fraction or give "
             f"X_val and y_val to fit."
         ) from error
-    validates = np.isin(original, valid)
     return np.flatnonzero(~validates), np.flatnonzero(validates)
 
 
 def _originals(codes, original):
-    """What every row is a copy of, whether it is none, and whether it has its class to itself, but for copies."""
+    """What every row is a copy of, and whether it is an original that may be held out, or set aside."""
     rows = np.arange(len(codes))
     original = rows if original is None else original
-    is_original = original == rows
-    return original, is_original, np.bincount(codes[is_original])[codes] == 1
+    n_copies = np.bincount(original)[original]
+    may_be = (original == rows) & (n_copies <= max(1, len(codes) / N_FOLDS))
+    return original, may_be & (np.bincount(codes[may_be], minlength=codes.max() + 1)[codes] > 1)

@@ -14,6 +14,7 @@ from scipy.special import ndtr
 
 from ..devices import send
 from ..inputs.chunks import dense_chunks
+from ..inputs.slices import consecutive_slices
 from ..network.members import member_halves
 
 FLOOR = 1.0
@@ -126,8 +127,7 @@ def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
     class_weights = weights.sum(axis=0) - weights[:n_folds]
     eta_squared, variance = np.empty((2, n_folds, len(index)))
     at_once = max(1, _MAX_SUMS // math.prod(shape))
-    for start in range(0, len(index), at_once):
-        columns = slice(start, start + at_once)
+    for columns in consecutive_slices(len(index), at_once):
         sums, squares = _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape)
         for i in range(n_folds):
             without = sums.sum(axis=0) - sums[i], squares.sum(axis=0) - squares[i], class_weights[i]

@@ -30,7 +30,8 @@ class PreviousFit(NamedTuple):
 
 def check_continuation(previous, data, settings):
     """Refuse a warm start that could not go on from the fitted network; warn of validation rows that it has learnt."""
-    if not np.array_equal(data.classes, previous.classes):
+    of_bool = data.classes.dtype == bool, previous.classes.dtype == bool  # which equal 0 and 1
+    if not np.array_equal(data.classes, previous.classes) or of_bool[0] != of_bool[1]:
         raise ValueError(
             f"warm_start=True goes on with the fitted classes {previous.classes}, but y has {data.classes}; set "
             f"warm_start=False to start anew."

@@ -111,9 +111,14 @@ def test_n_members_is_auto_or_a_positive_int(two_blocks, quick, n_members):
             {"samples_per_class": 40, "batch_size": 32, "sampling": "class_aware"},
             ["samples_per_class=40", "batch_size=32"],
         ),
+        (
+            {"samples_per_class": 10**13, "sampling": "class_aware"},
+            ["samples_per_class=10000000000000", "training rows"],
+        ),
         ({"classes_per_batch": 2}, ["classes_per_batch=2", "sampling='shuffle'"]),
         ({"attention_heads": 3, "token_dim": 4, "fusion": "attention"}, ["attention_heads=3", "token_dim=4"]),
         ({"net_params": {"iterator_train__num_workers": 2}}, ["net_params", "iterator_train__num_workers"]),
+        ({"net_params": {"predict_nonlinearity": None}}, ["net_params", "predict_nonlinearity", "no effect"]),
     ],
 )
 def test_contradictions_are_errors_that_name_both_sides(two_blocks, quick, params, named):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from member_scores import member_scores, model_of
-from skorch.callbacks import BatchScoring, Checkpoint, EpochScoring, LRScheduler
+from skorch.callbacks import BatchScoring, Checkpoint, EpochScoring, LoadInitState, LRScheduler
 
 
 @pytest.mark.parametrize("n_members", [1, 2])
@@ -31,6 +31,29 @@ def test_scores_of_batches_are_weighted_by_their_rows(two_blocks, quick, monkeyp
 def test_schedulers_that_would_be_overridden_are_refused(two_blocks, quick, scheduler):
     with pytest.raises(ValueError, match="LRScheduler would be overridden, because learning_rate, warmup"):
         model_of(quick, callbacks=[scheduler]).fit(*two_blocks)
+
+
+def test_the_state_of_another_fit_is_refused(two_blocks, quick, tmp_path):
+    with pytest.raises(ValueError, match=r"LoadInitState would put .* go on from .* with warm_start=True"):
+        model_of(quick, callbacks=[LoadInitState(Checkpoint(dirname=tmp_path))]).fit(*two_blocks)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_callback_class_that_needs_arguments_is_named(two_blocks, quick, named):
+    with pytest.raises(ValueError, match=r"callbacks: EpochScoring needs arguments .* give an instance"):
+        model_of(quick, callbacks=[("mine", EpochScoring) if named else EpochScoring]).fit(*two_blocks)
+
+
+def test_a_checkpoint_that_loads_the_best_epoch_leaves_the_history_whole(two_blocks, quick, tmp_path):
+    X, y = two_blocks
+    checkpoint = Checkpoint("valid_loss_best", dirname=tmp_path, load_best=True)
+    params = {"max_epochs": 8, "learning_rate": 0.2, "n_members": 1}
+    validation = {"X_val": X[:40], "y_val": np.roll(y[:40], 1)}
+    model = model_of(quick, **params, callbacks=[checkpoint]).fit(X, y, **validation)
+    plain = model_of(quick, **params).fit(X, y, **validation)
+    losses = [epoch["valid_loss"] for epoch in plain.history_]
+    assert [epoch["valid_loss"] for epoch in model.history_] == losses
+    assert model.n_epochs_ == 8 > model.best_epoch_ == 1 + losses.index(min(losses))
 
 
 def test_other_forms_of_adamw_can_be_asked_for(two_blocks, quick):

@@ -2,6 +2,7 @@
 
 import signal
 
+import joblib
 import numpy as np
 import pytest
 from member_scores import mean_log_loss, model_of
@@ -149,7 +150,17 @@ def test_skorchs_early_stopping_stops_without_a_warning(two_blocks, quick, recwa
 @pytest.mark.parametrize(("load_best", "best"), [(True, 1), (False, 3)])
 def test_the_best_epoch_is_that_whose_weights_skorchs_early_stopping_loads(two_blocks, quick, load_best, best):
     stopping = EarlyStopping("train_loss", patience=2, threshold=10.0, load_best=load_best)
-    assert model_of(quick, callbacks=[stopping]).fit(*two_blocks).net_.best_epoch_ == best
+    assert model_of(quick, callbacks=[stopping]).fit(*two_blocks).best_epoch_ == best
+
+
+def test_the_best_epoch_counts_those_before_a_warm_start_and_is_kept_in_files(two_blocks, quick, tmp_path):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True, max_epochs=3).fit(X, y)
+    assert model.best_epoch_ == 3
+    model.set_params(learning_rate=10.0, early_stopping=True, patience=2).fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert model.best_epoch_ == 3 + model.net_.best_epoch_ < model.n_epochs_
+    joblib.dump(model, tmp_path / "model.joblib")
+    assert joblib.load(tmp_path / "model.joblib").best_epoch_ == model.best_epoch_
 
 
 def test_the_learning_rate_falls_once_where_skorchs_early_stopping_watches(two_blocks, quick):

@@ -38,6 +38,13 @@ def test_warm_start_keeps_its_members_however_many_rows_come(two_blocks, quick):
     assert few.set_params(n_members="auto").fit(X, y).network_.n_members == 3
 
 
+def test_booleans_are_not_the_classes_0_and_1(two_blocks, quick):
+    X, y = two_blocks[0], (two_blocks[1] == two_blocks[1][0]).astype(int)
+    model = model_of(quick, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"goes on with the fitted classes \[0 1\], but y has \[False  True\]"):
+        model.fit(X, y.astype(bool))
+
+
 def test_warm_start_with_columns_in_another_order_is_refused(two_blocks, quick):
     X, y = pd.DataFrame(two_blocks[0]).add_prefix("column "), two_blocks[1]
     model = model_of(quick, warm_start=True).fit(X, y)

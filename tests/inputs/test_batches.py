@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skdual.inputs import batches as module
-from skdual.inputs.batches import MAX_REPEATS, BatchLoader, ClassAwareBatches, OrderedBatches, ShuffledBatches
+from skdual.inputs.batches import MAX_REPEATS, BatchLoader, ClassAwareBatches, ShuffledBatches
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 
@@ -114,16 +114,6 @@ def test_as_many_rows_as_are_mixed_anyway_are_all_shuffled(n_rows, run_length, p
     monkeypatch.setattr(module, "RUNS_MIXED", 3)
     expected = np.random.default_rng(0).permutation(n_rows)
     assert np.array_equal(orders(n_rows, run_length)[0], expected) == plain
-
-
-@pytest.mark.parametrize(("n", "size"), [(1, 4), (8, 4), (9, 4), (10, 4), (5, 1), (3, 10)])
-def test_ordered_batches_are_the_rows_in_order(n, size):
-    batches = OrderedBatches(n, size)
-    rows = list(batches)
-    assert_array_equal(np.concatenate(rows), np.arange(n))
-    assert len(batches) == len(rows)
-    assert {len(batch) for batch in rows[:-1]} <= {size}
-    assert len(rows[-1]) <= size
 
 
 SAMPLERS = {

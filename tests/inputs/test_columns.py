@@ -352,6 +352,8 @@ def test_join_blocks_keeps_rows_that_share_a_label():
         (pl.DataFrame(A), pl.DataFrame(B[:4]), ValueError, "A has 5, B has 4"),
         (A, B[:, 0], ValueError, "B must have 2 dimensions .* got 1"),
         (A[:, :0], B, ValueError, "A must have at least one column, got none"),
+        (A, sp.csr_matrix((5, 0)), ValueError, "B must have at least one column, got none"),
+        (pd.DataFrame(index=range(5)), pd.DataFrame(B), ValueError, "A must have at least one column, got none"),
         ([[1], [2, 3]], B, ValueError, r"A must be an array, a sparse matrix or a frame; got \[\[1\], \[2, 3\]\]"),
         (A, 1j * B, TypeError, "B must hold numbers, got values of complex64"),
         (A, B.astype("datetime64[D]"), TypeError, r"B must hold numbers, got values of datetime64"),

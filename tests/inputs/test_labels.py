@@ -7,6 +7,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+import sklearn
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import DataConversionWarning
 
@@ -74,7 +76,7 @@ OTHERS = {
     "two columns": (np.ones((4, 2)), r"must be a 1d array with one label per row, got shape \(4, 2\)"),
     "scalar": (3, r"must be a 1d array with one label per row, got shape \(\)"),
     "masked": (np.ma.masked_array([0, 1, 0, 1], mask=[0, 0, 1, 0]), r"has 1 masked label\(s\)"),
-    "sparse": (sp.csr_matrix(np.ones((4, 1))), "must be a 1d array"),
+    "sparse": (sp.csr_matrix(np.ones((4, 1))), r"must be a 1d array .*, got a sparse matrix of shape \(4, 1\)"),
 }
 if hasattr(np.dtypes, "StringDType"):  # from NumPy 2 on
     OTHERS["numpy's strings of any length"] = (
@@ -97,6 +99,14 @@ def test_what_is_no_label_is_refused_by_what_came(name, call, labels, message):
         message = rf"\b{name} .*{message}"
     with pytest.raises(ValueError, match=message):
         call(labels)
+
+
+@pytest.mark.parametrize("dispatch", [False, True])
+def test_tensors_of_labels_are_read_as_arrays(dispatch):
+    with sklearn.config_context(array_api_dispatch=dispatch):
+        labels = check_labels(torch.tensor([2, 0, 2]), "y", 3, "X")
+    assert type(labels) is np.ndarray
+    assert_array_equal(labels, [2, 0, 2])
 
 
 @each_argument

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import LabelEncoder
 
 from skdual import DualBranchClassifier
-from skdual.inputs import chunks
+from skdual.inputs import slices
 from skdual.inputs.validation import check_matrix, check_range, check_training_input
 from skdual.scaling.signs import check_signs
 
@@ -63,7 +63,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize("values", BAD_VALUES.values(), ids=BAD_VALUES.keys())
 @pytest.mark.parametrize("chunk", [1, 1024])
 def test_values_that_are_not_finite_are_counted_and_placed(container, values, chunk, monkeypatch):
-    monkeypatch.setattr(chunks, "_SLICE_VALUES", chunk * P)
+    monkeypatch.setattr(slices, "_SLICE_VALUES", chunk * P)
     bad = X.copy()
     for row, column, value in values:
         bad[row, column] = value
@@ -235,7 +235,7 @@ def test_a_passed_check_leaves_the_estimator_as_it_was():
 @pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array])
 @pytest.mark.parametrize("chunk", [1, 1000])
 def test_values_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monkeypatch):
-    monkeypatch.setattr(chunks, "_SLICE_VALUES", chunk)
+    monkeypatch.setattr(slices, "_SLICE_VALUES", chunk)
     dense = np.abs(X[:300])
     twice = with_duplicates(dense, container)
     stored = [part.copy() for part in (twice.data, twice.indices, twice.indptr)]

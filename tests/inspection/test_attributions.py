@@ -281,6 +281,7 @@ def test_a_negative_baseline_of_logarithms_is_named_by_column(planted, blocks, s
         ("abcdefghijklmnop", "one str a column, 16 of them; got 'abcdefg"),
         (dict.fromkeys("abcdefghijklmnop"), "one str a column, 16 of them"),
         (3, "one str a column, 16 of them; got 3"),
+        (np.array("a"), "one str a column, 16 of them; got array"),
         (range(16), "one str a column; got 0 among them"),
         ([["a", "b"]] * 16, "one str a column; got .'a', 'b'. among them"),
         ([*"abcdefghijklmno", None], "one str a column; got None among them"),

@@ -84,6 +84,12 @@ def test_wrong_arguments_are_named(model, planted):
     ):
         with pytest.raises(ValueError, match=message):
             linear_probe(model, X, wrong)
+    with pytest.raises(ValueError, match=r"cv must give at least one split, got none of \[\]"):
+        linear_probe(model, X, y, cv=[])
+    with pytest.raises(TypeError, match="X must be an array-like, a sparse matrix or a frame, got NoneType"):
+        linear_probe(model, None, y)
+    with pytest.raises(ZeroDivisionError):
+        linear_probe(model, X, y, scoring=lambda *rows: 1 / 0)
     with pytest.raises(ValueError, match=r"y has 1 class .* in 1 row\(s\)"):
         linear_probe(model, X[:1], y[:1])
     with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):

@@ -180,12 +180,17 @@ def test_it_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_block
 
 def test_what_it_refuses(fitted, two_blocks):
     X, y = two_blocks
-    with pytest.raises(ValueError, match=r"method must be 'pca' or 'tsne', got array\("):
+    with pytest.raises(ValueError, match=r"method must be one of 'pca', 'tsne'; got array\("):
         EmbeddingDisplay.from_estimator(fitted, X, y, method=np.array(["pca", "tsne"]))
-    with pytest.raises(ValueError, match="method must be 'pca' or 'tsne', got 'umap'"):
+    with pytest.raises(ValueError, match="method must be one of 'pca', 'tsne'; got 'umap'"):
         EmbeddingDisplay.from_estimator(fitted, X, y, method="umap")
     with pytest.raises(ValueError, match="X_held_out and y_held_out must be given together"):
         EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out=X)
+    with pytest.raises(TypeError, match="X_held_out: "):
+        EmbeddingDisplay.from_estimator(fitted, X, y, X_held_out={}, y_held_out=y)
+    for labels in (3, None, "ab", {"a", "b"}, ("a", "b", "c")):
+        with pytest.raises(ValueError, match="axis_labels must be a pair"):
+            EmbeddingDisplay(X[:, :2], y, axis_labels=labels)
     with pytest.raises(ValueError, match="held_out_points and y_held_out must be given together"):
         EmbeddingDisplay(X[:, :2], y, y_held_out=y)
     with pytest.raises(ValueError, match="X and y must have the same number of rows; X has 150, y has 149"):

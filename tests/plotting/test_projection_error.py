@@ -129,7 +129,7 @@ def test_what_it_refuses(fitted, two_blocks, quick):
             ProjectionErrorDisplay(errors, [0.1])
     with pytest.raises(ValueError, match=r"other_errors must be finite numbers .* got \['a'\]"):
         ProjectionErrorDisplay([0.1], ["a"])
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="own_errors and other_errors must have one number for each row; got 1 and 2"):
         ProjectionErrorDisplay([0.1], [0.1, 0.2])
     with pytest.raises(NotFittedError):
         ProjectionErrorDisplay.from_estimator(clone(fitted), X, y)

@@ -44,11 +44,11 @@ def test_the_best_epoch_is_that_of_early_stopping_also_when_loaded(two_blocks, q
     X, y = two_blocks
     stopped = {**quick, "max_epochs": 30, "patience": 2, "learning_rate": 0.02}
     model = DualBranchClassifier(**stopped, early_stopping=True).fit(X, y)
-    assert model.net_.best_epoch_ < model.n_epochs_
-    assert TrainingCurveDisplay(model.history_).best_epoch == model.net_.best_epoch_
+    assert model.best_epoch_ < model.n_epochs_
+    assert TrainingCurveDisplay(model.history_).best_epoch == model.best_epoch_
     joblib.dump(model, tmp_path / "model.joblib")
     loaded = joblib.load(tmp_path / "model.joblib")
-    assert TrainingCurveDisplay.from_estimator(loaded).best_epoch == model.net_.best_epoch_
+    assert TrainingCurveDisplay.from_estimator(loaded).best_epoch == model.best_epoch_
 
 
 def test_epochs_of_a_warm_start_go_on_from_those_before(two_blocks, quick):

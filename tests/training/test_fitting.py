@@ -12,8 +12,9 @@ from skdual.inputs.duplicates import first_occurrences
 from skdual.network.members import MemberLinear
 from skdual.parameters import resolve_settings
 from skdual.training import fitting, held_out
-from skdual.training.build import build_net, check_callbacks, check_net_params
+from skdual.training.build import build_net
 from skdual.training.held_out import training_mask
+from skdual.training.skorch_arguments import check_callbacks, check_net_params
 
 
 def settings(widths=(7, 5), **params):
@@ -132,7 +133,15 @@ def test_what_is_no_callback_is_refused(callbacks):
         build(callbacks=callbacks)
 
 
-@pytest.mark.parametrize("callback", [EarlyStopping(), ("mine", Checkpoint(monitor="valid_classification_loss_best"))])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        EarlyStopping(),
+        EarlyStopping,
+        ("mine", EarlyStopping),
+        ("mine", Checkpoint(monitor="valid_classification_loss_best")),
+    ],
+)
 def test_a_callback_that_watches_validation_rows_needs_some(callback):
     message = r"callbacks: \w+ watches 'valid_.*', but .* give X_val and y_val to fit, or set early_stopping=True"
     with pytest.raises(ValueError, match=message):
@@ -180,11 +189,17 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
     assert_array_equal(of_members, training_mask(4, training))
 
 
-def test_columns_whose_variance_overflows_are_refused():
-    X = np.random.default_rng(0).normal(size=(60, 12))
-    X[:, 4] *= 1e200
-    with pytest.raises(ValueError, match=r"1 column\(s\) too large to be standardised .* column 4 first"):
-        DualBranchClassifier(7, max_epochs=1, device="cpu").fit(X, np.arange(60) % 3)
+@pytest.mark.parametrize(
+    ("scaling", "dtype", "largest"),
+    [("standard", np.float64, 1e200), ("minmax", np.float32, 3e38), ("robust", np.float32, 3e38)],
+)
+def test_columns_whose_scale_overflows_are_refused(scaling, dtype, largest):
+    X = np.random.default_rng(0).uniform(-1, 1, size=(60, 12)).astype(dtype)
+    X[:, 4] *= largest
+    X[::3, 4], X[1::3, 4] = largest, -largest
+    message = rf"1 column\(s\) whose values are too large to be scaled by '{scaling}', column 4 first"
+    with pytest.raises(ValueError, match=message):
+        DualBranchClassifier(7, standardize=scaling, max_epochs=1, device="cpu").fit(X, np.arange(60) % 3)
 
 
 @pytest.mark.parametrize("has_units", [False, True])

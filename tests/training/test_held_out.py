@@ -104,6 +104,25 @@ def test_a_class_of_copies_of_one_row_is_learnt_by_all_members():
     assert_array_equal(held_out_folds(codes, 2, original)[codes == 1], np.full(5, -1))
 
 
+@pytest.mark.parametrize("n_copies", [50, 200])
+def test_two_rows_that_fill_a_class_are_learnt_by_all_members_and_never_set_aside(n_copies):
+    """As oversampling makes them of a class of two rows."""
+    random_generator = np.random.default_rng(0)
+    X = random_generator.normal(size=(102, 2))[np.append(np.arange(100), np.repeat([100, 101], n_copies))]
+    codes = np.repeat([0, 1], [100, 2 * n_copies])
+    mask = training_mask(8, rows_of(X, codes))
+    assert mask[:, codes == 1].all()
+    assert (~mask).any(axis=1).all()
+    original = np.append(np.arange(100), np.repeat([100, 100 + n_copies], n_copies))
+    assert set(codes[split_rows(codes, 0.2, seed=0, original=original)[1]]) == {0}
+
+
+def test_a_row_beside_many_copies_of_the_other_of_its_class_is_learnt_by_all_members():
+    codes, original = np.repeat([0, 1], [40, 12]), np.append(np.arange(40), [*np.full(11, 40), 51])
+    assert_array_equal(held_out_folds(codes, 2, original)[codes == 1], np.full(12, -1))
+    assert set(codes[split_rows(codes, 0.2, seed=0, original=original)[1]]) == {0}
+
+
 def test_the_same_codes_give_the_same_folds_whatever_the_random_state():
     codes = shuffled_codes(30, 20, 10)
     np.random.seed(0)  # noqa: NPY002 - the global state must not matter

@@ -4,10 +4,11 @@ import math
 
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer
 from skorch.dataset import unpack_data
+from skorch.history import History
 
-from ...inputs.batches import BatchLoader, OrderedBatches
+from ...inputs.batches import BatchLoader
 from ...inputs.rows import Rows
 from ...warn import warn
 from .clipping import clip_gradients
@@ -15,11 +16,12 @@ from .cuda_graph import CapturedUpdate
 from .cycles import Cycles, early_stopping_callbacks
 from .loss_means import LossMeans
 from .mixup import Mixing
-from .progress import FitProgress, closing_progress, is_parallel
+from .progress import FitProgress, FitTable, closing_progress, is_parallel
 from .running_fit import RunningFit, start_fit
 
 _REMEDY = {
-    "classification_loss": "lower learning_rate, weight_decay or gradient_clip, or scale the columns (standardize)",
+    "classification_loss": "lower learning_rate, weight_decay, gradient_clip or the weights of other loss terms, or "
+    "scale the columns (standardize)",
     "contrastive_loss": "raise temperature, or lower contrastive_weight, learning_rate or weight_decay",
     "orthogonality_loss": "lower learning_rate, weight_decay or orthogonality_weight",
 }
@@ -34,7 +36,7 @@ _NOT_KEPT = ("batches", "epoch", "train_batch_count", "valid_batch_count", "trai
 
 
 def _in_order(rows):
-    return BatchLoader(rows, OrderedBatches(len(rows), rows.chunk_size))
+    return BatchLoader(rows, list(rows.chunks()))
 
 
 class DualBranchNet(NeuralNetClassifier):
@@ -75,6 +77,7 @@ class DualBranchNet(NeuralNetClassifier):
     """
 
     _running: RunningFit
+    history_: History
 
     def __init__(
         self,
@@ -114,7 +117,7 @@ class DualBranchNet(NeuralNetClassifier):
         if not self.verbose:
             return [timer]
         bar = self.verbose == 1 or is_parallel()  # rows of tables side by side would mix
-        return [timer, ("progress", FitProgress()) if bar else ("print_log", PrintLog())]
+        return [timer, ("progress", FitProgress()) if bar else ("print_log", FitTable())]
 
     # what is trained
 
@@ -169,8 +172,6 @@ class DualBranchNet(NeuralNetClassifier):
         before_scoring : callable
             Called before validation rows, or rows that members hold out, are scored.
         """
-        if not self.initialized_:
-            self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         try:
             with closing_progress(self.callbacks_):
@@ -178,12 +179,15 @@ class DualBranchNet(NeuralNetClassifier):
         except KeyboardInterrupt:
             self._warn_of_interrupt()
         self._end_fit()
+        history = self.history_
         self.notify("on_train_end", X=X, y=y)
         self.optimizer_.zero_grad(set_to_none=True)
         self.optimizer_.state.clear()  # twice as large as the weights
         for callback in early_stopping_callbacks(self):
             if callback.best_model_weights_ is not None:  # which it has put back
                 self.best_epoch_ = callback.best_epoch_
+        if self.history_ is not history:  # a Checkpoint has loaded its best epoch, with the history up to there
+            self.best_epoch_, self.history_ = len(self.history_), history
         self.module_.eval()
         return self
 

@@ -1,6 +1,7 @@
 """How a fit shows that it goes on: one bar where a bar can be drawn, and a few whole lines elsewhere."""
 
 import contextlib
+import functools
 import multiprocessing
 import shutil
 import sys
@@ -8,7 +9,7 @@ import threading
 import time
 import warnings
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, PrintLog
 from tqdm import TqdmWarning, tqdm
 
 _N_LINES = 10
@@ -80,6 +81,18 @@ class FitProgress(Callback):
         print(line, end="", file=sys.stderr, flush=True)  # in one piece, so that other processes cannot cut in
 
 
+class FitTable(PrintLog):
+    """skorch's table of the epochs, with the best values coloured in terminals only, not in log files."""
+
+    def __init__(self):
+        super().__init__(sink=functools.partial(print, flush=True))  # which a missing stream does not stop
+
+    def format_row(self, row, key, color):
+        if not _is_terminal(sys.stdout):
+            row = {key: row[key]}
+        return super().format_row(row, key, color)
+
+
 def is_parallel():
     """Whether this is a worker process, or a thread beside the main one, as joblib starts them for ``n_jobs``."""
     return multiprocessing.parent_process() is not None or threading.current_thread() is not threading.main_thread()
@@ -98,6 +111,10 @@ def closing_progress(callbacks):
                 callback.close(complete)
 
 
+def _is_terminal(stream):
+    return getattr(stream, "isatty", bool)()  # there may be no stream at all
+
+
 def _new_bar(n_epochs):
     """A tqdm bar, or None where neither a notebook nor a terminal can draw one."""
     with warnings.catch_warnings():  # of a notebook without ipywidgets, which gets lines
@@ -107,7 +124,7 @@ def _new_bar(n_epochs):
     arguments = {"total": n_epochs, "miniters": 1, "file": sys.stderr, "bar_format": _BAR}
     if issubclass(auto.tqdm, notebook.tqdm_notebook):
         return auto.tqdm(**arguments)
-    if getattr(sys.stderr, "isatty", bool)():
+    if _is_terminal(sys.stderr):
         columns, lines = shutil.get_terminal_size()  # 80 by 24 where the terminal has no size, where tqdm draws nothing
         return tqdm(**arguments, ncols=columns, nrows=lines)
     return None

@@ -12,7 +12,7 @@ class WarmupCosine:
     Parameters
     ----------
     n_steps : int
-        Optimiser steps of the whole fit.
+        Optimizer steps of the whole fit.
     warmup : float
         Share of the steps to warm up over, in [0, 1).
     """
@@ -34,7 +34,7 @@ class WarmRestarts:
     Parameters
     ----------
     n_steps : list of int
-        Optimiser steps of each.
+        Optimizer steps of each.
     warmup : float
         Share of the steps of each to warm up over, in [0, 1).
     """

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ...devices import send
+from ...inputs.slices import consecutive_slices
 from ...products import linear
 
 _N_ROWS, _N_COLUMNS = 512, 2048  # of products that are computed at one time
@@ -45,7 +46,7 @@ class RowSpan:
 
     def _parts(self):
         """Slices of the columns that are computed with at one time."""
-        return (slice(start, start + _N_COLUMNS) for start in range(0, self._rows.shape[1], _N_COLUMNS))
+        return consecutive_slices(self._rows.shape[1], _N_COLUMNS)
 
     def _factorize(self):
         """Cholesky factor of the inner products of the rows at unit length."""
@@ -64,9 +65,8 @@ class RowSpan:
         products.diagonal().fill_(ridge)
         for columns in self._columns():
             columns = (columns / self._length).to(dtype)
-            for start in range(0, n_rows, _N_ROWS):
-                some = slice(start, start + _N_ROWS)
-                products[start:, some] += linear(columns[start:], columns[some])
+            for some in consecutive_slices(n_rows, _N_ROWS):
+                products[some.start :, some] += linear(columns[some.start :], columns[some])
         return products
 
     def _turn(self, coordinates):
@@ -112,8 +112,7 @@ class RowSpan:
 def _hartley(x):
     """The orthonormal Hartley transform of every row, which is its own inverse."""
     transformed = torch.empty_like(x)
-    for start in range(0, len(x), _N_ROWS):
-        some = slice(start, start + _N_ROWS)
+    for some in consecutive_slices(len(x), _N_ROWS):
         spectrum = torch.fft.fft(x[some], norm="ortho")
         torch.sub(spectrum.real, spectrum.imag, out=transformed[some])
     return transformed

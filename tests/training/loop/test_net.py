@@ -292,7 +292,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
     model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])
     assert not given
     assert model.n_epochs_ == 72
-    assert model.net_.best_epoch_ == best
+    assert model.best_epoch_ == best
     for name, parameter in model.network_.named_parameters():
         assert torch.equal(parameter, states[best].get_parameter(name)), name
     factor = WarmRestarts([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
@@ -311,7 +311,7 @@ def test_noise_is_left_after_the_first_cycle_and_intricate_borders_after_the_sec
         y = (np.floor(1.5 * X[:, 0]) + np.floor(1.5 * X[:, 2])) % 2  # the fields of a chessboard
     params = {"hidden_layer_sizes": ((64, 32), (64, 32)), "batch_size": 32, "projection_dim": 8, "n_members": 4}
     model = DualBranchClassifier(8 if noisy else 2, learning_rate=3e-3, random_state=0, device="cpu", **params)
-    assert model.fit(X, y).net_.best_epoch_ == best
+    assert model.fit(X, y).best_epoch_ == best
     assert model.n_epochs_ == 40
 
 

@@ -79,6 +79,21 @@ def test_two_prints_a_table_with_a_row_an_epoch(two_blocks, quick, capsys):
     assert printed.err == ""
 
 
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_a_fit_without_streams_prints_nothing_and_goes_on(two_blocks, quick, monkeypatch, verbose):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert model_of(quick, verbose=verbose).fit(*two_blocks).n_epochs_ == 4
+
+
+def test_the_table_has_colors_in_terminals_only(two_blocks, quick, capsys, monkeypatch):
+    model_of(quick, verbose=2).fit(*two_blocks)
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    model_of(quick, verbose=2).fit(*two_blocks)
+    assert "\x1b" in sys.stdout.getvalue()
+
+
 def test_a_log_gets_a_line_every_tenth_with_the_numbers_of_history(two_blocks, quick, capsys):
     X, y = two_blocks
     model = model_of(quick, verbose=1, max_epochs=25).fit(X, y, X_val=X[:40], y_val=y[:40])
