@@ -35,6 +35,7 @@ _MAX_WEIGHTS = 32_000_000  # of the branches' hidden layers that are trained, al
 _MAX_WIDENED_WEIGHTS = 256_000_000  # of them after the fit, where rows are few
 _MAX_WIDENED_ROWS = 2000
 _MAX_MEMBER_ROWS = 100_000  # rows times members
+_BATCH_ROWS_PER_CLASS = 2  # so that most rows have others of their class beside them, which the contrastive loss needs
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _LEARNING_RATE = 2e-3
@@ -111,14 +112,24 @@ def _n_hidden_weights(n_columns, sizes):
     )
 
 
+def tells_lengths(n_rows, n_columns):
+    """Whether a block of so many training rows and columns lets branches see the length of a row.
+
+    With fewer than two rows a column, new rows are shorter than training rows in the directions that these tell
+    anything about.
+    """
+    return n_rows >= 2 * n_columns
+
+
 def mixup_alpha(zero_shares):
     """No mixing of rows that are mostly zeros in either block: the mean of two of them is not a likely third."""
     return _MIXUP_ALPHA if max(zero_shares) <= _MAX_ZERO_SHARE else 0.0
 
 
-def batch_size(n_train):
-    """The power of two nearest to a sixteenth of the rows, on a logarithmic scale, between 32 and 256."""
-    return min(n_train, int(np.clip(2 ** round(math.log2(n_train / 16)), 32, 256)))
+def batch_size(n_train, n_classes):
+    """The power of two nearest to a sixteenth of the rows, or to two of each class if these are more, 32 to 256."""
+    n_rows = max(n_train / 16, _BATCH_ROWS_PER_CLASS * n_classes)
+    return min(n_train, int(np.clip(2 ** round(math.log2(n_rows)), 32, 256)))
 
 
 def max_epochs(steps):

@@ -52,7 +52,7 @@ class DualBranchClassifier(FittedMethods):
         Normalisation after each linear layer of the branches.
     initialization : {"he", "xavier", "orthogonal"}, default="he"
         Random weights of the branches. Biases start at 0, those of the first layer of a block of at least two training
-        rows for each column at random (layer normalisation is blind to the length of a row otherwise).
+        rows for each column at random.
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions, by the same scores. Attention was no
         more accurate on most data. With branches of (256, 128) a fit takes about twice the time, with much wider ones
@@ -107,7 +107,7 @@ class DualBranchClassifier(FittedMethods):
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2; a larger number than there are training rows means all of them, and class-aware
         batches have as many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the
-        training rows, on a logarithmic scale, between 32 and 256.
+        training rows, or to twice the number of classes if that is more, on a logarithmic scale, between 32 and 256.
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
         are repeated (a row about 4 times an epoch at most, or as often as one ``samples_per_class`` needs) and the
@@ -237,6 +237,11 @@ class DualBranchClassifier(FittedMethods):
       by ``dropout``, ``block_dropout``, ``mixup_alpha`` and the relevance of the columns. That helps with few or noisy
       rows, but can hurt what is not linear and what only both blocks tell together. Scores are averaged within each
       half.
+
+    - Length of the rows. Layer normalisation makes a network all but blind to how far a row is from the mean, as long
+      as its direction is the same. So a block of at least two training rows for each column, scaled by "standard",
+      "robust" or "log1p", has one more column for the plain members, or a single one: the root mean square of the
+      row's scaled columns, itself standardised. With fewer rows, new rows are shorter than those trained on.
 
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the

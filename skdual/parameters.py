@@ -174,13 +174,18 @@ def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weigh
     n_members = params["n_members"]
     if n_members == "auto":
         n_members = defaults.n_members(n_columns, max_ranks, sizes, n_train)
+    scalings = scaling_pair(params["standardize"], block_names)
     is_large = defaults.n_branch_weights(max_ranks, sizes, n_members) >= min_bfloat16_weights
     return {
         "n_members": n_members,
         "in_features": tuple(n_columns),
         "hidden_layer_sizes": sizes,
         "dropout": _dropout(params["dropout"], max_ranks),
-        "standardize": scaling_pair(params["standardize"], block_names),
+        "standardize": scalings,
+        "row_lengths": tuple(
+            SCALINGS[scaling].clipped and defaults.tells_lengths(n_train, p)
+            for scaling, p in zip(scalings, n_columns, strict=True)
+        ),
         "bfloat16": params["precision"] == "bfloat16" or (params["precision"] == "auto" and is_large),
         **_chosen(params, *_OF_MODULE),
     }
@@ -324,7 +329,7 @@ def _class_weight(class_weight, classes, codes):
 def _batch_settings(params, n_train, n_classes):
     """batch_size, classes_per_batch and samples_per_class, consistent with each other."""
     size, k, m = params["batch_size"], params["classes_per_batch"], params["samples_per_class"]
-    n_rows = defaults.batch_size(n_train) if size == "auto" else min(int(size), n_train)
+    n_rows = defaults.batch_size(n_train, n_classes) if size == "auto" else min(int(size), n_train)
     if params["sampling"] == "class_aware":
         if m is not None and m > n_train:
             raise ValueError(f"samples_per_class={m} exceeds the {n_train} training rows.")

@@ -86,7 +86,7 @@ def test_network_of_wide_blocks():
         network = DualBranchNetwork(**settled(widths=(10_000, 3_000), n_train=10_000)["module"])
     for branch, widths, rate in (
         (network.branch_a, [10_000, 2048, 1024, 512, 256], 0.5),
-        (network.branch_b, [3_000, 512, 256], 0.2),
+        (network.branch_b, [3_001, 512, 256], 0.2),  # and the length of the row
     ):
         weights = [tuple(p.shape) for p in branch.layers.parameters() if p.ndim == 3]
         assert weights == [(1, n_out, n_in) for n_in, n_out in pairwise(widths)]
@@ -185,7 +185,8 @@ def test_automatic_members_by_rows(n_train, expected):
     ],
 )
 def test_automatic_members_by_weights(widths, sizes, expected):
-    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1, "n_train": 2001}
+    # unstandardised, so that no length of the row comes to the columns
+    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1, "n_train": 2001, "standardize": False}
     n_members = settled(**changed)["module"]["n_members"]
     assert n_members == expected
     if n_members > 1:
@@ -410,6 +411,25 @@ def test_class_weights_of_durations():
         np.testing.assert_allclose(weight / weight[0], [1, 3, 1], rtol=1e-12)
 
 
+# lengths of rows
+
+
+@pytest.mark.parametrize(
+    ("widths", "n_train", "standardize", "expected"),
+    [
+        ((40, 20), 100, True, (True, True)),
+        ((40, 20), 80, True, (True, True)),
+        ((40, 20), 79, True, (False, True)),
+        ((40, 20), 39, True, (False, False)),
+        ((40, 20), 100, ("robust", "log1p"), (True, True)),
+        ((40, 20), 100, ("minmax", "maxabs"), (False, False)),
+        ((40, 20), 100, ("none", "standard"), (False, True)),
+    ],
+)
+def test_branches_read_lengths_of_rows_of_clipped_blocks_with_two_rows_a_column(widths, n_train, standardize, expected):
+    assert settled(widths=widths, n_train=n_train, standardize=standardize)["module"]["row_lengths"] == expected
+
+
 # batches and epochs
 
 
@@ -417,6 +437,24 @@ def test_class_weights_of_durations():
 def test_automatic_batch_size(n_train):
     nearest = min([32, 64, 128, 256], key=lambda size: abs(math.log2(size) - math.log2(n_train / 16)))
     assert settled(n_train=n_train)["net"]["batch_size"] == min(n_train, nearest)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "n_train", "size"),
+    [
+        (16, 400, 32),
+        (40, 400, 64),
+        (68, 544, 128),
+        (100, 400, 256),
+        (100, 200, 200),
+        (1000, 10**5, 256),
+        (40, 3000, 256),
+    ],
+)
+def test_batches_have_two_rows_of_each_of_many_classes(n_classes, n_train, size):
+    classes = np.arange(n_classes)
+    net = settled(classes=classes, codes=classes, n_train=n_train)["net"]
+    assert net["batch_size"] == size
 
 
 def test_explicit_batch_size_ends_at_the_number_of_rows():

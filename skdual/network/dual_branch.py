@@ -73,6 +73,8 @@ class DualBranchNetwork(nn.Module):
         training (modality dropout, Neverova et al., 2016). With 0 all members score by both blocks only.
     standardize : pair of str
         How each block is scaled: names in :data:`~skdual.scaling.scalings.SCALINGS`.
+    row_lengths : pair of bool
+        Whether each branch reads the length of a row besides (see :class:`~skdual.scaling.row_length.RowLength`).
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
@@ -99,6 +101,7 @@ class DualBranchNetwork(nn.Module):
         projection_dim,
         block_dropout,
         standardize,
+        row_lengths,
         bfloat16,
     ):
         super().__init__()
@@ -114,10 +117,10 @@ class DualBranchNetwork(nn.Module):
         rates = torch.tensor([0.0] * n_plain + [block_rate] * n_regularized)
         self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self.scalings = tuple(standardize)
-        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings)
+        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings, row_lengths)
         self.branch_a, self.branch_b = (
-            BranchEncoder(n_members, p, widths, rate, activation, normalization, initialization)
-            for p, widths, rate in zip(in_features, hidden_layer_sizes, dropout, strict=True)
+            BranchEncoder(n_members, scaler.n_outputs, widths, rate, activation, normalization, initialization)
+            for scaler, widths, rate in zip((self.scaler_a, self.scaler_b), hidden_layer_sizes, dropout, strict=True)
         )
         if fusion == "attention":
             self.fusion = AttentionFusion(n_members, d_a, d_b, token_dim, attention_heads)

@@ -3,21 +3,16 @@
 import torch
 from torch import nn
 
+from .clipping import clipped
 from .logarithms import inverse_logarithms, logarithms
+from .row_length import RowLength
 from .scalings import SCALINGS
-
-LIMIT = 3.0
-"""Standard deviations that no value goes beyond where values are clipped."""
-
-_HUGE = 1e9  # whose square is finite; beyond it all is the limit
 
 
 class ColumnScaler(nn.Module):
-    """z = (x - center) / scale with statistics of the training rows, then smoothly clipped: z / sqrt(1 + (z / 3)^2).
+    """z = (x - center) / scale with statistics of the training rows, then smoothly :func:`clipped`.
 
-    Smooth clipping (Holzmueller et al., 2024, RealMLP) leaves values near the mean as they are. Without it the columns
-    that are 0 in nearly all rows, as in counts of words or genes, reach tens of deviations where they are
-    not, and drown the rest. It moves the mean of such columns off 0, which ``clipped_mean`` can take out again.
+    Clipping moves the mean of columns that are 0 in nearly all rows off 0, which ``clipped_mean`` can take out again.
     Scalings to a range are not clipped, and "none" leaves the columns as they are.
 
     With a scaling that takes logarithms log(1 + x) stands for x. In columns that have a unit, those of a long tail,
@@ -29,6 +24,8 @@ class ColumnScaler(nn.Module):
     scaling : str
         A name in :data:`~skdual.scaling.scalings.SCALINGS`; says whether log(1 + x) is scaled instead of x, and whether
         z is clipped.
+    with_length : bool, default=False
+        Whether the scaled columns are followed by one more, the length of the row; with scalings that are clipped only.
 
     Attributes
     ----------
@@ -36,6 +33,9 @@ class ColumnScaler(nn.Module):
         0, 1 and 0 until :meth:`set_statistics`; a column whose unit is 0 has none.
     clipped_mean : tensor of shape (n_columns,)
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
+    row_length : RowLength or None
+    n_outputs : int
+        Columns that come out.
     """
 
     unit: torch.Tensor
@@ -44,8 +44,9 @@ class ColumnScaler(nn.Module):
     clipped_mean: torch.Tensor
     _with_unit: torch.Tensor
 
-    def __init__(self, n_columns, scaling):
+    def __init__(self, n_columns, scaling, with_length=False):
         super().__init__()
+        self.scaling = scaling
         self._scales = SCALINGS[scaling].statistics is not None
         self._logarithm, self.clipped = SCALINGS[scaling].logarithm, SCALINGS[scaling].clipped
         self.register_buffer("unit", torch.zeros(n_columns))
@@ -53,6 +54,8 @@ class ColumnScaler(nn.Module):
         self.register_buffer("scale", torch.ones(n_columns))
         self.register_buffer("clipped_mean", torch.zeros(n_columns))
         self.register_buffer("_with_unit", torch.zeros(0, dtype=torch.int64), persistent=False)
+        self.row_length = RowLength() if with_length else None
+        self.n_outputs = n_columns + with_length
 
     def set_statistics(self, center, scale, unit):
         """Copy arrays of shape (n_columns,) into the layer; a scale too small for its dtype is 1."""
@@ -95,14 +98,13 @@ class ColumnScaler(nn.Module):
         return x.index_copy(1, self._with_unit, function(x[:, self._with_unit], self.unit[self._with_unit]))
 
     def forward(self, x):
+        z = self.scale_columns(x)
+        return z if self.row_length is None else self.row_length(z)
+
+    def scale_columns(self, x):
+        """The scaled columns without the length of the row."""
         if not self._scales:
             return x
         # in place where the gradient needs no earlier value: memory takes time on the CPU
         z = (self.compress(x) - self.center).div_(self.scale)
-        if not self.clipped:
-            return z
-        z = z.clamp_(-_HUGE, _HUGE)
-        one = torch.ones((), dtype=z.dtype, device=z.device)
-        factor = torch.addcmul(one, z, z, value=1 / LIMIT**2).rsqrt_()
-        clipped = z * factor if z.requires_grad else factor.mul_(z)
-        return clipped.sub_(self.clipped_mean)
+        return clipped(z).sub_(self.clipped_mean) if self.clipped else z

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from ..inputs.chunks import dense_chunks
 from ..inputs.frames import column_label
 from .column_scaler import ColumnScaler
 from .statistics import column_statistics
@@ -29,18 +30,22 @@ def fit_scalers(network, rows, feature_names):
         If a column is too large to be scaled.
     """
     of_rows = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
-    of_network = network.scaler_a.center.dtype
-    largest = torch.finfo(of_network).max
+    of_network = (network.scaler_a, network.scaler_b)
+    dtype = network.scaler_a.center.dtype
+    largest = torch.finfo(dtype).max
     with torch.device("cpu"):  # the default device may be any of the caller's
-        on_host = [scaler.to(of_rows) for scaler in map(ColumnScaler, rows.columns.n_columns, network.scalings)]
-    pairs = zip((network.scaler_a, network.scaler_b), on_host, strict=True)
+        on_host = [
+            ColumnScaler(p, scaler.scaling, scaler.row_length is not None).to(of_rows)
+            for p, scaler in zip(rows.columns.n_columns, of_network, strict=True)
+        ]
+    pairs = zip(of_network, on_host, strict=True)
     blocks = list(zip(network.scalings, pairs, rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):
         if scaling == "none":
             continue
         scaled_so = [(scalers, index) for name, scalers, index in blocks if name == scaling]
         columns = np.unique(np.concatenate([index for _, index in scaled_so]))
-        center, scale, unit = column_statistics(rows, scaling, columns, of_network)
+        center, scale, unit = column_statistics(rows, scaling, columns, dtype)
         too_large = columns[~(np.maximum(np.abs(center), scale) <= largest)]  # as NaN is
         if len(too_large):
             raise ValueError(
@@ -51,7 +56,20 @@ def fit_scalers(network, rows, feature_names):
             at = np.searchsorted(columns, index)
             for scaler in scalers:
                 scaler.set_statistics(center[at], scale[at], unit[at])
+    for _, scalers, index in blocks:
+        _fit_row_length(scalers, rows, index)
     return on_host
+
+
+def _fit_row_length(scalers, rows, index):
+    """Standardise the length of a row, where scalers have it, by those of the training rows."""
+    _, on_host = scalers
+    if on_host.row_length is None:
+        return
+    chunks = map(torch.from_numpy, dense_chunks(rows, index, rows.X.dtype))
+    lengths = torch.cat([on_host.row_length.lengths(on_host.scale_columns(chunk)) for chunk in chunks]).double()
+    for scaler in scalers:
+        scaler.row_length.set_statistics(lengths.mean().item(), lengths.std(correction=0).item())
 
 
 def center_clipped(scaler, rows):

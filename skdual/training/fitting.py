@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..defaults import tells_lengths
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
 from ..inputs.chunks import zero_shares
@@ -131,6 +132,8 @@ def _checked_settings(params, data, training, validation, split, previous):
         has_validation=validation is not None,
     )
     settings["split"] = split
+    if previous is not None:  # columns stay scaled as they were, whatever the rows
+        settings["module"]["row_lengths"] = previous.settings["module"]["row_lengths"]
     scalings = settings["module"]["standardize"]
     check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
     if data.validation is not None:
@@ -179,10 +182,7 @@ def _rejection_threshold(network, validation, quantile):
 
 
 def _shift_units(network, rows):
-    """Let a branch tell the length of rows from the start, where its block has at least two rows for each column.
-
-    With fewer, new rows are shorter than training rows in the directions that these tell anything about.
-    """
+    """Let the units of a branch tell the length of rows from the start, where these are enough."""
     for branch, p in zip((network.branch_a, network.branch_b), rows.columns.n_columns, strict=True):
-        if len(rows) >= 2 * p:
+        if tells_lengths(len(rows), p):
             branch.shift_units(_SHIFT)

@@ -27,7 +27,8 @@ _ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 def set_relevance(network, rows, mask, scalers, class_weight):
     """Let every regularised member multiply the columns by their relevance in the rows that it trains on.
 
-    Rows that it holds out have no part in it, so that to its scores they are new.
+    Rows that it holds out have no part in it, so that to its scores they are new. The length of a row, where branches
+    read it, is left to the plain members, if there are any.
 
     Parameters
     ----------
@@ -50,11 +51,13 @@ def set_relevance(network, rows, mask, scalers, class_weight):
     row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
-        relevance = np.ones((network.n_members, 1, len(index)))
+        relevance = np.ones((network.n_members, 1, scaler.n_outputs))
+        if network.n_members > 1:
+            relevance[regularized, :, len(index) :] = 0
         with np.errstate(all="ignore"):  # of values too large to compute with, as training will say
             by_member = _leave_one_fold_out(scaler, rows, index, row_weight, fold, len(held_out))
             for member, statistics in enumerate(by_member, regularized.start):
-                relevance[member] = column_relevance(*statistics)
+                relevance[member, 0, : len(index)] = column_relevance(*statistics)
         branch.columns.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
 
 
@@ -166,7 +169,7 @@ def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
     sums, squares = np.zeros((n_folds * n_classes, n_columns)), np.zeros((n_folds, n_columns))
     for chunk in dense_chunks(rows, index, rows.X.dtype):
         # sums in float64: rounding by rows that a member holds out would reach it
-        x = scaler(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
+        x = scaler.scale_columns(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
         if not start:
             shift = x.mean(axis=0)
         x = x - shift

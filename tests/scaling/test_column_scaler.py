@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skdual.scaling.column_scaler import LIMIT, ColumnScaler
+from skdual.scaling.clipping import LIMIT
+from skdual.scaling.column_scaler import ColumnScaler
 
 MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
 NO_UNIT = np.zeros(3)

@@ -19,7 +19,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs import chunks
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
-from skdual.scaling.column_scaler import LIMIT
+from skdual.scaling.clipping import LIMIT
 from skdual.scaling.scalings import SCALINGS, scaling_pair
 from skdual.scaling.statistics import column_statistics
 
@@ -60,7 +60,9 @@ def scaled(model, X):
     """What the branches read, (n, p) in the order of the columns of blocks that lie in order."""
     network = model.network_
     blocks = [torch.from_numpy(np.ascontiguousarray(X[:, index])) for index in model.block_indices_]
-    return np.hstack([layer(x) for layer, x in zip((network.scaler_a, network.scaler_b), blocks, strict=True)])
+    return np.hstack(
+        [layer.scale_columns(x) for layer, x in zip((network.scaler_a, network.scaler_b), blocks, strict=True)]
+    )
 
 
 def with_logarithms(train, new):
