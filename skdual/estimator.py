@@ -238,10 +238,12 @@ class DualBranchClassifier(FittedMethods):
       rows, but can hurt what is not linear and what only both blocks tell together. Scores are averaged within each
       half.
 
-    - Length of the rows. Layer normalisation makes a network all but blind to how far a row is from the mean, as long
-      as its direction is the same. So a block of at least two training rows for each column, scaled by "standard",
-      "robust" or "log1p", has one more column for the plain members, or a single one: the root mean square of the
-      row's scaled columns, itself standardised. With fewer rows, new rows are shorter than those trained on.
+    - Length of a row. Layer normalisation makes a network all but blind to how far a row is from the mean, as long as
+      its direction is the same. So where that tells the classes far better than any column does, it is one more column
+      of the block: the root mean square of the scaled columns, standardised. For this, the share of its variance that
+      lies between the classes has to be at least a tenth, and more than twice that of any column; the block has to have
+      two training rows a column (with fewer, new rows are shorter than those trained on), and to be scaled by
+      "standard", "robust" or "log1p".
 
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the

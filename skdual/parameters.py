@@ -174,18 +174,14 @@ def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weigh
     n_members = params["n_members"]
     if n_members == "auto":
         n_members = defaults.n_members(n_columns, max_ranks, sizes, n_train)
-    scalings = scaling_pair(params["standardize"], block_names)
     is_large = defaults.n_branch_weights(max_ranks, sizes, n_members) >= min_bfloat16_weights
     return {
         "n_members": n_members,
         "in_features": tuple(n_columns),
         "hidden_layer_sizes": sizes,
         "dropout": _dropout(params["dropout"], max_ranks),
-        "standardize": scalings,
-        "row_lengths": tuple(
-            SCALINGS[scaling].clipped and defaults.tells_lengths(n_train, p)
-            for scaling, p in zip(scalings, n_columns, strict=True)
-        ),
+        "standardize": scaling_pair(params["standardize"], block_names),
+        "row_lengths": (False, False),  # the rows may tell otherwise
         "bfloat16": params["precision"] == "bfloat16" or (params["precision"] == "auto" and is_large),
         **_chosen(params, *_OF_MODULE),
     }

@@ -86,7 +86,7 @@ def test_network_of_wide_blocks():
         network = DualBranchNetwork(**settled(widths=(10_000, 3_000), n_train=10_000)["module"])
     for branch, widths, rate in (
         (network.branch_a, [10_000, 2048, 1024, 512, 256], 0.5),
-        (network.branch_b, [3_001, 512, 256], 0.2),  # and the length of the row
+        (network.branch_b, [3_000, 512, 256], 0.2),
     ):
         weights = [tuple(p.shape) for p in branch.layers.parameters() if p.ndim == 3]
         assert weights == [(1, n_out, n_in) for n_in, n_out in pairwise(widths)]
@@ -185,8 +185,7 @@ def test_automatic_members_by_rows(n_train, expected):
     ],
 )
 def test_automatic_members_by_weights(widths, sizes, expected):
-    # unstandardised, so that no length of the row comes to the columns
-    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1, "n_train": 2001, "standardize": False}
+    changed = {"widths": widths, "hidden_layer_sizes": sizes, "subspace_dim": 1, "n_train": 2001}
     n_members = settled(**changed)["module"]["n_members"]
     assert n_members == expected
     if n_members > 1:
@@ -411,25 +410,6 @@ def test_class_weights_of_durations():
         np.testing.assert_allclose(weight / weight[0], [1, 3, 1], rtol=1e-12)
 
 
-# lengths of rows
-
-
-@pytest.mark.parametrize(
-    ("widths", "n_train", "standardize", "expected"),
-    [
-        ((40, 20), 100, True, (True, True)),
-        ((40, 20), 80, True, (True, True)),
-        ((40, 20), 79, True, (False, True)),
-        ((40, 20), 39, True, (False, False)),
-        ((40, 20), 100, ("robust", "log1p"), (True, True)),
-        ((40, 20), 100, ("minmax", "maxabs"), (False, False)),
-        ((40, 20), 100, ("none", "standard"), (False, True)),
-    ],
-)
-def test_branches_read_lengths_of_rows_of_clipped_blocks_with_two_rows_a_column(widths, n_train, standardize, expected):
-    assert settled(widths=widths, n_train=n_train, standardize=standardize)["module"]["row_lengths"] == expected
-
-
 # batches and epochs
 
 
@@ -448,7 +428,7 @@ def test_automatic_batch_size(n_train):
         (100, 400, 256),
         (100, 200, 200),
         (1000, 10**5, 256),
-        (40, 3000, 256),
+        (9, 3000, 256),
     ],
 )
 def test_batches_have_two_rows_of_each_of_many_classes(n_classes, n_train, size):

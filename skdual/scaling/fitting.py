@@ -6,6 +6,7 @@ import torch
 from ..inputs.chunks import dense_chunks
 from ..inputs.frames import column_label
 from .column_scaler import ColumnScaler
+from .row_length import row_lengths
 from .statistics import column_statistics
 
 
@@ -67,7 +68,7 @@ def _fit_row_length(scalers, rows, index):
     if on_host.row_length is None:
         return
     chunks = map(torch.from_numpy, dense_chunks(rows, index, rows.X.dtype))
-    lengths = torch.cat([on_host.row_length.lengths(on_host.scale_columns(chunk)) for chunk in chunks]).double()
+    lengths = torch.cat([row_lengths(on_host.scale_columns(chunk)) for chunk in chunks]).double()
     for scaler in scalers:
         scaler.row_length.set_statistics(lengths.mean().item(), lengths.std(correction=0).item())
 

@@ -8,8 +8,13 @@ from torch import nn
 from .clipping import clipped
 
 
+def row_lengths(z):
+    """Root mean squares of rows, (n, p) -> (n, 1)."""
+    return torch.linalg.vector_norm(z, dim=1, keepdim=True) / math.sqrt(z.shape[1])
+
+
 class RowLength(nn.Module):
-    """Appends the length of a row, the root mean square of its scaled columns, as one more: (n, p) -> (n, p + 1).
+    """Appends the length of a scaled row, its root mean square, as one more column: (n, p) -> (n, p + 1).
 
     Branches hardly see it by themselves, for layer normalisation takes it out: a row that is twice as far from the mean
     in every column looks the same. Like other columns it is standardised by the training rows and clipped.
@@ -33,10 +38,5 @@ class RowLength(nn.Module):
         self.mean.fill_(mean)
         self.std.fill_(std or 1.0)
 
-    @staticmethod
-    def lengths(z):
-        """Of scaled rows, (n, p) -> (n, 1)."""
-        return torch.linalg.vector_norm(z, dim=1, keepdim=True) / math.sqrt(z.shape[1])
-
     def forward(self, z):
-        return torch.cat([z, clipped((self.lengths(z) - self.mean) / self.std)], dim=1)
+        return torch.cat([z, clipped((row_lengths(z) - self.mean) / self.std)], dim=1)

@@ -25,6 +25,7 @@ from .held_out import split_rows, training_mask
 from .loop.interrupts import held_interrupts
 from .loop.net import DualBranchNet
 from .relevance import set_relevance
+from .row_lengths import telling_row_lengths
 from .skorch_arguments import check_callbacks, check_net_params
 from .span.training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
@@ -76,11 +77,14 @@ def fit_network(params, data, device, seed, previous=None):
     settings = _checked_settings(params, data, training, validation, split, previous)
     mask = training_mask(settings["module"]["n_members"], training, original)
     with isolated_random_state(device, seed):
-        of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
-        net = build_net(settings, device, dtype, seed, callbacks=_copied(params["callbacks"]), **of_net)
+        net = _build_net(params, settings, device, dtype, seed)
         if previous is None:
-            _shift_units(net.module_, training)
             scalers = fit_scalers(net.module_, training, data.feature_names)
+            settings["module"]["row_lengths"] = telling_row_lengths(training, scalers)
+            if any(settings["module"]["row_lengths"]):  # which takes a network of one more column
+                net = _build_net(params, settings, device, dtype, seed)
+                scalers = fit_scalers(net.module_, training, data.feature_names)
+            _shift_units(net.module_, training)
             set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
         else:
             net.module_.load_state_dict(previous.weights)
@@ -164,9 +168,12 @@ def _rows_of_fit(data, device, dtype, split):
     return training, validation, np.searchsorted(training.subset, original[training.subset])
 
 
-def _copied(callbacks):
-    """Callbacks of their own for one fit; what they were given, such as a trial to report to, is the caller's."""
-    return callbacks and [tuple(map(copy.copy, c)) if isinstance(c, tuple) else copy.copy(c) for c in callbacks]
+def _build_net(params, settings, device, dtype, seed):
+    """The net, with callbacks of its own; what these were given, such as a trial to report to, is the caller's."""
+    callbacks = params["callbacks"]
+    callbacks = callbacks and [tuple(map(copy.copy, c)) if isinstance(c, tuple) else copy.copy(c) for c in callbacks]
+    of_net = {name: params[name] for name in ("net_params", "verbose", "compile")}
+    return build_net(settings, device, dtype, seed, callbacks=callbacks, **of_net)
 
 
 def _rejection_threshold(network, validation, quantile):

@@ -27,8 +27,7 @@ _ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 def set_relevance(network, rows, mask, scalers, class_weight):
     """Let every regularised member multiply the columns by their relevance in the rows that it trains on.
 
-    Rows that it holds out have no part in it, so that to its scores they are new. The length of a row, where branches
-    read it, is left to the plain members, if there are any.
+    Rows that it holds out have no part in it, so that to its scores they are new.
 
     Parameters
     ----------
@@ -52,12 +51,10 @@ def set_relevance(network, rows, mask, scalers, class_weight):
     branches = network.branch_a, network.branch_b
     for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
         relevance = np.ones((network.n_members, 1, scaler.n_outputs))
-        if network.n_members > 1:
-            relevance[regularized, :, len(index) :] = 0
         with np.errstate(all="ignore"):  # of values too large to compute with, as training will say
             by_member = _leave_one_fold_out(scaler, rows, index, row_weight, fold, len(held_out))
             for member, statistics in enumerate(by_member, regularized.start):
-                relevance[member, 0, : len(index)] = column_relevance(*statistics)
+                relevance[member] = column_relevance(*statistics)
         branch.columns.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
 
 
@@ -128,18 +125,18 @@ def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
         for each in (None, row_weight)
     )
     class_weights = weights.sum(axis=0) - weights[:n_folds]
-    eta_squared, variance = np.empty((2, n_folds, len(index)))
+    eta_squared, variance = np.empty((2, n_folds, scaler.n_outputs))
     at_once = max(1, _MAX_SUMS // math.prod(shape))
-    for columns in consecutive_slices(len(index), at_once):
+    for columns in consecutive_slices(scaler.n_outputs, at_once):
         sums, squares = _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape)
         for i in range(n_folds):
             without = sums.sum(axis=0) - sums[i], squares.sum(axis=0) - squares[i], class_weights[i]
-            eta_squared[i, columns], variance[i, columns] = _analysis_of_variance(*without)
+            eta_squared[i, columns], variance[i, columns] = analysis_of_variance(*without)
     n_rows = len(rows) - counts[:n_folds].sum(axis=1)
     return zip(n_rows, [n_classes] * n_folds, eta_squared, variance, strict=True)
 
 
-def _analysis_of_variance(class_sums, squares, class_weights):
+def analysis_of_variance(class_sums, squares, class_weights):
     """Eta squared, the sum of squares between classes as a share of the total one, and the variance of columns.
 
     Parameters
@@ -165,22 +162,22 @@ def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
     The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
     """
     n_folds, n_classes = shape
-    n_columns, start = len(index[columns]), 0
+    n_columns, start = columns.stop - columns.start, 0
     sums, squares = np.zeros((n_folds * n_classes, n_columns)), np.zeros((n_folds, n_columns))
     for chunk in dense_chunks(rows, index, rows.X.dtype):
         # sums in float64: rounding by rows that a member holds out would reach it
-        x = scaler.scale_columns(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
+        x = scaler(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
         if not start:
             shift = x.mean(axis=0)
         x = x - shift
         some = slice(start, start + len(x))
-        sums += _indicator(fold_and_class[some], n_folds * n_classes, row_weight[some]) @ x
-        squares += _indicator(fold_and_class[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
+        sums += indicator(fold_and_class[some], n_folds * n_classes, row_weight[some]) @ x
+        squares += indicator(fold_and_class[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
         start += len(x)
     return sums.reshape(n_folds, n_classes, -1), squares
 
 
-def _indicator(cell, n_cells, row_weight):
+def indicator(cell, n_cells, row_weight):
     """Sparse matrix (n_cells, n) that sums weighted rows by cell."""
     n_rows = len(cell)
     return sp.csc_matrix((row_weight, cell, np.arange(n_rows + 1)), (n_cells, n_rows))

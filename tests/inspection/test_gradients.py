@@ -82,13 +82,13 @@ def test_gradient_x_input_is_what_autograd_gives_by_hand(unnamed, planted):
 
 
 def test_smooth_grad_is_the_mean_slope_among_noisy_rows(unnamed, planted, monkeypatch):
-    monkeypatch.setattr(gradients, "N_SAMPLES", 8000)
+    monkeypatch.setattr(gradients, "N_SAMPLES", 2000)
     train, X = planted[0][:300].to_numpy(np.float64), planted[0][300:303].to_numpy()
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     rng = np.random.default_rng(1)
     order, expected = column_order(unnamed), []
     for row in X:
-        noisy = (row + 0.5 * deviation * rng.normal(size=(8000, 16))).astype(np.float32)
+        noisy = (row + 0.5 * deviation * rng.normal(size=(2000, 16))).astype(np.float32)
         products = attributions(unnamed, noisy, target="one", method="gradient_x_input", baseline=row - 9 * deviation)
         gradient = (products.to_numpy() / (noisy - row + 9 * deviation)[:, order]).mean(axis=0)
         expected.append(gradient * (row - mean)[order])

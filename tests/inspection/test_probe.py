@@ -15,10 +15,8 @@ from skdual.datasets import load_htad
 from skdual.inspection import linear_probe
 
 
-def test_each_branch_knows_its_class_and_the_fusion_knows_both(planted, blocks, settings):
-    X, y = planted
-    model = DualBranchClassifier(blocks, **(settings | {"max_epochs": 60})).fit(X[:300], y[:300])
-    X, y = X[300:], y[300:]
+def test_each_branch_knows_its_class_and_the_fusion_knows_both(model, planted):
+    X, y = planted[0][300:], planted[1][300:]
     three = linear_probe(model, X, y)["mean"]
     assert list(three.index) == ["rna", "protein", "fused"]
     assert three["fused"] > 0.9

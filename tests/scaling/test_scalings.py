@@ -60,9 +60,7 @@ def scaled(model, X):
     """What the branches read, (n, p) in the order of the columns of blocks that lie in order."""
     network = model.network_
     blocks = [torch.from_numpy(np.ascontiguousarray(X[:, index])) for index in model.block_indices_]
-    return np.hstack(
-        [layer.scale_columns(x) for layer, x in zip((network.scaler_a, network.scaler_b), blocks, strict=True)]
-    )
+    return np.hstack([layer(x) for layer, x in zip((network.scaler_a, network.scaler_b), blocks, strict=True)])
 
 
 def with_logarithms(train, new):

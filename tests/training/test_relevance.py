@@ -48,10 +48,9 @@ def fit(X, y, **params):
 
 
 def relevance_of(networks, X, y, **params):
-    """By member and column, without the length of the row."""
     networks.clear()
     fit(X, y, **params)
-    return [of_block[:, 0, :p].numpy() for of_block, p in zip(networks[0], WIDTHS, strict=True)]
+    return [of_block[:, 0].numpy() for of_block in networks[0]]
 
 
 def by_f_test(x, y):
@@ -88,14 +87,6 @@ def test_is_the_root_of_the_columns_power_in_the_rows_that_a_member_trains_on(to
         for member, rows in zip((2, 3), trained, strict=True):
             assert_allclose(of_block[member], by_f_test(z[rows], y[rows]), rtol=1e-7)
             assert of_block[member, :4].mean() > 1.5 * of_block[member, 4:].mean()
-
-
-@pytest.mark.parametrize(("n_members", "expected"), [(4, [1, 1, 0, 0]), (3, [1, 0, 0]), (1, [1])])
-def test_the_length_of_a_row_is_left_to_the_plain_members(told, networks, n_members, expected):
-    fit(*told, n_members=n_members)
-    for of_block, p in zip(networks[0], WIDTHS, strict=True):
-        assert of_block.shape == (n_members, 1, p + 1)
-        assert of_block[:, 0, p].tolist() == expected
 
 
 def test_columns_keep_their_mean_variance(told, networks):

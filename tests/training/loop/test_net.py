@@ -42,17 +42,6 @@ def relevance_of(network):
     return [branch.columns.relevance[:, 0].numpy() for branch in (network.branch_a, network.branch_b)]
 
 
-def with_lengths(z, n_a):
-    """Both blocks of standardised columns clipped, each followed by the length of its rows."""
-    blocks = []
-    for of_block in np.split(z, [n_a], axis=1):
-        clipped = of_block / np.sqrt(1 + (of_block / 3) ** 2)
-        length = np.sqrt(np.mean(clipped**2, axis=1, keepdims=True))
-        length = (length - length.mean()) / length.std()
-        blocks += [clipped, length / np.sqrt(1 + (length / 3) ** 2)]
-    return np.hstack(blocks)
-
-
 def test_each_epoch_visits_every_row_once(two_blocks, quick):
     epochs = {}
 
@@ -100,7 +89,8 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
         [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], fused=False
     )
     assert len(mixed) == (2 if mixup_alpha else 0)
-    scaled = with_lengths((X - X.mean(axis=0)) / X.std(axis=0), 7)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    scaled /= np.sqrt(1 + (scaled / 3) ** 2)
     told = np.hstack(relevance[0])
     for step, rate in enumerate((0.01, 0.005)):  # the cosine at 0 and at 1/2
         rows = other = orders[step]
@@ -121,7 +111,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
             seen = np.flatnonzero((folds[own] != fold) & (folds[second] != fold))
             bases = network.head.bases[member]
             penalty = torch.stack([(U @ U.T - torch.eye(len(U))).square().mean() for U in bases]).mean()
-            h_a, h_b = network.branch_a(x[:, :8]), network.branch_b(x[:, 8:])
+            h_a, h_b = network.branch_a(x[:, :7]), network.branch_b(x[:, 7:])
             scores = network.head(network.fusion(h_a, h_b))[member][seen]
             log_proba = torch.log_softmax(scores, dim=1)
             loss = -(torch.from_numpy(target[seen]) * log_proba).sum(dim=1).mean() + penalty
@@ -138,7 +128,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     monkeypatch.setattr(Mixup, "draw", original)
     again = DualBranchClassifier(**params).fit(X, y).network_
     with torch.no_grad():  # the weights end as those of columns as they are
-        for branch, columns in ((network.branch_a, slice(0, 8)), (network.branch_b, slice(8, 14))):
+        for branch, columns in ((network.branch_a, slice(0, 7)), (network.branch_b, slice(7, 12))):
             for layer in branch.column_layers:
                 layer.weight *= torch.from_numpy(told[:, None, columns])
     expected = dict(network.named_parameters())

@@ -217,7 +217,7 @@ def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns)
     DualBranchClassifier(**params).fit(X, y)
     in_columns()
     DualBranchClassifier(**params).fit(X, y)
-    assert shapes == [[N_ROWS, 11], [60, 11]]  # and the length of the row in the narrow block
+    assert shapes == [[N_ROWS, 10], [60, 10]]
 
 
 @pytest.mark.parametrize(
