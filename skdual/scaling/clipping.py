@@ -8,7 +8,7 @@ LIMIT = 3.0
 _HUGE = 1e9  # whose square is finite; beyond it all is the limit
 
 
-def clipped(z):
+def clip_smoothly(z):
     """z / sqrt(1 + (z / LIMIT)^2) (Holzmueller et al., 2024, RealMLP); z is overwritten where no gradient needs it.
 
     Values near 0 stay as they are. Without it the columns that are 0 in nearly all rows, as in counts of words or

@@ -3,17 +3,18 @@
 import torch
 from torch import nn
 
-from .clipping import clipped
+from .clipping import clip_smoothly
 from .logarithms import inverse_logarithms, logarithms
 from .row_length import RowLength
 from .scalings import SCALINGS
 
 
 class ColumnScaler(nn.Module):
-    """z = (x - center) / scale with statistics of the training rows, then smoothly :func:`clipped`.
+    """z = (x - center) / scale with statistics of the training rows, then smoothly clipped.
 
-    Clipping moves the mean of columns that are 0 in nearly all rows off 0, which ``clipped_mean`` can take out again.
-    Scalings to a range are not clipped, and "none" leaves the columns as they are.
+    Clipping (:func:`~skdual.scaling.clipping.clip_smoothly`) moves the mean of columns that are 0 in nearly all rows
+    off 0, which ``clipped_mean`` can take out again. Scalings to a range are not clipped, and "none" leaves the columns
+    as they are.
 
     With a scaling that takes logarithms log(1 + x) stands for x. In columns that have a unit, those of a long tail,
     log(1 + x / unit) does, or x / unit where x is negative, as no row was that told the unit.
@@ -107,4 +108,4 @@ class ColumnScaler(nn.Module):
             return x
         # in place where the gradient needs no earlier value: memory takes time on the CPU
         z = (self.compress(x) - self.center).div_(self.scale)
-        return clipped(z).sub_(self.clipped_mean) if self.clipped else z
+        return clip_smoothly(z).sub_(self.clipped_mean) if self.clipped else z

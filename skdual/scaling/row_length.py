@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from .clipping import clipped
+from .clipping import clip_smoothly
 
 
 def row_lengths(z):
@@ -39,4 +39,4 @@ class RowLength(nn.Module):
         self.std.fill_(std or 1.0)
 
     def forward(self, z):
-        return torch.cat([z, clipped((row_lengths(z) - self.mean) / self.std)], dim=1)
+        return torch.cat([z, clip_smoothly((row_lengths(z) - self.mean) / self.std)], dim=1)

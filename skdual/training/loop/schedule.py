@@ -7,7 +7,8 @@ class WarmupCosine:
     """Factor on the learning rate at a step, for torch.optim.lr_scheduler.LambdaLR.
 
     Linear from 1 / warm-up steps to 1 over the warm-up, then (1 + cos(pi t)) / 2 (Loshchilov & Hutter, 2017)
-    with t from 0 to 1 over the steps that remain.
+    with t from 0 to 1 over the steps that remain. As torch's LinearLR and CosineAnnealingLR one after the other, but a
+    function of the step, which :class:`WarmRestarts` can put in a row.
 
     Parameters
     ----------
