@@ -35,7 +35,7 @@ _MAX_WEIGHTS = 32_000_000  # of the branches' hidden layers that are trained, al
 _MAX_WIDENED_WEIGHTS = 256_000_000  # of them after the fit, where rows are few
 _MAX_WIDENED_ROWS = 2000
 _MAX_MEMBER_ROWS = 100_000  # rows times members
-_BATCH_ROWS_PER_CLASS = 2  # so that most rows have others of their class beside them, which the contrastive loss needs
+_FEW_ROWS_PER_CLASS = 10  # on the mean
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _LEARNING_RATE = 2e-3
@@ -127,8 +127,13 @@ def mixup_alpha(zero_shares):
 
 
 def batch_size(n_train, n_classes):
-    """The power of two nearest to a sixteenth of the rows, or to two of each class if these are more, 32 to 256."""
-    n_rows = max(n_train / 16, _BATCH_ROWS_PER_CLASS * n_classes)
+    """The power of two nearest to a sixteenth of the rows, 32 to 256; where a class has few rows, to two of each.
+
+    With fewer, most rows would have no other of their class beside them, which the contrastive loss needs.
+    """
+    n_rows = n_train / 16
+    if n_train <= _FEW_ROWS_PER_CLASS * n_classes:
+        n_rows = max(n_rows, 2 * n_classes)
     return min(n_train, int(np.clip(2 ** round(math.log2(n_rows)), 32, 256)))
 
 

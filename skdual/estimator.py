@@ -107,7 +107,8 @@ class DualBranchClassifier(FittedMethods):
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2; a larger number than there are training rows means all of them, and class-aware
         batches have as many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the
-        training rows, or to twice the number of classes if that is more, on a logarithmic scale, between 32 and 256.
+        training rows, on a logarithmic scale, between 32 and 256; of ten rows a class at most, on the mean, it is
+        nearest to twice the number of classes if that is more.
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
         are repeated (a row about 4 times an epoch at most, or as often as one ``samples_per_class`` needs) and the

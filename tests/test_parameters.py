@@ -422,16 +422,18 @@ def test_automatic_batch_size(n_train):
 @pytest.mark.parametrize(
     ("n_classes", "n_train", "size"),
     [
-        (16, 400, 32),
+        (16, 160, 32),
         (40, 400, 64),
+        (40, 401, 32),
         (68, 544, 128),
         (100, 400, 256),
         (100, 200, 200),
-        (1000, 10**5, 256),
+        (100, 1280, 64),
+        (1000, 10**4, 256),
         (9, 3000, 256),
     ],
 )
-def test_batches_have_two_rows_of_each_of_many_classes(n_classes, n_train, size):
+def test_batches_have_two_rows_of_each_class_where_these_have_few(n_classes, n_train, size):
     classes = np.arange(n_classes)
     net = settled(classes=classes, codes=classes, n_train=n_train)["net"]
     assert net["batch_size"] == size
