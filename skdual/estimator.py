@@ -55,8 +55,8 @@ class DualBranchClassifier(FittedMethods):
         rows for each column at random.
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions, by the same scores. Attention was no
-        more accurate on most data. With branches of (256, 128) a fit takes about twice the time, with much wider ones
-        some 1.3 times.
+        more accurate on most data. With branches of (256, 128) a fit takes two to three times as long on a CPU, with
+        much wider ones some 1.3 times.
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
         rows can be scored by both blocks and by either alone; ``block_weights_`` has the resulting weights. Where there
