@@ -55,8 +55,8 @@ class DualBranchClassifier(FittedMethods):
         rows for each column at random.
     fusion : {"concat", "attention"}, default="concat"
         Plain concatenation, or attention over feature tokens in both directions, by the same scores. Attention was no
-        more accurate on most data. With branches of (256, 128) a fit takes two to three times as long on a CPU, with
-        much wider ones some 1.3 times.
+        more accurate on most data. With branches of (256, 128) a fit takes two to three times as long on a CPU, a step
+        of much wider ones some 1.3 times.
     block_dropout : float, default=0.25
         Share of the training rows, over all members, from which block A or block B (equally often) is removed, so that
         rows can be scored by both blocks and by either alone; ``block_weights_`` has the resulting weights. Where there
@@ -261,8 +261,8 @@ class DualBranchClassifier(FittedMethods):
       Held-out and validation rows decide how much each of four mean scores counts: of plain members, of regularised
       ones, and of the latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of
       the probabilities have the least log loss on such rows, with a small cost of single blocks. The columns of
-      held-out rows, not their labels, count in what columns are scaled by, in the span of the rows (below) and in the
-      statistics of batch normalisation.
+      held-out rows count in what columns are scaled by, in the span of the rows (below) and in the statistics of batch
+      normalisation; their labels in nothing but whether the length of a row is a column (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are

@@ -18,6 +18,8 @@ TIMES_ANY_COLUMN = 2.0
 def telling_row_lengths(rows, scalers):
     """Whether the length of a row tells the classes far better than any column of the block does, for each block.
 
+    By all training rows, those too that members hold out: two answers of yes or no are all that these learn of them.
+
     Layer normalisation takes the length out, so that where it does, branches need it as a column (see
     :class:`~skdual.scaling.row_length.RowLength`); elsewhere it would be one more column to learn by heart.
 
