@@ -246,6 +246,17 @@ class DualBranchClassifier(FittedMethods):
       two training rows a column (with fewer, new rows are shorter than those trained on), and to be scaled by
       "standard", "robust" or "log1p".
 
+    - Whitening. Where columns go together, as neighbouring wavelengths do, what they share is most of their variance,
+      and a network hears little of the rest. So a block whose classes are told by that rest the plain members take
+      whitened: its scaled and centred columns z become z (C + a v I)^(-1/2), where C is their covariance and v the mean
+      of its variances, in the span of the rows and such that the sum of the variances stays as it is. Ridge regressions
+      of the classes on the block say where, with seven penalties from 0.001 v to v, each row predicted by all others
+      but its copies: where one of them has a smaller squared error than the largest penalty, by a tenth of the variance
+      of the classes and by four standard errors. a is ten times the best penalty. That is by 2,000 of the training rows
+      at most, for blocks scaled by "standard", "robust" or "log1p", without the length of a row, of at most 2**24
+      values in these rows, and, where they are not all, of half as many columns as rows. After the fit it is part of
+      the weights, and a warm start goes on with these.
+
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the
       variance that lies between the classes, less what it is by chance), shrunk towards the mean over the columns of
@@ -261,8 +272,9 @@ class DualBranchClassifier(FittedMethods):
       Held-out and validation rows decide how much each of four mean scores counts: of plain members, of regularised
       ones, and of the latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of
       the probabilities have the least log loss on such rows, with a small cost of single blocks. The columns of
-      held-out rows count in what columns are scaled by, in the span of the rows (below) and in the statistics of batch
-      normalisation; their labels in nothing but whether the length of a row is a column (above).
+      held-out rows count in what columns are scaled and whitened by, in the span of the rows (below) and in the
+      statistics of batch normalisation; their labels in nothing but whether the length of a row is a column, and
+      whether and how much a block is whitened (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are
@@ -283,6 +295,9 @@ class DualBranchClassifier(FittedMethods):
     - Members: Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation Using Deep Ensembles",
       NeurIPS 2017. Block dropout: Neverova et al., "ModDrop", IEEE TPAMI 2016. Mixed rows: Zhang et al., "mixup: Beyond
       Empirical Risk Minimization", ICLR 2018.
+    - Whitening: Kessy, Lewin & Strimmer, "Optimal Whitening and Decorrelation", The American Statistician 2018. Rows
+      left out of ridge regression: Allen, "The Relationship Between Variable Selection and Data Augmentation and a
+      Method for Prediction", Technometrics 1974.
     - Relevance of columns: Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935; Morris, "Parametric Empirical
       Bayes Inference", JASA 1983. Clipping of scaled ones: Holzmueller et al., "Better by Default", NeurIPS 2024.
     - Learning rate and weight decay: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR

@@ -157,10 +157,10 @@ class DualBranchNetwork(nn.Module):
         """The first member's fused embedding z, (batch, d_a + d_b)."""
         return _first(self.fusion)(*self._encode_first(x_a, x_b))[0]
 
-    def merge_relevance(self):
-        """Multiply the first weights by the relevance of the columns, for columns as they are."""
+    def merge_columns(self):
+        """Multiply the first weights by what the members multiply the columns by, for columns as they are."""
         for branch in (self.branch_a, self.branch_b):
-            branch.merge_relevance()
+            branch.merge_columns()
 
     def forward(self, x_a, x_b, mixing=None):
         """What a training or validation step needs, a :class:`NetworkOutput`.

@@ -86,5 +86,5 @@ def center_clipped(scaler, rows):
     """
     if scaler.clipped:
         mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
-        scaler.set_clipped_mean(mean)
+        scaler.set_clipped_mean(scaler.clipped_mean.cpu().numpy() + mean)
         rows -= mean

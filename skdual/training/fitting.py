@@ -29,6 +29,7 @@ from .row_lengths import telling_row_lengths
 from .skorch_arguments import check_callbacks, check_net_params
 from .span.training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
+from .whitening import whiten_blocks
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
 
@@ -75,7 +76,7 @@ def fit_network(params, data, device, seed, previous=None):
     split = _validation_split(params, data, seed, previous)
     training, validation, original = _rows_of_fit(data, device, dtype, split)
     settings = _checked_settings(params, data, training, validation, split, previous)
-    mask = training_mask(settings["module"]["n_members"], training, original)
+    mask = training_mask(settings["module"]["n_members"], training.y, original)
     with isolated_random_state(device, seed):
         net = _build_net(params, settings, device, dtype, seed)
         if previous is None:
@@ -84,6 +85,7 @@ def fit_network(params, data, device, seed, previous=None):
             if any(settings["module"]["row_lengths"]):  # which takes a network of one more column
                 net = _build_net(params, settings, device, dtype, seed)
                 scalers = fit_scalers(net.module_, training, data.feature_names)
+            whiten_blocks(net.module_, training, original, scalers)
             _shift_units(net.module_, training)
             set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
         else:
@@ -100,7 +102,7 @@ def fit_network(params, data, device, seed, previous=None):
                 before_scoring=span.drop_held_out,
             )
             span.leave()
-            net.module_.merge_relevance()
+            net.module_.merge_columns()
             calibrate(net.module_, training, validation, mask, net.criterion__class_weight)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:
@@ -148,7 +150,7 @@ def _checked_settings(params, data, training, validation, split, previous):
 
 
 def _rows_of_fit(data, device, dtype, split):
-    """Rows to train on, rows to validate on or None, and which training rows are copies, where that had to be found.
+    """Rows to train on, rows to validate on or None, and the first training row that each of these is a copy of.
 
     Validation rows are those of the user, or a fraction of X.
     """
@@ -159,10 +161,10 @@ def _rows_of_fit(data, device, dtype, split):
         X_val, y_val = data.validation
         check_range(X_val, dtype, "X_val", data.feature_names)
         validation = Rows(X_val, data.columns, device, dtype, y_val, matrix=matrix_for_training(X_val, device, dtype))
-        return everything, validation, None
-    if split["fraction"] is None:
-        return everything, None, None
+        return everything, validation, first_occurrences(everything)
     original = first_occurrences(everything)
+    if split["fraction"] is None:
+        return everything, None, original
     subsets = split_rows(data.y, split["fraction"], split["seed"], original)
     training, validation = (Rows(data.X, data.columns, device, dtype, data.y, subset, matrix) for subset in subsets)
     return training, validation, np.searchsorted(training.subset, original[training.subset])

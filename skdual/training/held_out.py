@@ -5,7 +5,6 @@ import math
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from ..inputs.duplicates import first_occurrences
 from ..network.members import member_halves
 
 N_FOLDS = 6
@@ -50,7 +49,7 @@ def held_out_folds(codes, n_held_out, original=None):
     return folds[original]
 
 
-def training_mask(n_members, rows, original=None):
+def training_mask(n_members, codes, original=None):
     """Which rows each member trains on, ndarray of bool of shape (n_members, n).
 
     Each half of the members leaves out the same folds.
@@ -58,17 +57,16 @@ def training_mask(n_members, rows, original=None):
     Parameters
     ----------
     n_members : int
-    rows : Rows
-        To train on.
+    codes : ndarray of int64 of shape (n,)
+        Class codes of the rows to train on.
     original : ndarray of int64 of shape (n,), optional
-        The first row that each is a copy of; by default it is looked for where rows are held out.
+        The first row that each is a copy of; by default none is one.
     """
-    n = len(rows)
+    n = len(codes)
     if n_members == 1 and n <= LONE_MEMBER_ROWS:
         return np.ones((1, n), dtype=bool)
     fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
-    original = first_occurrences(rows) if original is None else original
-    return held_out_folds(rows.y, int(fold_of_member.max()) + 1, original) != fold_of_member[:, None]
+    return held_out_folds(codes, int(fold_of_member.max()) + 1, original) != fold_of_member[:, None]
 
 
 def split_rows(codes, validation_fraction, seed, original=None):

@@ -54,6 +54,27 @@ def test_the_length_of_a_row_is_the_same_column_there(two_blocks, accelerator, s
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("n_columns", [8, 200], ids=["in the columns", "in the span of the rows"])
+def test_blocks_are_whitened_the_same_way_there(n_columns, accelerator, settings, monkeypatch):
+    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
+    random_generator, y = np.random.default_rng(0), np.arange(150) % 2
+    X = random_generator.normal(size=(150, n_columns + 5))
+    signal = np.where(y, 0.3, -0.3)[:, None] * np.where(np.arange(n_columns) % 2, 1, -1) / np.sqrt(n_columns / 8)
+    X[:, :n_columns] = 5 * X[:, :1] + 0.3 * X[:, :n_columns] + signal
+    X = X.astype(np.float32)
+    settings = settings | {"blocks": n_columns}
+    kinds, merge_columns = [], DualBranchNetwork.merge_columns
+
+    def note(network):
+        kinds.append(network.branch_a.columns.whitening.device.type)
+        merge_columns(network)
+
+    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
+    there, here = (DualBranchClassifier(device=device, **settings).fit(X, y) for device in (accelerator, "cpu"))
+    assert kinds == [accelerator, "cpu"]
+    assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("to_matrix", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, variant, to_matrix, accelerator, settings):
@@ -104,9 +125,9 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
     X, y = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32), np.arange(30) % 3
     where, original = [], RowSpan.__init__
 
-    def note(span, rows, *arguments):
+    def note(span, rows, *arguments, **options):
         where.append(rows.device.type)
-        original(span, rows, *arguments)
+        original(span, rows, *arguments, **options)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
     monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short

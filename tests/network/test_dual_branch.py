@@ -115,7 +115,7 @@ def test_embeds_by_the_first_member_while_columns_have_their_relevance(n_members
         branch.columns.relevance = torch.rand(n_members, 1, n_columns) + 0.5
         branch.columns.relevance[: n_members // 2] = 1
     before = network.embed(*inputs)
-    network.merge_relevance()
+    network.merge_columns()
     torch.testing.assert_close(before, network.embed(*inputs))
 
 

@@ -40,7 +40,7 @@ def test_held_out_rows_are_scored_by_the_member_that_did_not_see_them(fitted, tw
     folds = held_out_folds(codes, n_members - half)
     network.train()  # dropout must be off all the same
     rows = rows_of(X, codes)
-    scores, held_out = held_out_scores(network, rows, training_mask(n_members, rows))
+    scores, held_out = held_out_scores(network, rows, training_mask(n_members, rows.y))
     network.eval()
     assert_array_equal(held_out, [row for row in range(150) if 0 <= folds[row] < half])
     assert len(held_out) == pytest.approx(150 * half / 6, abs=4)
@@ -60,7 +60,7 @@ def test_held_out_rows_of_a_subset_are_numbered_in_it(fitted, two_blocks):
     X, y = two_blocks
     codes, subset = np.unique(y, return_inverse=True)[1], np.random.default_rng(0).permutation(150)[:90]
     rows = rows_of(X, codes, subset=subset)
-    mask = training_mask(fitted.network_.n_members, rows)
+    mask = training_mask(fitted.network_.n_members, rows.y)
     scores, held_out = held_out_scores(fitted.network_, rows, mask)
     expected, same = held_out_scores(fitted.network_, rows_of(X[subset], codes[subset]), mask)
     assert_array_equal(held_out, same)
@@ -71,7 +71,7 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
     X, y = two_blocks
     codes = np.unique(y, return_inverse=True)[1]
     rows = rows_of(X, codes)
-    mask = training_mask(fitted.network_.n_members, rows)
+    mask = training_mask(fitted.network_.n_members, rows.y)
     expected, numbers = held_out_scores(fitted.network_, rows, mask)
     original, n_rows = DualBranchNetwork.member_scores, []
 
@@ -92,7 +92,7 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
 def test_held_out_loss_is_the_weighted_log_loss_of_the_best_group_weights(fitted, two_blocks):
     codes, weight = np.unique(two_blocks[1], return_inverse=True)[1], np.array([0.5, 2.0, 1.0])
     rows = rows_of(two_blocks[0], codes)
-    mask = training_mask(fitted.network_.n_members, rows)
+    mask = training_mask(fitted.network_.n_members, rows.y)
     scores, held_out = held_out_scores(fitted.network_, rows, mask)
     codes, group_weights = codes[held_out], fit_group_weights(scores, codes[held_out], weight)
     proba = softmax(np.einsum("v,vnc->nc", group_weights, scores), axis=1)

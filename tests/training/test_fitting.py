@@ -11,7 +11,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs.duplicates import first_occurrences
 from skdual.network.members import MemberLinear
 from skdual.parameters import resolve_settings
-from skdual.training import fitting, held_out
+from skdual.training import fitting
 from skdual.training.build import build_net
 from skdual.training.held_out import training_mask
 from skdual.training.skorch_arguments import check_callbacks, check_net_params
@@ -169,24 +169,22 @@ def test_rows_are_mixed_by_the_zeros_of_the_training_rows(to_matrix):
 def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, monkeypatch):
     X, y = two_blocks
     X, y = np.concatenate([X, X[:9]]), np.concatenate([y, y[:9]])
-    found, masks = [], []
+    found, given = [], []
 
     def find(rows):
         found.append(rows)
         return first_occurrences(rows)
 
-    def mask(n_members, rows, *original):
-        masks.append((training_mask(n_members, rows, *original), rows))
-        return masks[-1][0]
-
     monkeypatch.setattr(fitting, "first_occurrences", find)
-    monkeypatch.setattr(held_out, "first_occurrences", find)
-    monkeypatch.setattr(fitting, "training_mask", mask)
+    monkeypatch.setattr(fitting, "training_mask", lambda *of_fit: given.append(of_fit) or training_mask(*of_fit))
+    monkeypatch.setattr(fitting, "whiten_blocks", lambda _, rows, original, scalers: given.append((rows, original)))
     DualBranchClassifier(**(quick | {"n_members": 4, "early_stopping": early_stopping})).fit(X, y)
     assert len(found) == 1
-    [(of_members, training)] = masks
+    [(_, codes, of_members), (training, of_whitening)] = given
     assert early_stopping == (len(training) < len(X))
-    assert_array_equal(of_members, training_mask(4, training))
+    assert_array_equal(codes, training.y)
+    assert_array_equal(of_members, first_occurrences(training))
+    assert_array_equal(of_whitening, of_members)
 
 
 @pytest.mark.parametrize(

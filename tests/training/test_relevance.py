@@ -197,11 +197,11 @@ def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(told, networks,
         blocks = torch.from_numpy(X).split(WIDTHS, dim=1)
         with torch.no_grad():
             scores.append(network.member_scores(*blocks).numpy())
-            merge_relevance(network)
+            merge_columns(network)
             scores.append(network.member_scores(*blocks).numpy())
 
-    merge_relevance = DualBranchNetwork.merge_relevance
-    monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
+    merge_columns = DualBranchNetwork.merge_columns
+    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
     model = fit(X, y, max_epochs=3)
     assert_allclose(scores[1], scores[0], rtol=1e-9, atol=1e-12)
     assert model.network_.branch_a.columns.relevance is None

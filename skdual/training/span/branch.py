@@ -91,7 +91,9 @@ class SpanBranch:
 
     def _spans_by_member(self, rows, random_generator, n_members):
         relevance = [r if r is None else r.to(self._device) for r in relevance_by_member(self._branch, n_members)]
-        shared = RowSpan(rows, random_generator) if any(r is None for r in relevance) else None
+        whitening = self._columns.whitening
+        factor = None if whitening is None else whitening[0].to(self._device)
+        shared = RowSpan(rows, random_generator, whitening=factor) if any(r is None for r in relevance) else None
         return [shared if r is None else RowSpan(rows, random_generator, r) for r in relevance]
 
     def _distinct_spans(self):

@@ -122,10 +122,10 @@ def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide, monkeyp
 
     def note(network):
         relevance.extend(branch.columns.relevance.numpy() for branch in (network.branch_a, network.branch_b))
-        merge_relevance(network)
+        merge_columns(network)
 
-    merge_relevance = DualBranchNetwork.merge_relevance
-    monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
+    merge_columns = DualBranchNetwork.merge_columns
+    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
     model = DualBranchClassifier(**PLAIN, n_members=3, standardize=False).fit(X, y)
     trained = held_out_folds(y, 2) != np.array([0, 0, 1])[:, None]
     split = WIDTHS[0]
@@ -182,7 +182,7 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
     assert len(losses) == 2
     assert losses[1] == pytest.approx(
-        held_out_loss(model.network_, rows, training_mask(n_members, rows), np.ones(3)), rel=1e-6
+        held_out_loss(model.network_, rows, training_mask(n_members, rows.y), np.ones(3)), rel=1e-6
     )
 
 

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy.linalg import sqrtm
+
+from skdual.scaling.whitening import whiten, whitening_factor
+
+
+def axes_of(n, p, seed=0):
+    """Centred rows of columns that go together, and the variances and directions of their principal axes."""
+    random_generator = np.random.default_rng(seed)
+    z = random_generator.normal(size=(n, p)) @ random_generator.normal(size=(p, p))
+    z -= z.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(z, full_matrices=False)
+    r = min(n - 1, p)
+    return z, lengths[:r] ** 2 / n, directions[:r]
+
+
+@pytest.mark.parametrize("shrinkage", [0.01, 1.0, 10.0])
+def test_is_the_inverse_root_of_the_shrunk_covariance(shrinkage):
+    z, variances, directions = axes_of(50, 6)
+    factor = whitening_factor(variances, directions, shrinkage)
+    covariance = np.cov(z, rowvar=False, bias=True)
+    expected = np.linalg.inv(sqrtm(covariance + shrinkage * np.trace(covariance) / 6 * np.eye(6)).real)
+    got = factor.T @ factor
+    assert_allclose(got, expected * (got[0, 0] / expected[0, 0]), rtol=1e-9, atol=1e-12)
+    assert_allclose(np.square(z @ got).sum(), np.square(z).sum())
+
+
+def test_without_shrinkage_columns_are_uncorrelated_and_alike():
+    z, variances, directions = axes_of(50, 6)
+    factor = whitening_factor(variances, directions, 0.0)
+    covariance = np.cov(z @ factor.T @ factor, rowvar=False)
+    assert_allclose(covariance, covariance[0, 0] * np.eye(6), atol=1e-9)
+
+
+def test_more_columns_than_rows_are_whitened_in_the_span_of_these():
+    z, variances, directions = axes_of(8, 30)
+    factor = whitening_factor(variances, directions, 0.0)
+    products = (z @ factor.T) @ factor @ z.T  # of whitened rows and rows
+    assert factor.shape == (7, 30)
+    whitened = z @ factor.T @ factor
+    assert_allclose(np.linalg.svd(whitened)[1][:7], np.linalg.svd(whitened)[1][0])
+    assert np.linalg.matrix_rank(products) == 7
+    outside = np.random.default_rng(1).normal(size=30)
+    outside -= directions.T @ (directions @ outside)
+    assert_allclose(outside @ factor.T @ factor, np.zeros(30), atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 400])
+def test_multiplies_rows_as_precisely_as_they_are(n):
+    z, variances, directions = axes_of(n, 12)
+    factor = whitening_factor(variances, directions, 0.001)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = whiten(torch.from_numpy(z).float(), torch.from_numpy(factor).float())
+    assert got.dtype == torch.float32
+    assert_allclose(got, z @ factor.T @ factor, rtol=1e-4, atol=1e-4)
