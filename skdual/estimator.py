@@ -250,12 +250,13 @@ class DualBranchClassifier(FittedMethods):
       and a network hears little of the rest. So a block whose classes are told by that rest the plain members take
       whitened: its scaled and centred columns z become z (C + a v I)^(-1/2), where C is their covariance and v the mean
       of its variances, in the span of the rows and such that the sum of the variances stays as it is. Ridge regressions
-      of the classes on the block say where, with seven penalties from 0.001 v to v, each row predicted by all others
-      but its copies: where one of them has a smaller squared error than the largest penalty, by a tenth of the variance
-      of the classes and by four standard errors. a is ten times the best penalty. That is by 2,000 of the training rows
-      at most, for blocks scaled by "standard", "robust" or "log1p", without the length of a row, of at most 2**24
-      values in these rows, and, where they are not all, of half as many columns as rows. After the fit it is part of
-      the weights, and a warm start goes on with these.
+      of the classes on the block say where, with seven penalties from 1e-6 v to v, each row predicted by all others but
+      its copies and those nearest to it, which may be measurements of the same sample (a tenth of the mean size of a
+      class, 20 at most): where one of them has a smaller squared error than the largest penalty, by a tenth of the
+      variance of the classes and by four standard errors. a is ten times the largest penalty that is within a standard
+      error of the best. That is for blocks scaled by "standard", "robust" or "log1p", without the length of a row, by
+      at least ten rows: all, if they have at most 2**23 values in the block, or as many at random, if that is two a
+      column. After the fit it is part of the weights, and a warm start goes on with these.
 
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the
@@ -297,7 +298,8 @@ class DualBranchClassifier(FittedMethods):
       Empirical Risk Minimization", ICLR 2018.
     - Whitening: Kessy, Lewin & Strimmer, "Optimal Whitening and Decorrelation", The American Statistician 2018. Rows
       left out of ridge regression: Allen, "The Relationship Between Variable Selection and Data Augmentation and a
-      Method for Prediction", Technometrics 1974.
+      Method for Prediction", Technometrics 1974. The largest penalty within a standard error: Breiman et al.,
+      "Classification and Regression Trees", Wadsworth 1984.
     - Relevance of columns: Kelley, "An Unbiased Correlation Ratio Measure", PNAS 1935; Morris, "Parametric Empirical
       Bayes Inference", JASA 1983. Clipping of scaled ones: Holzmueller et al., "Better by Default", NeurIPS 2024.
     - Learning rate and weight decay: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR

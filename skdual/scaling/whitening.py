@@ -4,18 +4,18 @@ import numpy as np
 import torch
 
 
-def whitening_factor(variances, directions, shrinkage):
+def whitening_factor(variances, components, shrinkage):
     """F, such that the rows z F'F have a covariance nearer to the identity than that of the centred rows z.
 
-    F'F is proportional to (C + shrinkage v I)^(-1/2) in the span of the directions and 0 elsewhere, where C is the
+    F'F is proportional to (C + shrinkage v I)^(-1/2) in the span of the components and 0 elsewhere, where C is the
     covariance and v the mean of its variances: zero-phase whitening with a shrunk covariance (Bell & Sejnowski, 1997;
     Kessy, Lewin & Strimmer, 2018). The sum of the variances stays as it is.
 
     Parameters
     ----------
     variances : ndarray of shape (r,)
-        Of the rows in each direction, some of them positive.
-    directions : ndarray of shape (r, n_columns)
+        Of the rows along each component, all positive.
+    components : ndarray of shape (r, n_columns)
         Orthonormal: the principal axes of the rows.
     shrinkage : float
 
@@ -25,7 +25,7 @@ def whitening_factor(variances, directions, shrinkage):
     """
     gains = 1 / np.sqrt(variances + shrinkage * variances.mean())
     gains *= np.sqrt(variances.sum() / np.sum(variances * gains**2))
-    return np.sqrt(gains)[:, None] * directions
+    return np.sqrt(gains)[:, None] * components
 
 
 def whiten(z, factor):

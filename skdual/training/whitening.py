@@ -5,46 +5,49 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.neighbors import NearestNeighbors
 
 from ..devices import send
 from ..inputs.chunks import dense_chunks
 from ..inputs.rows import Rows
+from ..inputs.slices import consecutive_slices
 from ..network.members import n_plain_members
 from ..scaling.whitening import whitening_factor
 
-PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Of the ridge regressions that tell how much whitening a block needs, as shares of the mean variance of directions."""
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0)
+"""Of the ridge regressions that tell how much whitening a block needs, as shares of the mean variance of its axes."""
 
 LEAST_GAIN = 0.1
-"""Share of the variance of the classes that a smaller penalty has to explain besides what the largest one does."""
+"""Least drop of the squared error from the largest penalty to the best, as a share of the variance of the classes."""
 
 LEAST_GAIN_IN_STANDARD_ERRORS = 4.0
-"""Of this mean over the rows: few rows show such a gain by chance."""
+"""The same in standard errors of the mean over the rows."""
 
-TIMES_PENALTY = 10.0
-"""How much more the covariance is shrunk than the best ridge regression does: some of it the network learns."""
+SHRINKAGE_PER_PENALTY = 10.0
+"""Shrinkage of the covariance as a multiple of the penalty; by trial."""
 
-_MAX_ROWS = 2000
-_MAX_VALUES = 2**24  # 128 MiB of float64
+_LEAST_ROWS = 10  # fewer can't be sure
+_MAX_VALUES = 2**23  # 64 MiB of float64, and some arrays of that size
+_MAX_NEIGHBORS = 20
 _ROUNDING = 1e-10  # share of the largest variance below which one is rounding
 
 
-class Axes(NamedTuple):
-    """The principal axes of centred rows.
+class PrincipalAxes(NamedTuple):
+    """The singular value decomposition of centred rows, as of a principal component analysis.
 
     Attributes
     ----------
     variances : ndarray of shape (r,)
-        Of the rows along each.
-    directions : ndarray of shape (r, n_columns)
-        Orthonormal.
-    scores : ndarray of shape (n, r)
-        Coordinates of the rows, with columns of unit length.
+        Of the rows along each axis; none is 0.
+    components : ndarray of shape (r, n_columns)
+        Orthonormal: the axes.
+    left_vectors : ndarray of shape (n, r)
+        Left singular vectors.
     """
 
     variances: np.ndarray
-    directions: np.ndarray
-    scores: np.ndarray
+    components: np.ndarray
+    left_vectors: np.ndarray
 
 
 def whiten_blocks(network, rows, original, scalers):
@@ -53,11 +56,11 @@ def whiten_blocks(network, rows, original, scalers):
     Neighbouring wavelengths, overlapping windows and measures of one size share most of their variance, which need not
     be what tells the classes. A linear model takes that out where its penalty is small; a network hears little of what
     is left. So a block is whitened where ridge regression of the classes on it, judged by rows left out, has a much
-    smaller error with a small penalty than with a large one. The regularised members take it as it is, so that held-out
-    rows can tell which is better.
+    smaller error with a small penalty than with a large one. The regularised members take it centred, but not whitened,
+    so that held-out rows can tell which is better.
 
-    By 2,000 of the training rows at most, those too that members hold out: one penalty of seven, or none, is all that
-    these learn of the labels.
+    Training rows that members hold out count as well: one penalty of seven, or none, is all that these learn of the
+    labels.
 
     Parameters
     ----------
@@ -72,82 +75,127 @@ def whiten_blocks(network, rows, original, scalers):
     """
     if not n_plain_members(network.n_members):
         return
-    numbers = np.unique(original)
-    is_part = len(numbers) > _MAX_ROWS
-    if is_part:
-        numbers = numbers[np.linspace(0, len(numbers) - 1, _MAX_ROWS).astype(np.int64)]
+    numbers = np.random.default_rng(0).permutation(np.unique(original))
+    parts = zip((network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b), scalers, strict=True)
+    for (branch, scaler, on_host), index in zip(parts, rows.columns.indices, strict=True):
+        n_rows = min(len(numbers), _MAX_VALUES // len(index))
+        is_enough = n_rows == len(numbers) or n_rows >= 2 * len(index)
+        if on_host.clipped and on_host.row_length is None and is_enough:
+            _whiten_block(branch, scaler, on_host, rows, np.sort(numbers[:n_rows]), index)
+
+
+def _whiten_block(branch, scaler, on_host, rows, numbers, index):
+    """Whiten one block by some of the rows, if it needs it."""
     subset = numbers if rows.subset is None else rows.subset[numbers]
     some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
-    blocks = zip((network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b), scalers, strict=True)
-    for (branch, scaler, on_host), index in zip(blocks, rows.columns.indices, strict=True):
-        if not on_host.clipped or on_host.row_length is not None or _is_too_large(len(numbers), len(index), is_part):
-            continue
-        chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
-        z = torch.cat([on_host(chunk) for chunk in chunks]).double().numpy()
-        mean = z.mean(axis=0)
-        found = whitening_of(z - mean, rows.y[numbers])
-        if found is not None:
-            shrinkage, axes = found
-            factor = whitening_factor(axes.variances, axes.directions, shrinkage)
-            scaler.set_clipped_mean(mean)
-            branch.columns.whitening = send(torch.from_numpy(factor[None]), rows.device, branch.shortcut.weight.dtype)
-
-
-def _is_too_large(n_rows, n_columns, is_part):
-    return n_rows * n_columns > _MAX_VALUES or (is_part and n_rows < 2 * n_columns)
+    chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
+    z = torch.cat([on_host(chunk) for chunk in chunks]).double().numpy()
+    mean = z.mean(axis=0)
+    z -= mean
+    found = whitening_of(z, rows.y[numbers])
+    if found is None:
+        return
+    shrinkage, axes = found
+    factor = torch.from_numpy(whitening_factor(axes.variances, axes.components, shrinkage))
+    scaler.set_clipped_mean(mean)
+    branch.columns.whitening = send(factor[None], rows.device, branch.shortcut.weight.dtype)
 
 
 def whitening_of(z, codes):
-    """The shrinkage of the covariance with which a block is to be whitened, and its axes; None if it is not to be."""
-    if len(z) < 3 or not np.isfinite(z).all() or not z.any():
+    """The shrinkage of the covariance with which a block is to be whitened, and its axes; None if it is not to be.
+
+    Of the penalties that are as good as the best one, within a standard error, the largest counts (Breiman et al.,
+    1984).
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, n_columns)
+        Centred rows.
+    codes : ndarray of int64 of shape (n,)
+        Class codes.
+    """
+    if len(z) < _LEAST_ROWS or np.ptp(codes) == 0 or not np.isfinite(z).all():
         return None
     axes = principal_axes(z)
-    errors = [left_out_errors(axes, penalty, codes) for penalty in PENALTIES]
-    best = int(np.argmin(np.mean(errors, axis=1)))
-    gain = errors[-1] - errors[best]
-    standard_error = gain.std(ddof=1) / math.sqrt(len(gain))
-    if gain.mean() < max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error):
+    if not len(axes.variances):
         return None
-    return TIMES_PENALTY * PENALTIES[best], axes
+    left_out = nearest_rows(z, len(np.unique(codes)))
+    errors = np.stack([left_out_errors(axes, penalty, codes, left_out) for penalty in PENALTIES])
+    more = errors - errors[np.argmin(errors.mean(axis=1))]
+    mean, standard_error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(len(z))
+    if mean[-1] < max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error[-1]):
+        return None
+    chosen = np.flatnonzero(mean <= standard_error)[-1]
+    return SHRINKAGE_PER_PENALTY * PENALTIES[chosen], axes
 
 
 def principal_axes(z):
-    """The :class:`Axes` of centred rows of shape (n, n_columns), by the smaller of the two matrices of products."""
+    """The :class:`PrincipalAxes` of centred rows, (n, n_columns), by the smaller of both matrices of products."""
     n, p = z.shape
     squares, vectors = np.linalg.eigh(z.T @ z if p <= n else z @ z.T)
     varies = squares > _ROUNDING * squares[-1]
     squares, vectors = squares[varies], vectors[:, varies]
     lengths = np.sqrt(squares)
     if p <= n:
-        return Axes(squares / n, vectors.T, z @ vectors / lengths)
-    return Axes(squares / n, vectors.T @ z / lengths[:, None], vectors)
+        return PrincipalAxes(squares / n, vectors.T, z @ vectors / lengths)
+    return PrincipalAxes(squares / n, vectors.T @ z / lengths[:, None], vectors)
 
 
-def left_out_errors(axes, penalty, codes):
-    """Squared errors of ridge regression of the classes, each row predicted by all others.
+def nearest_rows(z, n_classes):
+    """Numbers of the rows that are left out with each row: itself and, of those nearest to it, a tenth of a class.
 
-    That takes one regression for all rows (PRESS, Allen, 1974). What a penalty takes off all predictions alike is
-    given back, for only the direction of the coefficients is compared.
+    They may be measurements of the same sample, from which a regression with a small penalty would know it.
 
     Parameters
     ----------
-    axes : Axes
+    z : ndarray of shape (n, n_columns)
+    n_classes : int
+
+    Returns
+    -------
+    left_out : ndarray of int64 of shape (n, 1 + n_neighbors)
+        Itself first; with 20 neighbours at most.
+    """
+    numbers = np.arange(len(z))[:, None]
+    n_neighbors = min(_MAX_NEIGHBORS, len(z) // (10 * n_classes))
+    if not n_neighbors:
+        return numbers
+    nearest = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(z).kneighbors(return_distance=False)
+    return np.hstack([numbers, nearest])
+
+
+def left_out_errors(axes, penalty, codes, left_out):
+    """Squared errors of ridge regression of the classes, each row predicted without those that are left out with it.
+
+    That takes one regression for all rows (PRESS, Allen, 1974). The predictions are rescaled by one factor (least
+    squares), so that shrinkage alone is no error.
+
+    Parameters
+    ----------
+    axes : PrincipalAxes
     penalty : float
         As a share of the mean variance along the axes.
     codes : ndarray of int64 of shape (n,)
+        Of two classes or more.
+    left_out : ndarray of int64 of shape (n, n_left_out)
+        Numbers of the rows, each row's own first.
 
     Returns
     -------
     errors : ndarray of shape (n,)
         Whose mean is 1 where nothing is explained.
     """
-    n = len(codes)
+    n, r = axes.left_vectors.shape
     target = (codes[:, None] == np.unique(codes)).astype(np.float64)
     target -= target.mean(axis=0)
     kept = axes.variances / (axes.variances + penalty * axes.variances.mean())
-    fitted = (axes.scores * kept) @ (axes.scores.T @ target)
-    leverage = 1 / n + np.square(axes.scores) @ kept
-    predicted = target - (target - fitted) / (1 - leverage)[:, None]
+    residuals = target - (axes.left_vectors * kept) @ (axes.left_vectors.T @ target)
+    predicted = np.empty_like(target)
+    for some in consecutive_slices(n, max(1, _MAX_VALUES // (left_out.shape[1] * r))):
+        vectors = axes.left_vectors[left_out[some]]
+        leverage = 1 / n + (vectors * kept) @ vectors.transpose(0, 2, 1)
+        others = np.linalg.solve(np.eye(left_out.shape[1]) - leverage, residuals[left_out[some]])
+        predicted[some] = target[some] - others[:, 0]
     total = np.sum(predicted**2)
     factor = max(0.0, np.sum(predicted * target) / total) if total else 0.0
     return np.sum((target - factor * predicted) ** 2, axis=1) * (n / np.sum(target**2))

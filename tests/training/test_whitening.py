@@ -7,13 +7,19 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.stats import ttest_1samp
 from sklearn.linear_model import LogisticRegression, Ridge
+from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.duplicates import first_occurrences
+from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training import fitting
-from skdual.training.whitening import PENALTIES, left_out_errors, principal_axes, whitening_of
+from skdual.training import fitting, whitening
+from skdual.training.held_out import split_rows
+from skdual.training.whitening import PENALTIES, left_out_errors, nearest_rows, principal_axes, whitening_of
 
 PARAMS = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 2, "max_epochs": 1, "random_state": 0, "device": "cpu"}
+BLOCKS = ColumnBlocks(("a", "b"), (np.arange(20), np.arange(20, 30)))
 
 
 def neighbours(n=120, widths=(20, 10), signal=0.3, seed=0):
@@ -47,7 +53,9 @@ def fit(X, y, n_a=20, **params):
 
 @pytest.mark.parametrize("penalty", [0.003, 0.3])
 @pytest.mark.parametrize(("n", "p"), [(30, 8), (12, 40)])
-def test_the_errors_are_those_of_a_regression_on_all_other_rows(n, p, penalty):
+@pytest.mark.parametrize("n_left_out", [1, 3])
+def test_the_errors_are_those_of_a_regression_on_the_other_rows(n, p, penalty, n_left_out, monkeypatch):
+    monkeypatch.setattr(whitening, "_MAX_VALUES", 100)  # a few rows at a time
     random_generator = np.random.default_rng(1)
     codes = np.arange(n) % 3
     z = random_generator.normal(size=(n, p)) @ random_generator.normal(size=(p, p)) + np.eye(3, p)[codes] * 3
@@ -56,11 +64,13 @@ def test_the_errors_are_those_of_a_regression_on_all_other_rows(n, p, penalty):
     target = np.eye(3)[codes]
     target -= target.mean(axis=0)
     ridge = Ridge(alpha=penalty * np.square(z).sum() / len(axes.variances))
-    others = [np.delete(np.arange(n), i) for i in range(n)]
+    left_out = np.stack([np.append(i, random_generator.permutation(np.delete(np.arange(n), i))) for i in range(n)])
+    left_out = left_out[:, :n_left_out]
+    others = [np.delete(np.arange(n), numbers) for numbers in left_out]
     predicted = np.stack([ridge.fit(z[rest], target[rest]).predict(z[[i]])[0] for i, rest in enumerate(others)])
     factor = max(0, np.linalg.lstsq(predicted.reshape(-1, 1), target.ravel(), rcond=None)[0][0])
     expected = np.sum((target - factor * predicted) ** 2, axis=1) / np.sum(target**2) * n
-    assert_allclose(left_out_errors(axes, penalty, codes), expected, rtol=1e-8)
+    assert_allclose(left_out_errors(axes, penalty, codes, left_out), expected, rtol=1e-8)
 
 
 def test_predictions_that_are_worse_than_none_count_as_none():
@@ -68,7 +78,7 @@ def test_predictions_that_are_worse_than_none_count_as_none():
     z -= z.mean(axis=0)
     codes = np.zeros(9, dtype=int)
     codes[0] = 1
-    assert left_out_errors(principal_axes(z), 1e6, codes).mean() == pytest.approx(1)
+    assert left_out_errors(principal_axes(z), 1e6, codes, np.arange(9)[:, None]).mean() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("stored", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
@@ -98,6 +108,7 @@ def test_columns_of_one_variance_are_left_alone(whitened):
     assert whitened == [(False, False)]
 
 
+@pytest.mark.filterwarnings("error")
 def test_constant_blocks_are_left_alone(whitened):
     X, y = neighbours()
     X[:, 20:] = 1.0
@@ -112,20 +123,23 @@ def test_needs_a_tenth_of_the_variance_of_the_classes_and_four_standard_errors(n
         for seed in range(8):
             X, y = neighbours(n, widths=(10, 3), signal=signal, seed=seed)
             z = (X - X.mean(axis=0))[:, :10]
-            errors = np.stack([left_out_errors(principal_axes(z), penalty, y) for penalty in PENALTIES])
+            left_out = nearest_rows(z, len(np.unique(y)))
+            errors = np.stack([left_out_errors(principal_axes(z), penalty, y, left_out) for penalty in PENALTIES])
             best = np.argmin(errors.mean(axis=1))
             gain = errors[-1] - errors[best]
             is_large, is_sure = gain.mean() >= 0.1, ttest_1samp(gain, 0).statistic >= 4
+            is_as_good = [i == best or ttest_1samp(e - errors[best], 0).statistic <= 1 for i, e in enumerate(errors)]
             decided.add((is_large, is_sure))
             found = whitening_of(z, y)
             assert (found is not None) == (is_large and is_sure)
             if found is not None:
-                assert found[0] == 10 * PENALTIES[best]
+                assert found[0] == 10 * PENALTIES[np.flatnonzero(is_as_good)[-1]]
     assert decided >= {(True, True), (False, False), (True, False) if n == 16 else (False, True)}
 
 
-def test_rows_are_not_known_from_their_copies(whitened):
+def test_rows_are_not_known_from_their_copies(whitened, monkeypatch):
     """Noise, as drawn with replacement: from copies a regression knows the labels by heart."""
+    monkeypatch.setattr(whitening, "_MAX_NEIGHBORS", 0)
     random_generator = np.random.default_rng(0)
     X = random_generator.normal(size=(60, 45)) @ random_generator.normal(size=(45, 45))
     X = np.column_stack([X, random_generator.normal(size=(60, 3))])
@@ -137,19 +151,127 @@ def test_rows_are_not_known_from_their_copies(whitened):
     assert whitened == [(False, False)]
 
 
-@pytest.mark.parametrize(("n", "width", "expected"), [(50, 60, True), (59, 30, False), (60, 30, True)])
-def test_a_part_of_the_rows_has_to_be_twice_as_many_as_the_columns(n, width, expected, whitened, monkeypatch):
-    monkeypatch.setattr("skdual.training.whitening._MAX_ROWS", min(n, 59 if n == 59 else 60))
-    X, y = neighbours(n if n == 50 else 150, widths=(width, 10))
-    fit(X, y, n_a=width)
-    assert whitened == [(expected, False)]
+def test_rows_are_not_known_from_measurements_of_the_same_sample(whitened, monkeypatch):
+    """Three of each, whose classes are told by what the columns share."""
+    random_generator, y = np.random.default_rng(0), np.arange(45) % 2
+    shared = random_generator.normal(size=(45, 2)) + np.where(y, 1, -1)[:, None] * [1, 0]
+    samples = 2 * shared @ random_generator.normal(size=(2, 60)) + random_generator.normal(size=(45, 60))
+    X = np.repeat(np.hstack([samples, random_generator.normal(size=(45, 5))]), 3, axis=0)
+    X, y = X + 0.1 * random_generator.normal(size=X.shape), np.repeat(y, 3)
+    fit(X, y, n_a=60)
+    monkeypatch.setattr(whitening, "_MAX_NEIGHBORS", 0)
+    fit(X, y, n_a=60)
+    assert whitened == [(False, False), (True, False)]
 
 
-def test_blocks_too_large_to_decompose_are_left_alone(whitened, monkeypatch):
+@pytest.mark.parametrize(("n", "n_classes", "n_neighbors"), [(29, 3, 0), (30, 3, 1), (95, 2, 4), (900, 3, 20)])
+def test_the_nearest_rows_are_left_out_a_tenth_of_a_class(n, n_classes, n_neighbors):
+    z = np.random.default_rng(0).normal(size=(n, 4))
+    left_out = nearest_rows(z, n_classes)
+    assert left_out.shape == (n, 1 + n_neighbors)
+    for i, numbers in enumerate(left_out[:50]):
+        distances = np.linalg.norm(z - z[i], axis=1)
+        assert numbers[0] == i
+        assert set(numbers) == set(np.argsort(distances)[: 1 + n_neighbors])
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """The shapes of the rows that decided, and the deviations of their labels, block by block."""
+    noted = []
+
+    def note(z, codes):
+        noted.append((z.shape, codes.std()))
+        return whitening_of(z, codes)
+
+    monkeypatch.setattr(whitening, "whitening_of", note)
+    return noted
+
+
+@pytest.mark.parametrize(
+    ("n_values", "expected"),
+    [(6000, [(300, 20), (300, 10)]), (5999, [(299, 20), (300, 10)]), (800, [(40, 20), (80, 10)]), (799, [(79, 10)])],
+)
+def test_of_many_values_some_rows_are_used_if_they_are_twice_the_columns(n_values, expected, used, monkeypatch):
+    monkeypatch.setattr(whitening, "_MAX_VALUES", n_values)
+    fit(*neighbours(300))
+    assert [shape for shape, _ in used] == expected
+
+
+def test_few_rows_are_used_whole_however_many_columns(used, whitened):
+    X, y = neighbours(50, widths=(60, 10), signal=0.1)
+    fit(X, y, n_a=60)
+    assert used[0][0] == (50, 60)
+    assert whitened == [(True, False)]
+
+
+def test_some_of_the_rows_are_drawn_at_random(used, monkeypatch):
+    """Every second row, say, may have one class."""
+    monkeypatch.setattr(whitening, "_MAX_VALUES", 3000)
+    X, _ = neighbours(299)
+    fit(X, np.arange(299) % 2)
+    assert [shape for shape, _ in used] == [(150, 20), (299, 10)]
+    assert used[0][1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_rows_of_one_class_tell_nothing():
+    X, _ = neighbours()
+    assert whitening_of(X - X.mean(axis=0), np.ones(120, dtype=np.int64)) is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, 1e-200, np.nan, np.inf])
+def test_rows_that_do_not_vary_or_are_not_finite_tell_nothing(value):
+    assert whitening_of(np.full((20, 3), value), np.arange(20) % 2) is None
+
+
+def test_a_column_and_its_copy_are_one():
     X, y = neighbours()
-    monkeypatch.setattr("skdual.training.whitening._MAX_VALUES", 120 * 20 - 1)
-    fit(X, y)
-    assert whitened == [(False, False)]
+    z = X - X.mean(axis=0)
+    axes, twice = principal_axes(z), principal_axes(np.hstack([z, z]))
+    assert twice.components.shape == (30, 60)
+    assert_allclose(twice.variances, 2 * axes.variances)
+    alone = np.arange(120)[:, None]
+    assert_allclose(left_out_errors(twice, 0.01, y, alone), left_out_errors(axes, 0.01, y, alone), rtol=1e-6)
+
+
+def test_early_stopping_whitens_by_the_rows_that_are_trained_on():
+    X, y = neighbours(200)
+    order = np.argsort(y)  # such that numbers of training rows and of all rows are far apart
+    X, y = np.concatenate([X[order], X[order][:7]]), np.concatenate([y[order], y[order][:7]])
+    factors = []
+
+    class Note(Callback):
+        def on_train_begin(self, net, *arguments, **kwargs):
+            factors.append(net.module_.branch_a.columns.whitening.clone())
+
+    model = fit(X, y, early_stopping=True, validation_fraction=0.3, callbacks=[Note()])
+    original = first_occurrences(Rows(X, BLOCKS, torch.device("cpu"), torch.float64, y))
+    training, _ = split_rows(y, 0.3, model._settings["split"]["seed"], original)
+    fit(X[training], y[training], callbacks=[Note()])
+    assert_allclose(factors[0], factors[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_columns", [20, 150], ids=["in the columns", "in the span of the rows"])
+def test_validation_rows_are_seen_as_they_will_be(n_columns, whitened, monkeypatch):
+    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fit is short
+    X, y = neighbours(240, widths=(n_columns, 10), signal=0.1 if n_columns > 20 else 0.3)
+    X[:, :n_columns] += 4 * np.random.default_rng(0).exponential(size=(240, 1)) ** 2  # so that limits leave a mean
+    seen = []
+
+    class Note(Callback):
+        def on_epoch_end(self, net, dataset_valid, **kwargs):
+            assert (n_columns == 150) == isinstance(net.module_.scaler_a, torch.nn.Identity)
+            with torch.no_grad():
+                seen.append(net.module_.member_scores(*dataset_valid.fetch(np.arange(120)).blocks).numpy())
+
+    model = DualBranchClassifier(n_columns, **(PARAMS | {"max_epochs": 4, "callbacks": [Note()]}))
+    model.fit(X[:120], y[:120], X_val=X[120:], y_val=y[120:])
+    assert whitened == [(True, False)]
+    assert model.network_.scaler_a.clipped_mean.abs().max() > 0.01
+    blocks = torch.from_numpy(X[120:]).split([n_columns, 10], dim=1)
+    with torch.no_grad():
+        assert_allclose(model.network_.member_scores(*blocks).numpy(), seen[-1], rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -164,15 +286,16 @@ def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(n_columns, sign
     def note(network):
         assert network.branch_a.columns.whitening is not None
         with torch.no_grad():
-            scores.append(network.member_scores(*blocks).numpy())
+            scores.append([network.member_scores(*blocks).numpy(), network.embed(*blocks).numpy()])
             merge_columns(network)
-            scores.append(network.member_scores(*blocks).numpy())
+            scores.append([network.member_scores(*blocks).numpy(), network.embed(*blocks).numpy()])
 
     monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
     model = fit(X, y, n_a=n_columns, n_members=n_members, max_epochs=30)
-    assert_allclose(scores[1], scores[0], rtol=1e-7, atol=1e-9)
+    for before, after in zip(*scores, strict=True):
+        assert_allclose(after, before, rtol=1e-7, atol=1e-9)
     assert model.network_.branch_a.columns.whitening is None
-    assert np.ptp(scores[0]) > 1
+    assert np.ptp(scores[0][0]) > 1
 
 
 def test_a_block_that_has_the_length_of_a_row_is_left_alone(whitened):
