@@ -157,12 +157,12 @@ def _rows_of_fit(data, device, dtype, split):
     check_range(data.X, dtype, feature_names=data.feature_names)
     matrix = matrix_for_training(data.X, device, dtype)
     everything = Rows(data.X, data.columns, device, dtype, data.y, matrix=matrix)
+    original = first_occurrences(everything)
     if data.validation is not None:
         X_val, y_val = data.validation
         check_range(X_val, dtype, "X_val", data.feature_names)
         validation = Rows(X_val, data.columns, device, dtype, y_val, matrix=matrix_for_training(X_val, device, dtype))
-        return everything, validation, first_occurrences(everything)
-    original = first_occurrences(everything)
+        return everything, validation, original
     if split["fraction"] is None:
         return everything, None, original
     subsets = split_rows(data.y, split["fraction"], split["seed"], original)
