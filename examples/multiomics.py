@@ -63,10 +63,7 @@ def main():
     )
     start = time.perf_counter()
     model.fit(X_train, y_train)
-    widths = [
-        [weight.shape[1] for weight in branch.layers.parameters() if weight.ndim == 3]
-        for branch in (model.network_.branch_a, model.network_.branch_b)
-    ]
+    widths = model.settings_["hidden_layer_sizes"]
     print(f"branches {widths[0]} and {widths[1]}, fitted in {time.perf_counter() - start:.0f} s")
     predicted = model.predict(X_test)
     print(classification_report(y_test, predicted, digits=3, zero_division=0))

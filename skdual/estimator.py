@@ -226,6 +226,12 @@ class DualBranchClassifier(FittedMethods):
         of the first fall of the learning rate (see ``max_epochs``).
     device_ : torch.device
         Where the network is.
+    settings_ : dict
+        What the fit made of the parameters and of the rows. Of ``standardize``, ``hidden_layer_sizes`` and ``dropout``
+        the pairs for the two blocks; ``n_members``, ``mixup_alpha``, ``batch_size``, ``classes_per_batch``,
+        ``samples_per_class``, ``max_epochs``, ``learning_rate``, ``weight_decay`` (None: the optimizer's own) and
+        ``precision``, without "auto"; and, as pairs of bool, for which blocks the length of a row is one more column
+        (``row_lengths``) and which the plain members take whitened (``whitened``; see Notes).
 
     See Also
     --------

@@ -13,6 +13,7 @@ from .inputs.rows import Rows
 from .inputs.validation import check_matrix, check_range
 from .network import DualBranchNetwork
 from .network.heads import SubspaceHead
+from .parameters import settings_by_parameter
 from .scaling.signs import check_signs
 
 
@@ -60,6 +61,12 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     device_: torch.device
     rejection_threshold_: float
     _settings: dict
+
+    @property
+    def settings_(self):
+        """What the fit made of the parameters and of the rows."""
+        check_is_fitted(self)
+        return settings_by_parameter(self._settings, next(self.network_.parameters()).dtype)
 
     @property
     def _n_features_out(self):

@@ -153,6 +153,20 @@ def resolve_settings(
     }
 
 
+def settings_by_parameter(settings, dtype):
+    """What ``settings_`` of the estimator says of the settings of a fit with weights of a torch dtype."""
+    module, net = settings["module"], settings["net"]
+    return {
+        **_chosen(module, "standardize", "row_lengths"),
+        **settings["blocks"],
+        **_chosen(module, "hidden_layer_sizes", "dropout", "n_members"),
+        **_chosen(net, "mixup_alpha", "batch_size", "classes_per_batch", "samples_per_class", "max_epochs"),
+        "learning_rate": net["lr"],
+        "weight_decay": net.get("optimizer__weight_decay"),
+        "precision": "bfloat16" if module["bfloat16"] else str(dtype).removeprefix("torch."),
+    }
+
+
 def _plain_number(value, constraints):
     """A number as Python's own: small integers of numpy overflow in products, and torch takes no bool for an int."""
     intervals = [constraint for constraint in constraints if isinstance(constraint, Interval)]

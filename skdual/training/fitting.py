@@ -41,8 +41,8 @@ class Fit(NamedTuple):
     ----------
     net : DualBranchNet
     settings : dict of dict
-        What :func:`~skdual.parameters.resolve_settings` made of the parameters, and ``split``: the ``fraction`` of the
-        rows set aside for validation, or None, and the ``seed`` of that.
+        What :func:`~skdual.parameters.resolve_settings` made of the parameters; ``split``: the ``fraction`` of the rows
+        set aside for validation, or None, and the ``seed`` of that; and ``blocks``: which are ``whitened``.
     rejection_threshold : float or None
         The familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
@@ -85,10 +85,11 @@ def fit_network(params, data, device, seed, previous=None):
             if any(settings["module"]["row_lengths"]):  # which takes a network of one more column
                 net = _build_net(params, settings, device, dtype, seed)
                 scalers = fit_scalers(net.module_, training, data.feature_names)
-            whiten_blocks(net.module_, training, original, scalers)
+            settings["blocks"] = {"whitened": whiten_blocks(net.module_, training, original, scalers)}
             _shift_units(net.module_, training)
             set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
         else:
+            settings["blocks"] = previous.settings["blocks"]
             net.module_.load_state_dict(previous.weights)
             net.module_.ensemble.reset_weights()
         span = SpanTraining(net, training, validation)

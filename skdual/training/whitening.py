@@ -72,20 +72,28 @@ def whiten_blocks(network, rows, original, scalers):
         The first row that each is a copy of: a row that is left out must not be known from a copy.
     scalers : pair of ColumnScaler
         That scale the columns of either block on the host, in the dtype of X.
+
+    Returns
+    -------
+    whitened : tuple of two bool
+        Whether each block is.
     """
     if not n_plain_members(network.n_members):
-        return
+        return False, False
     numbers = np.random.default_rng(0).permutation(np.unique(original))
     parts = zip((network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b), scalers, strict=True)
+    whitened = []
     for (branch, scaler, on_host), index in zip(parts, rows.columns.indices, strict=True):
         n_rows = min(len(numbers), _MAX_VALUES // len(index))
         is_enough = n_rows == len(numbers) or n_rows >= 2 * len(index)
-        if on_host.clipped and on_host.row_length is None and is_enough:
-            _whiten_block(branch, scaler, on_host, rows, np.sort(numbers[:n_rows]), index)
+        may_be = on_host.clipped and on_host.row_length is None and is_enough
+        some = np.sort(numbers[:n_rows])
+        whitened.append(may_be and _whiten_block(branch, scaler, on_host, rows, some, index))
+    return tuple(whitened)
 
 
 def _whiten_block(branch, scaler, on_host, rows, numbers, index):
-    """Whiten one block by some of the rows, if it needs it."""
+    """Whiten one block by some of the rows, if it needs it; whether it did."""
     subset = numbers if rows.subset is None else rows.subset[numbers]
     some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
     chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
@@ -94,11 +102,12 @@ def _whiten_block(branch, scaler, on_host, rows, numbers, index):
     z -= mean
     found = whitening_of(z, rows.y[numbers])
     if found is None:
-        return
+        return False
     shrinkage, axes = found
     factor = torch.from_numpy(whitening_factor(axes.variances, axes.components, shrinkage))
     scaler.set_clipped_mean(mean)
     branch.columns.whitening = send(factor[None], rows.device, branch.shortcut.weight.dtype)
+    return True
 
 
 def whitening_of(z, codes):

@@ -50,7 +50,7 @@ def test_the_length_of_a_row_is_the_same_column_there(two_blocks, accelerator, s
     X[:, :7] = np.random.default_rng(0).normal(size=(150, 7)) * np.where(y, 3, 1)[:, None]
     there, here = (DualBranchClassifier(device=device, **settings).fit(X, y) for device in (accelerator, "cpu"))
     assert there.network_.scaler_a.row_length.mean.device.type == accelerator
-    assert there._settings["module"]["row_lengths"][0]
+    assert there.settings_["row_lengths"][0]
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
 
 

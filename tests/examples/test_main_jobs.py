@@ -17,5 +17,5 @@ def test_quickstart_gains_from_both_blocks_and_predicts_the_same_after_loading()
 @pytest.mark.slow
 def test_multiomics_names_the_classes():
     printed = run("multiomics.py")
-    assert "branches [256, 128] and [256, 128]" in printed
+    assert "branches (256, 128) and (256, 128)" in printed
     assert float(printed.split()[-1]) > 0.8  # four classes: 0.25 by chance, 0.5 by one block

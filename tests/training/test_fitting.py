@@ -206,5 +206,6 @@ def test_auto_precision_asks_the_device_and_never_lowers_float64(two_blocks, qui
     monkeypatch.setattr(fitting, "min_bfloat16_weights", lambda device: 0 if has_units else math.inf)
     params = quick | {"max_epochs": 1, "device": "cpu"}
     model = DualBranchClassifier(**params).fit(two_blocks[0].astype(dtype), two_blocks[1])
-    assert model._settings["module"]["bfloat16"] == (has_units and dtype == np.float32)
-    assert {str(p.dtype) for p in model.network_.parameters()} == {f"torch.{np.dtype(dtype).name}"}
+    name = np.dtype(dtype).name
+    assert model.settings_["precision"] == ("bfloat16" if has_units and dtype == np.float32 else name)
+    assert {str(p.dtype) for p in model.network_.parameters()} == {f"torch.{name}"}

@@ -24,7 +24,7 @@ def surrounding(n=200, widths=(6, 5), factor=3.0, shift=0.0, seed=0):
 
 
 def row_lengths_of(X, y, n_a=6, **params):
-    return DualBranchClassifier(n_a, **(PARAMS | params)).fit(X, y)._settings["module"]["row_lengths"]
+    return DualBranchClassifier(n_a, **(PARAMS | params)).fit(X, y).settings_["row_lengths"]
 
 
 @pytest.mark.parametrize("stored", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
@@ -77,7 +77,7 @@ def test_a_warm_start_on_other_rows_keeps_it():
     X, y = surrounding()
     model = DualBranchClassifier(6, warm_start=True, **PARAMS).fit(X, y)
     other, labels = surrounding(factor=1.0, seed=1)
-    assert model.fit(other, labels)._settings["module"]["row_lengths"] == (True, False)
+    assert model.fit(other, labels).settings_["row_lengths"] == (True, False)
     assert model.n_epochs_ == 2
 
 

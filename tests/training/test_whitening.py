@@ -304,7 +304,7 @@ def test_a_block_that_has_the_length_of_a_row_is_left_alone(whitened):
     fit(X, y)
     X[:, :20] *= np.where(y, 4, 1)[:, None]
     model = fit(X, y)
-    assert model._settings["module"]["row_lengths"] == (True, False)
+    assert model.settings_["row_lengths"] == (True, False)
     assert whitened == [(True, False), (False, False)]
 
 
