@@ -112,8 +112,8 @@ def _n_hidden_weights(n_columns, sizes):
     )
 
 
-def tells_lengths(n_rows, n_columns):
-    """Whether a block of so many training rows and columns lets branches see the length of a row.
+def allows_row_norms(n_rows, n_columns):
+    """Whether a block of so many training rows and columns lets branches see the norm of a row.
 
     With fewer than two rows a column, new rows are shorter than training rows in the directions that these tell
     anything about.

@@ -230,8 +230,8 @@ class DualBranchClassifier(FittedMethods):
         What the fit made of the parameters and of the rows. Of ``standardize``, ``hidden_layer_sizes`` and ``dropout``
         the pairs for the two blocks; ``n_members``, ``mixup_alpha``, ``batch_size``, ``classes_per_batch``,
         ``samples_per_class``, ``max_epochs``, ``learning_rate``, ``weight_decay`` (None: the optimizer's own) and
-        ``precision``, without "auto"; and, as pairs of bool, for which blocks the length of a row is one more column
-        (``row_lengths``) and which the plain members take whitened (``whitened``; see Notes).
+        ``precision``, without "auto"; and, as pairs of bool, for which blocks the norm of a row is one more column
+        (``row_norms``) and which the plain members take whitened (``whitened``; see Notes).
 
     See Also
     --------
@@ -245,7 +245,7 @@ class DualBranchClassifier(FittedMethods):
       rows, but can hurt what is not linear and what only both blocks tell together. Scores are averaged within each
       half.
 
-    - Length of a row. Layer normalisation makes a network all but blind to how far a row is from the mean, as long as
+    - Norm of a row. Layer normalisation makes a network all but blind to how far a row is from the mean, as long as
       its direction is the same. So where that tells the classes far better than any column does, it is one more column
       of the block: the root mean square of the scaled columns, standardised. For this, the share of its variance that
       lies between the classes has to be at least a tenth, and more than twice that of any column; the block has to have
@@ -260,7 +260,7 @@ class DualBranchClassifier(FittedMethods):
       its copies and those nearest to it, which may be measurements of the same sample (a tenth of the mean size of a
       class, 20 at most): where one of them has a smaller squared error than the largest penalty, by a tenth of the
       variance of the classes and by four standard errors. a is ten times the largest penalty that is within a standard
-      error of the best. That is for blocks scaled by "standard", "robust" or "log1p", without the length of a row, by
+      error of the best. That is for blocks scaled by "standard", "robust" or "log1p", without the norm of a row, by
       at least ten rows: all, if they have at most 2**23 values in the block, or as many at random, if that is two a
       column. After the fit it is part of the weights, and a warm start goes on with these.
 
@@ -275,12 +275,12 @@ class DualBranchClassifier(FittedMethods):
       rows at most; copies of a row, as in bootstrap samples, to one fold (rows of one class, alike in all columns, and
       not only by chance, as where columns are few and binary), or to none if they are more than a sixth of the rows, as
       where few rows were oversampled. Each of several members leaves one fold out of its training, the first plain and
-      the first regularised one the same, and so on; a single member does so if there are more than 50,000 rows.
+      the first regularised one the same, and so on; a single member of more than 2,000 rows leaves out a tenth.
       Held-out and validation rows decide how much each of four mean scores counts: of plain members, of regularised
       ones, and of the latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of
       the probabilities have the least log loss on such rows, with a small cost of single blocks. The columns of
       held-out rows count in what columns are scaled and whitened by, in the span of the rows (below) and in the
-      statistics of batch normalisation; their labels in nothing but whether the length of a row is a column, and
+      statistics of batch normalisation; their labels in nothing but whether the norm of a row is a column, and
       whether and how much a block is whitened (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
@@ -437,7 +437,9 @@ class DualBranchClassifier(FittedMethods):
         X_val : like X, of shape (n_validation_samples, n_features), optional
             Validation rows, not to be used for testing afterwards: ``block_weights_``, the temperature of the
             probabilities and the threshold of ``rejection_quantile`` are fitted on them, and with
-            ``early_stopping=True`` they decide when to stop. Their losses are recorded every epoch.
+            ``early_stopping=True`` they decide when to stop. Their losses are recorded every epoch. The steps of a
+            pipeline before this one transform them only with ``Pipeline(..., transform_input=["X_val"])`` and metadata
+            routing; ``early_stopping=True`` takes rows of X, which are transformed.
         y_val : array-like of shape (n_validation_samples,), optional
             Their labels, all of which y must have. Ensembles that encode y (voting, stacking, bagging, one-vs-rest)
             hand them on as they are: set ``early_stopping=True`` there.

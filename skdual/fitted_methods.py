@@ -14,7 +14,7 @@ from .inputs.validation import check_matrix, check_range
 from .network import DualBranchNetwork
 from .network.heads import SubspaceHead
 from .parameters import settings_by_parameter
-from .scaling.signs import check_signs
+from .scaling.validation import check_non_negative
 
 
 def _has_subspaces(estimator):
@@ -39,7 +39,7 @@ def checked_rows(estimator, X):
     dtype = next(estimator.network_.parameters()).dtype
     feature_names = getattr(estimator, "feature_names_in_", None)
     check_range(X, dtype, feature_names=feature_names)
-    check_signs(X, columns, estimator.network_.scalings, feature_names=feature_names)
+    check_non_negative(X, columns, estimator.network_.scalings, feature_names=feature_names)
     return Rows(X, columns, estimator.device_, dtype)
 
 

@@ -157,7 +157,7 @@ def settings_by_parameter(settings, dtype):
     """What ``settings_`` of the estimator says of the settings of a fit with weights of a torch dtype."""
     module, net = settings["module"], settings["net"]
     return {
-        **_chosen(module, "standardize", "row_lengths"),
+        **_chosen(module, "standardize", "row_norms"),
         **settings["blocks"],
         **_chosen(module, "hidden_layer_sizes", "dropout", "n_members"),
         **_chosen(net, "mixup_alpha", "batch_size", "classes_per_batch", "samples_per_class", "max_epochs"),
@@ -195,7 +195,7 @@ def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weigh
         "hidden_layer_sizes": sizes,
         "dropout": _dropout(params["dropout"], max_ranks),
         "standardize": scaling_pair(params["standardize"], block_names),
-        "row_lengths": (False, False),  # the rows may tell otherwise
+        "row_norms": (False, False),  # the rows may tell otherwise
         "bfloat16": params["precision"] == "bfloat16" or (params["precision"] == "auto" and is_large),
         **_chosen(params, *_OF_MODULE),
     }

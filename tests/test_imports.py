@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
@@ -39,6 +41,12 @@ def test_public_modules_are_there_without_being_imported(module, name):
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.split("\n")[:2] == [f"False True {name}", "[]"]
+
+
+@pytest.mark.parametrize("name", ["training", "training.loop", "training.span", "scaling"])
+def test_maps_name_every_module(name):
+    package = import_module(f"skdual.{name}")
+    assert [module.name for module in iter_modules(package.__path__) if f"``{module.name}``" not in package.__doc__] == []
 
 
 def test_the_names_of_the_package():

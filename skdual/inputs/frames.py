@@ -88,13 +88,19 @@ def check_container(X, name):
     Raises
     ------
     TypeError
-        If X is a frame whose values are not computed yet.
+        If X is a frame whose values are not computed yet, or two matrices.
     ValueError
         If X or a column of it holds dates, durations, complex numbers or, in a frame, anything else that is not a
         number; or if columns of a frame share a name.
     """
     check_not_lazy(X, name)
     check_not_masked(X, name)
+    parts = list(X.values()) if isinstance(X, dict) else X
+    if isinstance(parts, (list, tuple)) and len(parts) == 2 and all(len(_shape(part)) == 2 for part in parts):
+        raise TypeError(
+            f"{name} must be one matrix, got a {type(X).__name__} of two, of shapes {_shape(parts[0])} and "
+            f"{_shape(parts[1])}; put them side by side: {name}, blocks = skdual.join_blocks(A, B)."
+        )
     dtype = getattr(X, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind == "c":
         raise ValueError(
@@ -125,6 +131,10 @@ def check_container(X, name):
             f"{name} has {len(wrong)} column(s) that are not numbers, {wrong[0]!r} first "
             f"({first.dtype if hasattr(first, 'dtype') else first.type}); encode or drop them."
         )
+
+
+def _shape(X):
+    return tuple(getattr(X, "shape", ()))
 
 
 def _is_number_type(dtype):

@@ -10,7 +10,7 @@ from ..extras import import_extra
 from ..fitted_methods import columns_of
 from ..inputs.frames import check_not_masked, column_label
 from ..inputs.validation import check_range
-from ..scaling.signs import check_signs
+from ..scaling.validation import check_non_negative
 
 
 def baseline_blocks(estimator, baseline):
@@ -23,7 +23,7 @@ def baseline_blocks(estimator, baseline):
         what the model computes in, or negative where the logarithm is taken.
     """
     network = estimator.network_
-    centers = tuple(scaler.origin[None] for scaler in (network.scaler_a, network.scaler_b))
+    centers = tuple(scaler.origin[None] for scaler in network.scalers)
     if baseline is None:
         return centers
     names = getattr(estimator, "feature_names_in_", None)
@@ -34,7 +34,7 @@ def baseline_blocks(estimator, baseline):
         first = np.flatnonzero(~np.isfinite(baseline))[0]
         raise ValueError(f"baseline must be finite; got {baseline[first]} for {column_label(first, names)}.")
     check_range(baseline[None], centers[0].dtype, "baseline", names)
-    check_signs(baseline[None], columns_of(estimator), network.scalings, "baseline", names)
+    check_non_negative(baseline[None], columns_of(estimator), network.scalings, "baseline", names)
     blocks = tuple(
         send(torch.from_numpy(baseline[index]), center.device, center.dtype)[None]
         for index, center in zip(estimator.block_indices_, centers, strict=True)

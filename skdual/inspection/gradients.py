@@ -141,13 +141,12 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         After the last rows, if integrated gradients of some are not complete.
     """
     network.eval()
-    scalers = network.scaler_a, network.scaler_b
 
     def scores(*x):
-        return network.scores(*(scaler.expand(v) for scaler, v in zip(scalers, x, strict=True)))
+        return network.scores(*(scaler.expand(v) for scaler, v in zip(network.scalers, x, strict=True)))
 
     def explained(x):
-        return tuple(scaler.compress(v) for scaler, v in zip(scalers, x, strict=True))
+        return tuple(scaler.compress(v) for scaler, v in zip(network.scalers, x, strict=True))
 
     random_generator = check_random_state(random_state) if method == "smooth_grad" else None
 
@@ -155,7 +154,7 @@ def attribute_rows(network, rows, codes, baseline, method, random_state):
         part = Part(
             x=explained(rows.fetch(index).blocks),
             baseline=explained(baseline),
-            scale=tuple(scaler.scale[None] for scaler in scalers),
+            scale=tuple(scaler.scale[None] for scaler in network.scalers),
             target=send(torch.from_numpy(codes[index]), rows.device),
             points=points,
             seed=0 if random_generator is None else int(random_generator.randint(np.iinfo(np.int32).max)),

@@ -81,7 +81,7 @@ class BranchEncoder(nn.Module):
     def shift_units(self, deviation):
         """Draw the first layer's biases from a normal distribution, in place of 0, where it has any.
 
-        Layer normalisation of a layer without biases is blind to the length of a row: one twice as far from the mean in
+        Layer normalisation of a layer without biases is blind to the norm of a row: one twice as far from the mean in
         every column looks the same.
         """
         first, _ = self.column_layers

@@ -73,8 +73,8 @@ class DualBranchNetwork(nn.Module):
         training (modality dropout, Neverova et al., 2016). With 0 all members score by both blocks only.
     standardize : pair of str
         How each block is scaled: names in :data:`~skdual.scaling.scalings.SCALINGS`.
-    row_lengths : pair of bool
-        Whether each branch reads the length of a row besides (see :class:`~skdual.scaling.row_length.RowLength`).
+    row_norms : pair of bool
+        Whether each branch reads the norm of a row besides (see :class:`~skdual.scaling.row_norm.RowNorm`).
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
@@ -101,7 +101,7 @@ class DualBranchNetwork(nn.Module):
         projection_dim,
         block_dropout,
         standardize,
-        row_lengths,
+        row_norms,
         bfloat16,
     ):
         super().__init__()
@@ -117,10 +117,10 @@ class DualBranchNetwork(nn.Module):
         rates = torch.tensor([0.0] * n_plain + [block_rate] * n_regularized)
         self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self.scalings = tuple(standardize)
-        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings, row_lengths)
+        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings, row_norms)
         self.branch_a, self.branch_b = (
             BranchEncoder(n_members, scaler.n_outputs, widths, rate, activation, normalization, initialization)
-            for scaler, widths, rate in zip((self.scaler_a, self.scaler_b), hidden_layer_sizes, dropout, strict=True)
+            for scaler, widths, rate in zip(self.scalers, hidden_layer_sizes, dropout, strict=True)
         )
         if fusion == "attention":
             self.fusion = AttentionFusion(n_members, d_a, d_b, token_dim, attention_heads)
@@ -133,6 +133,16 @@ class DualBranchNetwork(nn.Module):
         self.projections = nn.ModuleList(
             ProjectionHead(n_members, d, projection_dim) for d in (d_a, d_b) if projection_dim
         )
+
+    @property
+    def scalers(self):
+        """Those of block A and of block B."""
+        return self.scaler_a, self.scaler_b
+
+    @property
+    def branches(self):
+        """Branch A and branch B."""
+        return self.branch_a, self.branch_b
 
     def scale(self, x_a, x_b):
         """Both blocks as the branches take them."""
@@ -159,7 +169,7 @@ class DualBranchNetwork(nn.Module):
 
     def merge_columns(self):
         """Multiply the first weights by what the members multiply the columns by, for columns as they are."""
-        for branch in (self.branch_a, self.branch_b):
+        for branch in self.branches:
             branch.merge_columns()
 
     def forward(self, x_a, x_b, mixing=None):

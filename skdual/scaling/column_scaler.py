@@ -5,7 +5,7 @@ from torch import nn
 
 from .clipping import clip_smoothly
 from .logarithms import inverse_logarithms, logarithms
-from .row_length import RowLength
+from .row_norm import RowNorm
 from .scalings import SCALINGS
 
 
@@ -25,8 +25,8 @@ class ColumnScaler(nn.Module):
     scaling : str
         A name in :data:`~skdual.scaling.scalings.SCALINGS`; says whether log(1 + x) is scaled instead of x, and whether
         z is clipped.
-    with_length : bool, default=False
-        Whether the scaled columns are followed by one more, the length of the row; with scalings that are clipped only.
+    with_norm : bool, default=False
+        Whether the scaled columns are followed by one more, the norm of the row; with scalings that are clipped only.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class ColumnScaler(nn.Module):
         0, 1 and 0 until :meth:`set_statistics`; a column whose unit is 0 has none.
     clipped_mean : tensor of shape (n_columns,)
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
-    row_length : RowLength or None
+    row_norm : RowNorm or None
     n_outputs : int
         Columns that come out.
     """
@@ -45,7 +45,7 @@ class ColumnScaler(nn.Module):
     clipped_mean: torch.Tensor
     _with_unit: torch.Tensor
 
-    def __init__(self, n_columns, scaling, with_length=False):
+    def __init__(self, n_columns, scaling, with_norm=False):
         super().__init__()
         self.scaling = scaling
         self._scales = SCALINGS[scaling].statistics is not None
@@ -55,8 +55,8 @@ class ColumnScaler(nn.Module):
         self.register_buffer("scale", torch.ones(n_columns))
         self.register_buffer("clipped_mean", torch.zeros(n_columns))
         self.register_buffer("_with_unit", torch.zeros(0, dtype=torch.int64), persistent=False)
-        self.row_length = RowLength() if with_length else None
-        self.n_outputs = n_columns + with_length
+        self.row_norm = RowNorm() if with_norm else None
+        self.n_outputs = n_columns + with_norm
 
     def set_statistics(self, center, scale, unit):
         """Copy arrays of shape (n_columns,) into the layer; a scale too small for its dtype is 1."""
@@ -100,10 +100,10 @@ class ColumnScaler(nn.Module):
 
     def forward(self, x):
         z = self.scale_columns(x)
-        return z if self.row_length is None else self.row_length(z)
+        return z if self.row_norm is None else self.row_norm(z)
 
     def scale_columns(self, x):
-        """The scaled columns without the length of the row."""
+        """The scaled columns without the norm of the row."""
         if not self._scales:
             return x
         # in place where the gradient needs no earlier value: memory takes time on the CPU

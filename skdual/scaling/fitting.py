@@ -6,7 +6,7 @@ import torch
 from ..inputs.chunks import dense_chunks
 from ..inputs.frames import column_label
 from .column_scaler import ColumnScaler
-from .row_length import row_lengths
+from .row_norm import row_norms
 from .statistics import column_statistics
 
 
@@ -31,15 +31,14 @@ def fit_scalers(network, rows, feature_names):
         If a column is too large to be scaled.
     """
     of_rows = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
-    of_network = (network.scaler_a, network.scaler_b)
     dtype = network.scaler_a.center.dtype
     largest = torch.finfo(dtype).max
     with torch.device("cpu"):  # the default device may be any of the caller's
         on_host = [
-            ColumnScaler(p, scaler.scaling, scaler.row_length is not None).to(of_rows)
-            for p, scaler in zip(rows.columns.n_columns, of_network, strict=True)
+            ColumnScaler(p, scaler.scaling, scaler.row_norm is not None).to(of_rows)
+            for p, scaler in zip(rows.columns.n_columns, network.scalers, strict=True)
         ]
-    pairs = zip(of_network, on_host, strict=True)
+    pairs = zip(network.scalers, on_host, strict=True)
     blocks = list(zip(network.scalings, pairs, rows.columns.indices, strict=True))
     for scaling in dict.fromkeys(network.scalings):
         if scaling == "none":
@@ -58,19 +57,19 @@ def fit_scalers(network, rows, feature_names):
             for scaler in scalers:
                 scaler.set_statistics(center[at], scale[at], unit[at])
     for _, scalers, index in blocks:
-        _fit_row_length(scalers, rows, index)
+        _fit_row_norm(scalers, rows, index)
     return on_host
 
 
-def _fit_row_length(scalers, rows, index):
-    """Standardise the length of a row, where scalers have it, by those of the training rows."""
+def _fit_row_norm(scalers, rows, index):
+    """Standardise the norm of a row, where scalers have it, by those of the training rows."""
     _, on_host = scalers
-    if on_host.row_length is None:
+    if on_host.row_norm is None:
         return
     chunks = map(torch.from_numpy, dense_chunks(rows, index, rows.X.dtype))
-    lengths = torch.cat([row_lengths(on_host.scale_columns(chunk)) for chunk in chunks]).double()
+    norms = torch.cat([row_norms(on_host.scale_columns(chunk)) for chunk in chunks]).double()
     for scaler in scalers:
-        scaler.row_length.set_statistics(lengths.mean().item(), lengths.std(correction=0).item())
+        scaler.row_norm.set_statistics(norms.mean().item(), norms.std(correction=0).item())
 
 
 def center_clipped(scaler, rows):

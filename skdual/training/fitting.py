@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..defaults import tells_lengths
+from ..defaults import allows_row_norms
 from ..devices import isolated_random_state, min_bfloat16_weights, resolve_dtype
 from ..inference import run_in_chunks
 from ..inputs.chunks import zero_shares
@@ -17,7 +17,7 @@ from ..inputs.rows import Rows
 from ..inputs.validation import check_range
 from ..parameters import resolve_settings
 from ..scaling.fitting import fit_scalers
-from ..scaling.signs import check_signs
+from ..scaling.validation import check_non_negative
 from ..warn import warn
 from .build import build_net
 from .calibration import calibrate
@@ -25,7 +25,7 @@ from .held_out import split_rows, training_mask
 from .loop.interrupts import held_interrupts
 from .loop.net import DualBranchNet
 from .relevance import set_relevance
-from .row_lengths import telling_row_lengths
+from .row_norms import informative_row_norms
 from .skorch_arguments import check_callbacks, check_net_params
 from .span.training import SpanTraining
 from .warm_start import KEPT_IF_AUTO, check_continuation
@@ -81,8 +81,8 @@ def fit_network(params, data, device, seed, previous=None):
         net = _build_net(params, settings, device, dtype, seed)
         if previous is None:
             scalers = fit_scalers(net.module_, training, data.feature_names)
-            settings["module"]["row_lengths"] = telling_row_lengths(training, scalers)
-            if any(settings["module"]["row_lengths"]):  # which takes a network of one more column
+            settings["module"]["row_norms"] = informative_row_norms(training, scalers)
+            if any(settings["module"]["row_norms"]):  # which takes a network of one more column
                 net = _build_net(params, settings, device, dtype, seed)
                 scalers = fit_scalers(net.module_, training, data.feature_names)
             settings["blocks"] = {"whitened": whiten_blocks(net.module_, training, original, scalers)}
@@ -140,11 +140,11 @@ def _checked_settings(params, data, training, validation, split, previous):
     )
     settings["split"] = split
     if previous is not None:  # columns stay scaled as they were, whatever the rows
-        settings["module"]["row_lengths"] = previous.settings["module"]["row_lengths"]
+        settings["module"]["row_norms"] = previous.settings["module"]["row_norms"]
     scalings = settings["module"]["standardize"]
-    check_signs(data.X, data.columns, scalings, feature_names=data.feature_names)
+    check_non_negative(data.X, data.columns, scalings, feature_names=data.feature_names)
     if data.validation is not None:
-        check_signs(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
+        check_non_negative(data.validation[0], data.columns, scalings, "X_val", data.feature_names)
     if previous is not None:
         check_continuation(previous, data, settings)
     return settings
@@ -192,7 +192,7 @@ def _rejection_threshold(network, validation, quantile):
 
 
 def _shift_units(network, rows):
-    """Let the units of a branch tell the length of rows from the start, where these are enough."""
-    for branch, p in zip((network.branch_a, network.branch_b), rows.columns.n_columns, strict=True):
-        if tells_lengths(len(rows), p):
+    """Let the units of a branch tell the norm of rows from the start, where these are enough."""
+    for branch, p in zip(network.branches, rows.columns.n_columns, strict=True):
+        if allows_row_norms(len(rows), p):
             branch.shift_units(_SHIFT)

@@ -48,8 +48,7 @@ def set_relevance(network, rows, mask, scalers, class_weight):
     # no two of these members hold out the same row
     fold = np.where(held_out.any(axis=0), held_out.argmax(axis=0), len(held_out))
     row_weight = np.asarray(class_weight, dtype=np.float64)[rows.y]
-    branches = network.branch_a, network.branch_b
-    for branch, scaler, index in zip(branches, scalers, rows.columns.indices, strict=True):
+    for branch, scaler, index in zip(network.branches, scalers, rows.columns.indices, strict=True):
         relevance = np.ones((network.n_members, 1, scaler.n_outputs))
         with np.errstate(all="ignore"):  # of values too large to compute with, as training will say
             by_member = _leave_one_fold_out(scaler, rows, index, row_weight, fold, len(held_out))

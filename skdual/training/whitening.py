@@ -81,12 +81,12 @@ def whiten_blocks(network, rows, original, scalers):
     if not n_plain_members(network.n_members):
         return False, False
     numbers = np.random.default_rng(0).permutation(np.unique(original))
-    parts = zip((network.branch_a, network.branch_b), (network.scaler_a, network.scaler_b), scalers, strict=True)
+    parts = zip(network.branches, network.scalers, scalers, strict=True)
     whitened = []
     for (branch, scaler, on_host), index in zip(parts, rows.columns.indices, strict=True):
         n_rows = min(len(numbers), _MAX_VALUES // len(index))
         is_enough = n_rows == len(numbers) or n_rows >= 2 * len(index)
-        may_be = on_host.clipped and on_host.row_length is None and is_enough
+        may_be = on_host.clipped and on_host.row_norm is None and is_enough
         some = np.sort(numbers[:n_rows])
         whitened.append(may_be and _whiten_block(branch, scaler, on_host, rows, some, index))
     return tuple(whitened)

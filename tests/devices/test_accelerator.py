@@ -45,12 +45,12 @@ def comparable(quick, accelerator):
     return quick | ({} if accelerator == "standin" else {"dropout": 0, "block_dropout": 0})
 
 
-def test_the_length_of_a_row_is_the_same_column_there(two_blocks, accelerator, settings):
+def test_the_norm_of_a_row_is_the_same_column_there(two_blocks, accelerator, settings):
     X, y = two_blocks[0].copy(), np.arange(150) % 2
     X[:, :7] = np.random.default_rng(0).normal(size=(150, 7)) * np.where(y, 3, 1)[:, None]
     there, here = (DualBranchClassifier(device=device, **settings).fit(X, y) for device in (accelerator, "cpu"))
-    assert there.network_.scaler_a.row_length.mean.device.type == accelerator
-    assert there.settings_["row_lengths"][0]
+    assert there.network_.scaler_a.row_norm.mean.device.type == accelerator
+    assert there.settings_["row_norms"][0]
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
 
 

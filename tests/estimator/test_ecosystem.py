@@ -154,14 +154,20 @@ def test_joblib_in_a_new_process_gives_the_same_bits(two_blocks, model, tmp_path
         assert_array_equal(answers["labels"], model.predict(X))
 
 
-def test_sklearn_routes_validation_rows(two_blocks, model):
+def test_a_pipeline_transforms_validation_rows_and_hands_them_on(two_blocks, model):
     from sklearn import config_context
 
     X, y = two_blocks
+    scaler = MinMaxScaler().fit(X)
+    model.set_params(standardize=False)
+    by_hand = clone(model).fit(scaler.transform(X), y, X_val=scaler.transform(X[:30]), y_val=y[:30])
     with config_context(enable_metadata_routing=True):
-        pipeline = make_pipeline(StandardScaler(), model.set_fit_request(X_val=True, y_val=True))
-        fitted = pipeline.fit(X, y, X_val=X[:30], y_val=y[:30])
-    assert "valid_loss" in fitted[-1].history_[0]
+        routed = model.set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(MinMaxScaler(), routed, transform_input=["X_val"]).fit(
+            X, y, X_val=X[:30], y_val=y[:30]
+        )
+    assert pipeline[-1].history_[-1]["valid_loss"] == by_hand.history_[-1]["valid_loss"]
+    assert_array_equal(pipeline[-1].block_weights_, by_hand.block_weights_)
 
 
 def test_read_only_and_memory_mapped_rows(two_blocks, model, tmp_path):

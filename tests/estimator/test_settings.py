@@ -15,7 +15,7 @@ def test_auto_is_what_the_parameters_say_it_is():
     model = DualBranchClassifier(htad.blocks, max_epochs=1, precision="float32", random_state=0, device="cpu")
     assert model.fit(htad.data, htad.target).settings_ == {
         "standardize": ("standard", "standard"),
-        "row_lengths": (False, False),
+        "row_norms": (False, False),
         "whitened": (False, False),
         "hidden_layer_sizes": ((256, 128), (256, 128)),
         "dropout": (0.2, 0.2),
@@ -47,7 +47,7 @@ def test_values_that_were_given_are_those_of_the_fit(two_blocks, quick):
         "precision": "float64",
     }
     model = DualBranchClassifier(**(quick | given), sampling="class_aware", device="cpu").fit(*two_blocks)
-    assert model.settings_ == given | {"row_lengths": (False, False), "whitened": (False, False)}
+    assert model.settings_ == given | {"row_norms": (False, False), "whitened": (False, False)}
 
 
 def test_the_optimizer_keeps_its_own_weight_decay(two_blocks, quick):

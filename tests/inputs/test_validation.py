@@ -10,7 +10,7 @@ from sklearn.preprocessing import LabelEncoder
 from skdual import DualBranchClassifier
 from skdual.inputs import slices
 from skdual.inputs.validation import check_matrix, check_range, check_training_input
-from skdual.scaling.signs import check_signs
+from skdual.scaling.validation import check_non_negative
 
 N, P = 2100, 5
 NAMES = ["u", "v", "w", "x", "y"]
@@ -46,6 +46,16 @@ def fitted_on(X):
 
 def as_dense(X):
     return X.toarray() if sp.issparse(X) else X
+
+
+@contained
+@pytest.mark.parametrize("together", [list, tuple, lambda parts: dict(zip("ab", parts, strict=True))])
+def test_two_matrices_are_to_be_joined(container, together):
+    parts = together([container(X), container(X)])
+    with pytest.raises(
+        TypeError, match=r"^X must be one matrix, got a \w+ of two, of shapes \(2100, 5\) and .*join_blocks"
+    ):
+        check(parts)
 
 
 BAD_VALUES = {
@@ -239,12 +249,12 @@ def test_values_that_csr_holds_twice_are_summed_in_a_copy(container, chunk, monk
     dense = np.abs(X[:300])
     twice = with_duplicates(dense, container)
     stored = [part.copy() for part in (twice.data, twice.indices, twice.indptr)]
-    assert (twice.data < 0).any()  # though no sum is, so that check_signs may not see the parts
+    assert (twice.data < 0).any()  # though no sum is, so that check_non_negative may not see the parts
     data = check(twice, Y[:300], X_val=twice, y_val=Y[:300])
     for checked in (data.X, data.validation[0], check_matrix(fitted_on(twice), twice)):
         assert checked.has_canonical_format
         assert_allclose(checked.toarray(), dense, atol=1e-12)
-        check_signs(checked, data.columns, ("log1p", "log1p"))
+        check_non_negative(checked, data.columns, ("log1p", "log1p"))
     for part, before in zip((twice.data, twice.indices, twice.indptr), stored, strict=True):
         assert_array_equal(part, before)
 

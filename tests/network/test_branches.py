@@ -57,7 +57,7 @@ def naive_batch_norm(x, norm, m, mean=None, variance=None):
     return (x - mean) / np.sqrt(variance + 1e-5) * norm.weight[m].detach().numpy() + norm.bias[m].detach().numpy()
 
 
-def test_shifted_units_tell_the_length_of_a_row():
+def test_shifted_units_tell_the_norm_of_a_row():
     encoder = make_encoder(widths=(3000,), n_members=2)
     x = torch.randn(1, 7, dtype=torch.float64)
     layers = encoder.layers

@@ -25,7 +25,7 @@ def make_network(**changed):
         "projection_dim": 5,
         "block_dropout": 0.5,
         "standardize": ("standard", "standard"),
-        "row_lengths": (False, False),
+        "row_norms": (False, False),
         "bfloat16": False,
     }
     return DualBranchNetwork(**(arguments | changed))

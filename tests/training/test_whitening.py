@@ -298,13 +298,13 @@ def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(n_columns, sign
     assert np.ptp(scores[0][0]) > 1
 
 
-def test_a_block_that_has_the_length_of_a_row_is_left_alone(whitened):
+def test_a_block_that_has_the_norm_of_a_row_is_left_alone(whitened):
     X, y = neighbours(300)
     y = (y == 0).astype(int)
     fit(X, y)
     X[:, :20] *= np.where(y, 4, 1)[:, None]
     model = fit(X, y)
-    assert model.settings_["row_lengths"] == (True, False)
+    assert model.settings_["row_norms"] == (True, False)
     assert whitened == [(True, False), (False, False)]
 
 

@@ -11,9 +11,9 @@ from skorch.history import History
 from ...inputs.batches import BatchLoader
 from ...inputs.rows import Rows
 from ...warn import warn
-from .clipping import clip_gradients
 from .cuda_graph import CapturedUpdate
 from .cycles import Cycles, early_stopping_callbacks
+from .gradient_clipping import clip_gradients
 from .loss_means import LossMeans
 from .mixup import Mixing
 from .progress import FitProgress, FitTable, closing_progress, is_parallel

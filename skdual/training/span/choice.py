@@ -43,8 +43,7 @@ def is_worth_spanning(net, training, validation):
 
 def _n_column_weights(network):
     """Weights that multiply columns, for which training in the columns needs room."""
-    branches = (network.branch_a, network.branch_b)
-    return sum(layer.weight.numel() for branch in branches for layer in branch.column_layers)
+    return sum(layer.weight.numel() for branch in network.branches for layer in branch.column_layers)
 
 
 def span_device(net, training, validation):
@@ -59,6 +58,6 @@ def _n_values(network, training, validation):
     n_rows, n_columns = len(training), training.columns.n_columns
     n_coordinates = [
         n_rows * n_spans(branch, network.n_members) if p > n_rows else 0
-        for p, branch in zip(n_columns, (network.branch_a, network.branch_b), strict=True)
+        for p, branch in zip(n_columns, network.branches, strict=True)
     ]
     return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, n_columns, n_coordinates))

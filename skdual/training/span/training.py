@@ -47,7 +47,7 @@ class SpanTraining:
     def __init__(self, net, training, validation):
         self.training, self.validation = training, validation
         self._net = net
-        self._scalers = net.module_.scaler_a, net.module_.scaler_b
+        self._scalers = net.module_.scalers
         self._branches: list[SpanBranch] = []
 
     def enter(self, mask, seed, fitted_before):
@@ -73,7 +73,7 @@ class SpanTraining:
             if not fitted_before:
                 center_clipped(self._scalers[number], blocks[number])
             rows = send(torch.from_numpy(blocks[number]), device)
-            branch = (network.branch_a, network.branch_b)[number]
+            branch = network.branches[number]
             self._branches.append(SpanBranch(branch, rows, random_generator, fitted_before, held_out))
             blocks[number] = self._branches[-1].coordinates
         self.training = _with_blocks(self.training, blocks)

@@ -1,4 +1,4 @@
-"""The length of a row as one more column."""
+"""The norm of a row as one more column."""
 
 import math
 
@@ -8,13 +8,13 @@ from torch import nn
 from .clipping import clip_smoothly
 
 
-def row_lengths(z):
+def row_norms(z):
     """Root mean squares of rows, (n, p) -> (n, 1)."""
     return torch.linalg.vector_norm(z, dim=1, keepdim=True) / math.sqrt(z.shape[1])
 
 
-class RowLength(nn.Module):
-    """Appends the length of a scaled row, its root mean square, as one more column: (n, p) -> (n, p + 1).
+class RowNorm(nn.Module):
+    """Appends the norm of a scaled row, as its root mean square, as one more column: (n, p) -> (n, p + 1).
 
     Branches hardly see it by themselves, for layer normalisation takes it out: a row that is twice as far from the mean
     in every column looks the same. Like other columns it is standardised by the training rows and clipped.
@@ -22,7 +22,7 @@ class RowLength(nn.Module):
     Attributes
     ----------
     mean, std : tensor of shape ()
-        Of the lengths of the training rows; 0 and 1 until :meth:`set_statistics`.
+        Of the norms of the training rows; 0 and 1 until :meth:`set_statistics`.
     """
 
     mean: torch.Tensor
@@ -39,4 +39,4 @@ class RowLength(nn.Module):
         self.std.fill_(std or 1.0)
 
     def forward(self, z):
-        return torch.cat([z, clip_smoothly((row_lengths(z) - self.mean) / self.std)], dim=1)
+        return torch.cat([z, clip_smoothly((row_norms(z) - self.mean) / self.std)], dim=1)

@@ -1,4 +1,4 @@
-"""Where the length of a row is one more column: in blocks that it tells the classes of far better than any column."""
+"""Where the norm of a row is one more column: in blocks that it tells the classes of far better than any column."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ PARAMS = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 2, "max_epochs": 1, "
 
 
 def surrounding(n=200, widths=(6, 5), factor=3.0, shift=0.0, seed=0):
-    """Classes that differ in nothing but the length of their rows in block A, and in the mean of a column of B."""
+    """Classes that differ in nothing but the norm of their rows in block A, and in the mean of a column of B."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, n)
     X = rng.normal(size=(n, sum(widths)))
@@ -23,16 +23,16 @@ def surrounding(n=200, widths=(6, 5), factor=3.0, shift=0.0, seed=0):
     return X, y
 
 
-def row_lengths_of(X, y, n_a=6, **params):
-    return DualBranchClassifier(n_a, **(PARAMS | params)).fit(X, y).settings_["row_lengths"]
+def row_norms_of(X, y, n_a=6, **params):
+    return DualBranchClassifier(n_a, **(PARAMS | params)).fit(X, y).settings_["row_norms"]
 
 
 @pytest.mark.parametrize("stored", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_block_has_it_where_it_tells_the_classes(stored, dtype):
     X, y = surrounding()
-    assert row_lengths_of(stored(X.astype(dtype)), y) == (True, False)
-    assert row_lengths_of(stored(X[:, ::-1].astype(dtype)), y, n_a=5) == (False, True)
+    assert row_norms_of(stored(X.astype(dtype)), y) == (True, False)
+    assert row_norms_of(stored(X[:, ::-1].astype(dtype)), y, n_a=5) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_a_block_has_it_where_it_tells_the_classes(stored, dtype):
 )
 def test_only_centred_columns_have_it(scaling, expected):
     X, y = surrounding()
-    assert row_lengths_of(X, y, standardize=scaling)[0] == expected
+    assert row_norms_of(X, y, standardize=scaling)[0] == expected
 
 
 @pytest.mark.parametrize(("n", "expected"), [(23, False), (24, True)])
 def test_only_with_two_rows_a_column(n, expected):
     X, y = surrounding(n, widths=(12, 2), factor=6.0)
-    assert row_lengths_of(X, y, n_a=12)[0] == expected
+    assert row_norms_of(X, y, n_a=12)[0] == expected
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(1.05, 0), (1.5, 0), (3, 0), (3, 4), (1.5, 1)])
@@ -58,7 +58,7 @@ def test_it_has_to_tell_twice_as_much_as_any_column(factor, shift):
     z /= np.sqrt(1 + (z / LIMIT) ** 2)
     f, _ = f_classif(np.column_stack([z, np.sqrt(np.mean(z**2, axis=1))]), y)
     shares = f / (f + len(y) - 2)
-    assert row_lengths_of(X, y)[0] == (shares[-1] > max(0.1, 2 * shares[:-1].max()))
+    assert row_norms_of(X, y)[0] == (shares[-1] > max(0.1, 2 * shares[:-1].max()))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -77,7 +77,7 @@ def test_a_warm_start_on_other_rows_keeps_it():
     X, y = surrounding()
     model = DualBranchClassifier(6, warm_start=True, **PARAMS).fit(X, y)
     other, labels = surrounding(factor=1.0, seed=1)
-    assert model.fit(other, labels).settings_["row_lengths"] == (True, False)
+    assert model.fit(other, labels).settings_["row_norms"] == (True, False)
     assert model.n_epochs_ == 2
 
 

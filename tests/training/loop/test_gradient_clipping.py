@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from skdual.training.loop.clipping import clip_gradients
+from skdual.training.loop.gradient_clipping import clip_gradients
 
 SHAPES = [(3, 5, 4), (3, 5), (3,), (3, 2, 4, 3)]  # matrices, biases, scales and bases of three members
 

@@ -8,7 +8,7 @@ from ..inputs.slices import slices_of
 from .scalings import SCALINGS
 
 
-def check_signs(X, columns, scalings, name="X", feature_names=None):
+def check_non_negative(X, columns, scalings, name="X", feature_names=None):
     """Refuse negative values in a block that is scaled by its logarithm.
 
     Parameters
