@@ -162,22 +162,6 @@ def test_a_table_of_pyarrow_is_a_frame_like_any_other():
         check_fit(table.append_column("sex", [["f", "m", "f", "m"]]))
 
 
-def test_join_blocks_refuses_masked_values():
-    masked, block = np.ma.masked_array(np.ones((4, 2)), mask=np.eye(4, 2)), np.ones((4, 1))
-    for blocks, name in (((masked, block), "A"), ((block, masked), "B")):
-        with pytest.raises(ValueError, match=f"^{name} has 2 masked values; impute them"):
-            join_blocks(*blocks)
-    assert join_blocks(np.ma.masked_array(block), block)[0].shape == (4, 2)
-
-
-def test_join_blocks_says_what_to_do_with_other_frames():
-    lazy, table = pl.from_pandas(GOOD).lazy(), pa.Table.from_pandas(GOOD)
-    with pytest.raises(TypeError, match=r"^B must hold its values, got a LazyFrame; give B\.collect"):
-        join_blocks(pl.from_pandas(GOOD), lazy)
-    with pytest.raises(TypeError, match=r"pandas or polars, got pyarrow; give A\.to_pandas\(\)"):
-        join_blocks(table, table)
-
-
 def test_names_of_numpys_strings_are_names():
     frame = pd.DataFrame({np.str_("p"): NUMBERS, np.str_("q"): NUMBERS[::-1]})
     checked = check_fit(frame, from_prefix("q", "p"))

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose
 from skorch.callbacks import Callback
+from wide_blocks import N_ROWS, PLAIN, WIDTHS
 
 from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
@@ -17,36 +18,6 @@ from skdual.training.calibration import held_out_loss
 from skdual.training.held_out import held_out_folds, training_mask
 from skdual.training.loop import cycles
 from skdual.training.span import choice
-from skdual.training.span.branch import SpanCoordinates
-from skdual.training.span.row_span import RowSpan
-
-N_ROWS, WIDTHS = 24, (60, 40)
-PLAIN = {
-    "blocks": WIDTHS[0],
-    "hidden_layer_sizes": ((9, 6), (7, 5)),
-    "dropout": 0.0,
-    "block_dropout": 0.0,
-    "mixup_alpha": 0.0,
-    "gradient_clip": None,
-    "subspace_dim": 2,
-    "batch_size": 8,
-    "max_epochs": 6,
-    "random_state": 0,
-}
-
-
-@pytest.fixture(autouse=True)
-def short_fits_too(monkeypatch):
-    """The fits of these tests are short."""
-    monkeypatch.setattr(choice, "MIN_WAY", 0)
-
-
-@pytest.fixture
-def wide():
-    """Rows of two blocks of more columns than rows, of three classes."""
-    random_generator = np.random.default_rng(1)
-    y = np.arange(N_ROWS) % 3
-    return random_generator.normal(size=(N_ROWS, sum(WIDTHS))) + 0.6 * y[:, None], y
 
 
 @pytest.fixture
@@ -220,76 +191,6 @@ def test_only_the_block_wider_than_long_is_trained_in_the_span(wide, in_columns)
     assert shapes == [[N_ROWS, 10], [60, 10]]
 
 
-@pytest.mark.parametrize(
-    ("max_epochs", "batch_size", "early_stopping", "in_span"),
-    [(20, 8, False, False), (21, 8, False, True), (6, 2, False, True), (5, 2, False, False), (21, 8, True, False)],
-)
-def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, batch_size, early_stopping, in_span):
-    # 24 rows: 61.2 steps, which are 20.4 epochs of 3 steps, or 5.1 of 12; 18 rows need 70.7 steps, or 31.4 epochs
-    monkeypatch.setattr(choice, "MIN_WAY", 300)
-    widths = []
-
-    class Stop(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            widths.append(net.module_.branch_a.shortcut.weight.shape[2])
-            raise KeyboardInterrupt
-
-    settings = {"max_epochs": max_epochs, "batch_size": batch_size, "early_stopping": early_stopping}
-    model = DualBranchClassifier(**PLAIN | settings, n_members=1, callbacks=[Stop()])
-    with pytest.warns(UserWarning, match="interrupted"):
-        model.fit(*wide)
-    assert widths == [(18 if early_stopping else N_ROWS) if in_span else WIDTHS[0]]
-
-
-def width_in_training(wide, **params):
-    """How many columns, or coordinates, branch A is trained in."""
-    widths = []
-
-    class Watch(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            widths.append(net.module_.branch_a.shortcut.weight.shape[2])
-
-    DualBranchClassifier(**PLAIN | {"max_epochs": 1}, **params, callbacks=[Watch()]).fit(*wide)
-    return widths[0]
-
-
-@pytest.mark.parametrize(("n_members", "in_span"), [(1, True), (2, True), (8, False)])
-def test_coordinates_count_as_values_where_they_are_more(wide, monkeypatch, n_members, in_span):
-    # eight members have five spans of 24 coordinates for 60 columns and as many for 40; two have two
-    monkeypatch.setattr(choice, "MAX_VALUES", N_ROWS * (60 + 48))
-    assert width_in_training(wide, n_members=n_members) == (N_ROWS if in_span else WIDTHS[0])
-
-
-@pytest.mark.parametrize(("max_weights", "in_span"), [(690, True), (691, False), (2000, False)])
-def test_as_much_may_be_copied_as_weights_of_the_columns_take(wide, monkeypatch, max_weights, in_span):
-    # 60 x (9 + 6) + 40 x (7 + 5) weights are twice 690, and so many times MAX_VALUES may be copied; fewer are no loss
-    monkeypatch.setattr(choice, "MAX_VALUES", N_ROWS * 50)
-    monkeypatch.setattr(choice, "_MAX_WEIGHTS", max_weights)
-    assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
-
-
-@pytest.mark.parametrize(("max_weights", "in_span"), [(1379, True), (1380, False)])
-def test_a_short_fit_of_very_many_weights_is_trained_in_the_span(wide, monkeypatch, max_weights, in_span):
-    monkeypatch.setattr(choice, "MIN_WAY", 1e9)
-    monkeypatch.setattr(choice, "_MAX_SHORT_WEIGHTS", max_weights)
-    assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
-
-
-@pytest.mark.parametrize("batch_size", [8, 10])  # of 10 rows: the last has 4
-def test_no_fit_of_many_steps_is_short(wide, monkeypatch, batch_size):
-    monkeypatch.setattr(choice, "MIN_WAY", 1e9)
-    n_spans, original = [], RowSpan.__init__
-
-    def note(span, *arguments):
-        n_spans.append(1)
-        original(span, *arguments)
-
-    monkeypatch.setattr(RowSpan, "__init__", note)
-    for max_epochs in (33, 34):  # of 3 steps
-        DualBranchClassifier(**PLAIN | {"max_epochs": max_epochs, "batch_size": batch_size}, n_members=1).fit(*wide)
-        assert len(n_spans) == (0 if max_epochs == 33 else 2)
-
-
 def test_clipped_columns_are_centred_again_in_a_block_wider_than_long(wide):
     X, y = wide
     X = -np.exp(2 * X[:, :70])  # negative, so that no logarithm takes the tails off
@@ -301,19 +202,3 @@ def test_clipped_columns_are_centred_again_in_a_block_wider_than_long(wide):
     before = model.network_.scaler_a.clipped_mean.clone()
     model.set_params(warm_start=True).fit(1.1 * X[::-1], y)
     assert torch.equal(model.network_.scaler_a.clipped_mean, before)
-
-
-@pytest.mark.parametrize("with_mixed", [True, False])
-@pytest.mark.parametrize(("n_members", "n_plain"), [(1, 0), (2, 1), (3, 1), (8, 4)])
-def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_plain, with_mixed):
-    n_spans = n_members - n_plain + bool(n_plain)
-    x, mixed = torch.randn(2, n_spans, 6, 4)
-    side_by_side = [torch.cat(list(of), dim=1) for of in (x, mixed)]
-    taken = {}
-    for rows, members in SpanCoordinates(4)(n_members, side_by_side[0], side_by_side[1] if with_mixed else None):
-        of_members = rows if rows.ndim == 3 else rows.expand(members.stop - members.start, *rows.shape)
-        taken |= dict(zip(range(members.start, members.stop), of_members, strict=True))
-    assert sorted(taken) == list(range(n_members))
-    for member, rows in taken.items():
-        span = 0 if member < n_plain else member - n_plain + bool(n_plain)
-        assert torch.equal(rows, (mixed if with_mixed and member >= n_plain else x)[span])
