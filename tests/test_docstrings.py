@@ -25,7 +25,7 @@ def close_figures():
 
 
 @pytest.mark.parametrize("test", EXAMPLES.values(), ids=EXAMPLES.keys())
-def test_examples(test):
+def test_examples_of_docstrings_run(test):
     assert doctest.DocTestRunner().run(test).failed == 0
 
 

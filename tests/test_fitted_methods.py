@@ -38,7 +38,7 @@ def test_values_too_large_to_compute_with_are_refused(unlimited, two_blocks, met
         getattr(unlimited, method)(container(X))
 
 
-def test_a_rejecting_model_refuses_them_too(two_blocks, quick):
+def test_rejecting_model_refuses_values_too_large_to_compute_with(two_blocks, quick):
     X = two_blocks[0].copy()
     model = DualBranchClassifier(standardize="none", **EARLY, **quick).fit(*two_blocks)
     X[3] = np.finfo(np.float32).max
@@ -47,7 +47,7 @@ def test_a_rejecting_model_refuses_them_too(two_blocks, quick):
 
 
 @pytest.mark.parametrize("standardize", ["standard", "robust"])
-def test_scalings_that_limit_values_take_them(two_blocks, quick, standardize):
+def test_scalings_that_limit_values_take_very_large_ones(two_blocks, quick, standardize):
     X = two_blocks[0].copy()
     model = DualBranchClassifier(standardize=standardize, **quick).fit(*two_blocks)
     X[70] = np.finfo(np.float32).max
@@ -66,7 +66,7 @@ def test_values_beyond_float32_name_their_column(two_blocks, quick):
 
 
 @pytest.mark.parametrize("method", ["projection_error", "score_samples"])
-def test_subspaces_are_those_of_the_fit_whatever_the_parameter_says_now(two_blocks, quick, method):
+def test_methods_of_subspaces_go_by_the_head_of_the_fit_whatever_the_parameter_says_now(two_blocks, quick, method):
     X, y = two_blocks
     model = DualBranchClassifier(**quick).fit(X, y)
     before = getattr(model, method)(X)
@@ -77,6 +77,6 @@ def test_subspaces_are_those_of_the_fit_whatever_the_parameter_says_now(two_bloc
     assert "needs head='subspace'; got head='linear'" in str(caught.value.__cause__)
 
 
-def test_before_a_fit_the_parameter_decides():
+def test_projection_error_goes_by_the_parameter_before_a_fit():
     assert hasattr(DualBranchClassifier(), "projection_error")
     assert not hasattr(DualBranchClassifier(head="linear"), "projection_error")

@@ -66,7 +66,7 @@ def with_duplicates(X):
 @pytest.mark.parametrize(
     "store", [np.asarray, sp.csr_matrix, sp.csr_array, sp.csc_matrix, with_duplicates], ids=lambda store: store.__name__
 )
-def test_equals_the_formula_on_training_and_new_rows(transformer, store):
+def test_transformers_equal_their_formulas_on_training_and_new_rows(transformer, store):
     fitted = clone(transformer).fit(store(TRAIN.astype(float)))
     for counts in (TRAIN, NEW):
         result = fitted.transform(store(counts.astype(float)))
@@ -88,7 +88,7 @@ def test_sparse_stays_csr_without_further_values(transformer):
     ("dtype", "result"),
     [(np.float64, np.float64), (np.float32, np.float32), (np.int64, np.float32), (np.uint16, np.float32)],
 )
-def test_dtype(transformer, store, dtype, result):
+def test_transformers_keep_the_dtype(transformer, store, dtype, result):
     transformed = clone(transformer).fit_transform(store(TRAIN.astype(dtype)))
     assert transformed.dtype == result
     dense = transformed.toarray() if sp.issparse(transformed) else transformed

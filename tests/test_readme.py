@@ -13,12 +13,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_there_are_blocks_to_run():
+def test_readme_has_blocks_to_run():
     assert len(BLOCKS) == README.count("```python") == 4
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"block {number}" for number in range(1, len(BLOCKS) + 1)])
-def test_block_runs(block, tmp_path, monkeypatch):
+def test_readme_block_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "readme"}
     exec(compile(block, "README.md", "exec"), namespace)

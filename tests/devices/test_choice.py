@@ -52,7 +52,7 @@ def test_any_device_of_torch_is_honoured(accelerator):
         ("bfloat16", np.float64, "cpu", torch.float32),
     ],
 )
-def test_precision(precision, data, device, expected):
+def test_precision_by_data_and_device(precision, data, device, expected):
     assert resolve_dtype(precision, np.dtype(data), torch.device(device)) == expected
 
 

@@ -34,12 +34,12 @@ def test_no_tag_waives_a_check():
     ],
     ids=["blocks", "attention-linear", "bank", "one-member"],
 )
-def test_variants(params):
+def test_sklearn_checks_of_variants(params):
     # with 5 epochs, 10 steps, the check of class weights is passed or not by chance
     assert_all_pass(DualBranchClassifier(**{"max_epochs": 10, **params}))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_default_estimator():
+def test_sklearn_checks_of_the_default_estimator():
     assert_all_pass(DualBranchClassifier())

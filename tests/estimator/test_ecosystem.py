@@ -40,7 +40,7 @@ def two_block_pipeline(model):
     )
 
 
-def test_behind_a_column_transformer(frame, two_blocks, model):
+def test_classifier_behind_a_column_transformer(frame, two_blocks, model):
     pipeline = two_block_pipeline(model).fit(frame, two_blocks[1])
     classifier = pipeline[-1]
     assert_array_equal(classifier.block_indices_[0], np.arange(7))
@@ -50,7 +50,7 @@ def test_behind_a_column_transformer(frame, two_blocks, model):
     assert_array_equal(by_hand.fit(X, two_blocks[1]).predict(X), pipeline.predict(frame))
 
 
-def test_in_front_of_another_classifier(two_blocks, model):
+def test_embedding_in_front_of_another_classifier(two_blocks, model):
     X, y = two_blocks
     pipeline = Pipeline([("embed", model.set_params(max_epochs=20)), ("classify", LogisticRegression())])
     assert pipeline.fit(X, y).score(X, y) > 0.8
@@ -91,7 +91,7 @@ def test_parallel_jobs_give_the_scores_of_one(two_blocks, model):
     ],
     ids=["calibrated", "bagging", "voting", "stacking"],
 )
-def test_inside_meta_estimators(two_blocks, model, wrap):
+def test_classifier_inside_meta_estimators(two_blocks, model, wrap):
     X, y = two_blocks
     fitted = wrap(model.set_params(max_epochs=15)).fit(X, y)
     assert_allclose(fitted.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
@@ -129,7 +129,7 @@ def test_clone_is_unfitted_and_equal_in_parameters(two_blocks, model):
 
 
 @pytest.mark.parametrize(("library", "kind"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
-def test_set_output(two_blocks, model, library, kind):
+def test_set_output_of_the_embedding(two_blocks, model, library, kind):
     X, y = two_blocks
     embedded = model.set_output(transform=library).fit(X, y).transform(X)
     assert isinstance(embedded, kind)

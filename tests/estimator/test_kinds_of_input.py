@@ -36,7 +36,7 @@ def test_csr_and_csc_give_the_model_of_the_dense_array_and_are_never_made_dense(
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_by_name(two_blocks, quick, library):
+def test_blocks_of_frames_by_name(two_blocks, quick, library):
     X, y = two_blocks
     names = [f"rna__{i}" for i in range(7)] + [f"protein__{i}" for i in range(5)]
     order = np.random.default_rng(0).permutation(12)

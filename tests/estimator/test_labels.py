@@ -31,7 +31,7 @@ def test_labels_of_the_other_byte_order_have_the_usual_one_as_after_loading(two_
     assert model_of(quick, max_epochs=1).fit(X, swapped).predict(X).dtype == np.dtype("i4")
 
 
-def test_a_thousand_classes(quick):
+def test_fit_of_a_thousand_classes(quick):
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(1000), 2)
     X = (rng.normal(size=(1000, 12))[y] + 0.01 * rng.normal(size=(2000, 12))).astype(np.float32)

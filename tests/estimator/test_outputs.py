@@ -139,14 +139,14 @@ def test_each_branch_reads_its_own_block(two_blocks, quick):
     assert not np.allclose(b, b_changed)
 
 
-def test_unfitted(quick, two_blocks):
+def test_unfitted_methods_are_refused(quick, two_blocks):
     for method in ("predict", "transform", "projection_error", "score_samples"):
         with pytest.raises(NotFittedError):
             getattr(model_of(quick), method)(two_blocks[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_computes_in_the_precision_of_the_data(two_blocks, quick, dtype):
+def test_outputs_have_the_precision_of_the_data(two_blocks, quick, dtype):
     X = two_blocks[0].astype(dtype)
     model = model_of(quick).fit(X, two_blocks[1])
     assert model.transform(X).dtype == model.predict_proba(X).dtype == dtype

@@ -54,7 +54,7 @@ def test_score_samples_is_the_distance_to_the_nearest_subspace(two_blocks, quick
     np.testing.assert_allclose(model.score_samples(X), -errors.min(axis=1), rtol=1e-8, atol=1e-10)
 
 
-def test_the_threshold_is_the_quantile_of_the_validation_rows(rows, quick):
+def test_rejection_threshold_is_the_quantile_of_the_validation_rows(rows, quick):
     X, X_val, y, y_val = rows
     model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
     plain = DualBranchClassifier(**quick).fit(X, y, X_val=X_val, y_val=y_val)
@@ -70,7 +70,7 @@ def test_the_threshold_is_the_quantile_of_the_validation_rows(rows, quick):
     assert not hasattr(plain, "rejection_threshold_")
 
 
-def test_early_stopping_gives_the_rows_too(rows, quick, rows_seen):
+def test_early_stopping_gives_the_rows_for_the_rejection_threshold_too(rows, quick, rows_seen):
     X, _, y, _ = rows
     model = rejecting(quick, early_stopping=True).fit(X, y)
     familiarity = model.score_samples(X[rows_seen["valid"]])
@@ -92,7 +92,7 @@ def test_early_stopping_gives_the_rows_too(rows, quick, rows_seen):
         (lambda y: y.astype(object), "unknown"),
     ],
 )
-def test_labels_of_every_kind(rows, quick, y_of, label):
+def test_rejection_labels_of_every_kind(rows, quick, y_of, label):
     X, X_val, y, y_val = rows
     model = rejecting(quick, rejection_label=label).fit(X, y_of(y), X_val=X_val, y_val=y_of(y_val))
     labels = model.predict(X_val)
@@ -102,7 +102,7 @@ def test_labels_of_every_kind(rows, quick, y_of, label):
     assert labels.dtype == np.result_type(model.classes_.dtype, np.asarray(plain).dtype)
 
 
-def test_a_member_of_an_enumeration_is_its_string(rows, quick):
+def test_rejection_label_of_an_enumeration_is_its_string(rows, quick):
     X, X_val, y, y_val = rows
     label = enum.Enum("Label", {"UNKNOWN": "unknown"}, type=str).UNKNOWN
     labels = rejecting(quick, rejection_label=label).fit(X, y, X_val=X_val, y_val=y_val).predict(X_val)
@@ -112,13 +112,13 @@ def test_a_member_of_an_enumeration_is_its_string(rows, quick):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
-def test_floats_of_numpy_are_labels_too(kind):
+def test_floats_of_numpy_are_rejection_labels_too(kind):
     params = {"rejection_quantile": 0.2, "rejection_label": kind(-2), "head": "subspace"}
     label = _rejection(params, np.array([0.0, 1.0]), has_validation=True)["label"]
     assert (label, type(label)) == (-2.0, float)
 
 
-def test_labels_of_uint64_stay_integers(rows, quick):
+def test_rejection_keeps_labels_of_uint64_integers(rows, quick):
     X, X_val, y, y_val = rows
     first = 2**62 + 1  # which float64 does not hold
     large = dict(zip(np.unique(y), np.arange(first, first + 3, dtype=np.uint64), strict=True))
@@ -143,7 +143,7 @@ STRINGS = (np.array(["a", "b"]), "a str")
     + [((np.array([False, True]), INTEGERS[1]), label) for label in (True, 1, -0.5)],
     ids=lambda value: str(value)[:40],
 )
-def test_a_label_that_predict_could_not_give_unchanged_is_refused(classes, label):
+def test_rejection_label_that_predict_could_not_give_unchanged_is_refused(classes, label):
     params = {"rejection_quantile": 0.2, "rejection_label": label, "head": "subspace"}
     classes, wanted = classes
     with pytest.raises(ValueError, match="rejection_label") as caught:
@@ -155,7 +155,7 @@ def test_a_label_that_predict_could_not_give_unchanged_is_refused(classes, label
 
 
 @pytest.mark.parametrize("classes", [np.array([0, 2**63], dtype=np.uint64), np.array([0, 1], dtype="M8[D]")], ids=str)
-def test_labels_that_no_other_can_stand_beside_are_refused(classes):
+def test_rejection_refuses_labels_that_no_other_can_stand_beside(classes):
     params = {"rejection_quantile": 0.2, "rejection_label": -1, "head": "subspace"}
     message = f"rejection_label can't stand beside labels of {classes.dtype};"
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -174,14 +174,14 @@ def test_labels_that_no_other_can_stand_beside_are_refused(classes):
         ({"head": "linear"}, ["rejection_quantile=0.2", "head='subspace'", "head='linear'"]),
     ],
 )
-def test_what_is_refused(rows, quick, changed, expected):
+def test_rejection_parameters_that_are_refused(rows, quick, changed, expected):
     X, X_val, y, y_val = rows
     with pytest.raises(ValueError, match="rejection") as caught:
         rejecting(quick, **changed).fit(X, y, X_val=X_val, y_val=y_val)
     assert all(words in str(caught.value) for words in expected)
 
 
-def test_without_validation_rows_it_says_so_and_changes_nothing(rows, quick):
+def test_rejection_without_validation_rows_is_refused_and_changes_nothing(rows, quick):
     X, X_val, y, y_val = rows
     model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
     before, threshold = model.predict(X_val), model.rejection_threshold_
@@ -191,7 +191,7 @@ def test_without_validation_rows_it_says_so_and_changes_nothing(rows, quick):
     np.testing.assert_array_equal(model.predict(X_val), before)
 
 
-def test_a_fit_without_it_forgets_the_threshold(rows, quick):
+def test_fit_without_rejection_forgets_the_threshold(rows, quick):
     X, X_val, y, y_val = rows
     model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
     model.set_params(rejection_quantile=None, rejection_label=None).fit(X, y)
@@ -199,7 +199,7 @@ def test_a_fit_without_it_forgets_the_threshold(rows, quick):
     assert set(model.predict(X_val)) <= set(model.classes_)
 
 
-def test_it_is_kept_with_the_model(rows, quick, tmp_path):
+def test_rejection_is_kept_with_the_model(rows, quick, tmp_path):
     X, X_val, y, y_val = rows
     model = rejecting(quick).fit(X, y, X_val=X_val, y_val=y_val)
     joblib.dump(model, tmp_path / "model.joblib")

@@ -31,7 +31,7 @@ def test_auto_is_what_the_parameters_say_it_is():
     }
 
 
-def test_values_that_were_given_are_those_of_the_fit(two_blocks, quick):
+def test_settings_that_were_given_are_those_of_the_fit(two_blocks, quick):
     given = {
         "standardize": ("robust", "minmax"),
         "hidden_layer_sizes": ((16, 8), (8,)),
@@ -56,7 +56,7 @@ def test_the_optimizer_keeps_its_own_weight_decay(two_blocks, quick):
     assert model.settings_["weight_decay"] is None
 
 
-def test_it_says_which_blocks_were_whitened_after_a_warm_start_and_in_a_file(quick):
+def test_settings_say_which_blocks_were_whitened_after_a_warm_start_and_in_a_file(quick):
     random_generator = np.random.default_rng(0)
     X, y = random_generator.normal(size=(120, 12)), np.arange(120) % 2
     X[:, :7] += 20 * random_generator.normal(size=(120, 1))  # which all columns of block A share
@@ -67,7 +67,7 @@ def test_it_says_which_blocks_were_whitened_after_a_warm_start_and_in_a_file(qui
     assert pickle.loads(pickle.dumps(model)).settings_ == model.settings_
 
 
-def test_before_a_fit_there_is_none():
+def test_before_a_fit_there_are_no_settings():
     model = DualBranchClassifier(7)
     assert not hasattr(model, "settings_")
     with pytest.raises(NotFittedError):

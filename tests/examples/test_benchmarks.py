@@ -45,7 +45,7 @@ def test_the_novelty_benchmark_tells_known_rows_from_those_of_the_class_left_out
     assert len(auroc) == 5
 
 
-def test_its_mahalanobis_distance_is_that_to_the_nearest_mean(quick_models, two_blocks):
+def test_mahalanobis_distance_of_the_novelty_benchmark_is_that_to_the_nearest_mean(quick_models, two_blocks):
     novelty, X, y = quick_models("novelty"), two_blocks[0].astype(np.float64), two_blocks[1]
     means = {label: X[y == label].mean(axis=0) for label in np.unique(y)}
     covariance, _ = ledoit_wolf(X - np.array([means[label] for label in y]), assume_centered=True)

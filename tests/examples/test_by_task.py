@@ -107,7 +107,7 @@ def test_image_and_text_are_better_together_and_the_temperature_helps(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tumour_subtypes.py", "image_text.py"])
-def test_own_data(tmp_path, name):
+def test_omics_examples_read_data_of_the_user(tmp_path, name):
     printed = run_with_picture(name, tmp_path / "own.png", "--data", small_file(tmp_path))
     assert "36 + 16 columns" in printed
     losses = re.findall(r"(?:log loss|\d\.\d{3}) +(\d\.\d{3})$", printed, flags=re.MULTILINE)

@@ -158,7 +158,7 @@ def test_two_blocks_need_two_columns(blocks):
 
 
 @pytest.mark.parametrize("selector", [["u"], "u", slice("u", "v")], ids=str)
-def test_names_need_a_frame(selector):
+def test_selecting_by_names_needs_a_frame(selector):
     with pytest.raises(ValueError, match=r"blocks: block 'a' is given by column names, but X has none"):
         resolve((selector, slice(1, None)), ARRAY)
 

@@ -110,7 +110,7 @@ def taken(matrix, rows, device):
 @stored_as
 @on_each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_rows_are_those_of_the_dense_matrix(X, stored, device, dtype, tmp_path):
+def test_rows_of_a_stored_matrix_are_those_of_the_dense_one(X, stored, device, dtype, tmp_path):
     X_stored = stored(X, tmp_path)
     for matrix in (HostMatrix(X_stored, device, dtype), resident(X_stored, device, dtype)):
         for rows in ROWS.values():

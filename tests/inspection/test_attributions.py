@@ -51,7 +51,7 @@ def test_columns_without_names_are_numbered_or_named_by_the_caller(unnamed, plan
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_array_csr_and_polars_give_what_the_frame_gives(model, unnamed, planted, method):
+def test_attributions_of_array_csr_and_polars_are_those_of_the_frame(model, unnamed, planted, method):
     frame = planted[0][300:320]
     expected = attributions(model, frame, method=method, random_state=0).to_numpy()
     assert_array_equal(attributions(model, pl.from_pandas(frame), method=method, random_state=0), expected)
@@ -90,7 +90,7 @@ def test_targets_are_the_predicted_class_one_label_or_one_a_row(model, planted):
         assert_allclose(mixed.iloc[row], by_label[label].iloc[row], rtol=1e-4, atol=1e-5)
 
 
-def test_numbers_as_labels(planted, blocks, settings):
+def test_attributions_of_labels_that_are_numbers(planted, blocks, settings):
     X, y = planted
     codes = np.unique(y, return_inverse=True)[1] * 10
     model = DualBranchClassifier(blocks, **settings).fit(X[:300], codes[:300])
@@ -126,7 +126,7 @@ def test_only_what_is_drawn_takes_from_a_random_state(model, planted, method):
     assert same == (method != "smooth_grad")
 
 
-def test_dropout_and_batch_statistics_are_off(planted, blocks, settings):
+def test_attributions_are_made_without_dropout_and_batch_statistics(planted, blocks, settings):
     X, y = planted
     model = DualBranchClassifier(blocks, normalization="batch", dropout=0.5, **settings).fit(X, y)
     expected = attributions(model, X[:4], target="one")
@@ -134,7 +134,7 @@ def test_dropout_and_batch_statistics_are_off(planted, blocks, settings):
     assert_array_equal(attributions(model, X[:4], target="one"), expected)
 
 
-def test_the_noise_is_drawn_from_random_state(model, planted):
+def test_noise_of_smooth_grad_is_drawn_from_random_state(model, planted):
     first, again, other = (
         attributions(model, planted[0][:10], method="smooth_grad", random_state=seed) for seed in (0, 0, 1)
     )
@@ -143,7 +143,7 @@ def test_the_noise_is_drawn_from_random_state(model, planted):
 
 
 @pytest.mark.parametrize("explain", [attributions, class_attributions])
-def test_wrong_arguments_are_named(model, planted, explain):
+def test_wrong_arguments_of_attributions_are_named(model, planted, explain):
     X, y = planted
     with pytest.raises(NotFittedError):
         explain(DualBranchClassifier(), X)

@@ -107,7 +107,7 @@ def test_smooth_grad_with_hardly_any_noise_is_gradient_x_input(unnamed, planted,
 
 
 @pytest.mark.parametrize("method", gradients.METHODS)
-def test_units_of_the_columns_do_not_matter(planted, blocks, settings, method):
+def test_units_of_the_columns_do_not_matter_to_attributions(planted, blocks, settings, method):
     X, y = planted[0][:80].astype(np.float64), planted[1][:80]
     rng = np.random.default_rng(0)
     rescaled = X * 10 ** rng.uniform(-2, 2, 16) + rng.normal(size=16)
@@ -139,7 +139,7 @@ def test_integrated_gradients_are_complete(planted, blocks, settings, dtype, tar
     assert np.abs(scores - start).max() > 100 * allowed.max()  # there is something to add up
 
 
-def test_they_are_complete_over_both_branches_where_both_read_all_columns(planted, settings):
+def test_integrated_gradients_are_complete_over_both_branches_where_both_read_all_columns(planted, settings):
     X, y = planted[0].to_numpy(), planted[1]
     model = DualBranchClassifier(**settings).fit(X, y)
     X = X[:40]
@@ -162,7 +162,7 @@ CENTRES = {
 
 
 @pytest.mark.parametrize("standardize", CENTRES)
-def test_the_baseline_is_what_the_scaling_centres_at(planted, settings, standardize):
+def test_default_baseline_is_what_the_scaling_centres_at(planted, settings, standardize):
     X, y = planted[0].to_numpy(np.float64), planted[1]
     X = np.expm1(2 + 0.2 * (X - X.mean(axis=0)) / X.std(axis=0))  # positive
     model = DualBranchClassifier(10, standardize=standardize, **(settings | {"max_epochs": 5})).fit(X, y)
@@ -220,7 +220,7 @@ def test_with_two_classes_a_class_has_a_score_of_its_own(planted, blocks, settin
     assert found[True][y[300:]].mean().idxmax() == ("rna", "rna2")
 
 
-def test_rows_far_out_get_more_steps(unnamed, planted):
+def test_rows_far_out_get_more_steps_of_integrated_gradients(unnamed, planted):
     X = planted[0][:300].to_numpy(np.float64)
     mean, codes = X.mean(axis=0), np.arange(6) % 3
     rows = np.concatenate([X[:3], mean + 30 * (X[3:6] - mean)])[[0, 3, 1, 4, 2, 5]].astype(np.float32)
@@ -231,7 +231,7 @@ def test_rows_far_out_get_more_steps(unnamed, planted):
     assert (gap <= 1.05 * allowed).all()
 
 
-def test_rows_that_stay_incomplete_are_counted(unnamed, planted, monkeypatch):
+def test_rows_whose_integrated_gradients_stay_incomplete_are_counted(unnamed, planted, monkeypatch):
     X = planted[0][:300].to_numpy(np.float64)
     rows = np.concatenate([X[:4], X.mean(axis=0) + 1e6 * (X[:2] - X.mean(axis=0))]).astype(np.float32)
     for explain in (attributions, class_attributions):
@@ -241,7 +241,7 @@ def test_rows_that_stay_incomplete_are_counted(unnamed, planted, monkeypatch):
 
 
 @pytest.mark.parametrize("method", gradients.METHODS)
-def test_memory_is_bounded_by_a_few_rows(unnamed, planted, monkeypatch, method):
+def test_memory_of_attributions_is_bounded_by_a_few_rows(unnamed, planted, monkeypatch, method):
     X = planted[0][:50].to_numpy()
     at_once = attributions(unnamed, X, target="one", method=method, random_state=0)
     seen = []

@@ -78,7 +78,7 @@ def test_ablation_stays_on_the_device_of_the_network(model, planted):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_forms_of_x_give_the_same(model, unnamed, planted, method):
+def test_block_importance_is_the_same_for_all_forms_of_x(model, unnamed, planted, method):
     frame, y = planted[0][300:], planted[1][300:]
     arguments = {"method": method, "scoring": "neg_log_loss", "n_repeats": 2, "random_state": 0}
     expected = block_importance(model, frame, y, **arguments)
@@ -96,7 +96,7 @@ def test_frames_of_sparse_columns_keep_their_names(model, planted):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_estimator_and_x_are_left_alone(unnamed, planted, method):
+def test_block_importance_leaves_the_estimator_and_x_alone(unnamed, planted, method):
     X, y = planted[0].to_numpy().copy(), planted[1]
     before, network = unnamed.predict_proba(X), unnamed.network_
     for rows in (X, sp.csr_matrix(X)):
@@ -134,7 +134,7 @@ def test_scoring_is_one_score_as_in_sklearn(model, planted):
         block_importance(model, X, y, scoring=["f1_macro", "accuracy"])
 
 
-def test_wrong_arguments_are_named(model, planted):
+def test_wrong_arguments_of_block_importance_are_named(model, planted):
     X, y = planted
     with pytest.raises(NotFittedError):
         block_importance(DualBranchClassifier(), X, y)

@@ -84,7 +84,7 @@ def test_nothing_of_a_failed_part_is_kept_while_the_next_is_tried(explain, plant
     assert len(kept) == 2 * 2
 
 
-def test_incomplete_rows_are_counted_once(unnamed, planted, monkeypatch):
+def test_rows_with_incomplete_attributions_are_counted_once(unnamed, planted, monkeypatch):
     X = planted[0][:300].to_numpy(np.float64)
     rows = np.concatenate([X[:58], X.mean(axis=0) + 1e6 * (X[:2] - X.mean(axis=0))]).astype(np.float32)
     SmallMemory(monkeypatch, "scores", 50, OUT_OF_MEMORY["torch's"])

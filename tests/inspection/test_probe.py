@@ -26,7 +26,7 @@ def test_each_branch_knows_its_class_and_the_fusion_knows_both(model, planted):
     assert two["protein"] > 0.98 > 0.8 > two["rna"]
 
 
-def test_scores_are_those_of_a_scaled_logistic_regression(model, planted):
+def test_probe_scores_are_those_of_a_scaled_logistic_regression(model, planted):
     X, y = planted[0][300:], planted[1][300:]
     cv = StratifiedKFold(4, shuffle=True, random_state=0)
     found = linear_probe(model, X, y, cv=cv, scoring="neg_log_loss")
@@ -55,7 +55,7 @@ def test_every_stage_is_probed_on_the_same_splits(model, planted):
     assert seen[0] != seen[1]
 
 
-def test_the_forms_of_x_give_the_same(model, unnamed, planted):
+def test_linear_probe_is_the_same_for_all_forms_of_x(model, unnamed, planted):
     frame, y = planted[0][300:], planted[1][300:]
     expected = linear_probe(model, frame, y, cv=3)
     for X in (frame.to_numpy(), sp.csr_matrix(frame)):
@@ -69,7 +69,7 @@ def test_frames_of_set_output_are_probed_too(planted, blocks, settings):
     assert_array_equal(linear_probe(model.set_output(transform="pandas"), X[300:], y[300:], cv=3), expected)
 
 
-def test_wrong_arguments_are_named(model, planted):
+def test_wrong_arguments_of_linear_probe_are_named(model, planted):
     X, y = planted
     with pytest.raises(NotFittedError):
         linear_probe(DualBranchClassifier(), X, y)

@@ -41,7 +41,7 @@ def as_arrays(bank):
 @pytest.mark.parametrize("n_bank", [0, 1, 30])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", IDS)
-def test_equals_loops(name, temperature, n_bank):
+def test_contrastive_loss_equals_loops(name, temperature, n_bank):
     views, ids, bank = make_batch(IDS[name], n_bank=n_bank)
     expected = contrastive_losses(views.numpy(), ids.numpy(), temperature, as_arrays(bank))
     losses = contrastive_loss(views, ids, temperature, *bank)
@@ -55,7 +55,7 @@ def test_equals_loops(name, temperature, n_bank):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", IDS)
-def test_equals_pytorch_metric_learning(name, temperature, seed):
+def test_contrastive_loss_equals_pytorch_metric_learning(name, temperature, seed):
     views, ids, _ = make_batch(IDS[name], seed)
     views = views.float()
     # the mean over all anchors: the default reducer's times the share of anchors whose loss is not 0
@@ -65,7 +65,7 @@ def test_equals_pytorch_metric_learning(name, temperature, seed):
 
 @pytest.mark.parametrize("n_rows", [1, 2, 12])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_batch_of_one_class(temperature, n_rows):
+def test_contrastive_loss_of_a_batch_of_one_class(temperature, n_rows):
     views, ids, _ = make_batch([4] * 2 * n_rows)
     expected = contrastive_losses(views.numpy(), ids.numpy(), temperature)
     # two views: the positive is the only candidate
@@ -74,7 +74,7 @@ def test_batch_of_one_class(temperature, n_rows):
     assert loss == pytest.approx(expected.mean(), rel=1e-5, abs=1e-6)
 
 
-def test_known_value():
+def test_contrastive_loss_has_a_known_value():
     views = torch.tensor([[1.0, 0], [1, 0], [0, 1]]).double()
     losses = contrastive_loss(views, torch.tensor([0, 0, 1]), 0.5)
     # similarity 1 to the positive and 0 to the other: log(1 + exp(-1 / 0.5))
@@ -82,7 +82,7 @@ def test_known_value():
 
 
 @pytest.mark.parametrize("n_bank", [0, 4])
-def test_anchor_without_positive(n_bank):
+def test_anchor_without_positive_has_no_loss(n_bank):
     views, _, _ = make_batch([0, 0, 1, 2])
     views.requires_grad_()
     bank = (make_batch([8] * 4, seed=1)[0], torch.full((4,), 8)) if n_bank else ()
@@ -110,7 +110,7 @@ def test_bank_entries_are_candidates_but_no_anchors():
 @pytest.mark.parametrize("n_bank", [0, 5])
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 @pytest.mark.parametrize("name", ["singletons", "two classes"])
-def test_gradient(name, temperature, n_bank):
+def test_gradient_of_the_contrastive_loss(name, temperature, n_bank):
     views, ids, bank = make_batch(IDS[name], n_bank=n_bank, projection_dim=4)
     views.requires_grad_()
     assert torch.autograd.gradcheck(
@@ -156,7 +156,7 @@ def test_members_are_batches_of_their_own(leading, n_bank):
 @pytest.mark.parametrize("n_bank", [0, 1, 30])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", IDS)
-def test_what_is_not_trained_on_might_as_well_not_be_there(name, temperature, n_bank):
+def test_candidates_not_trained_on_might_as_well_not_be_there(name, temperature, n_bank):
     views, ids, bank, trained = make_members(IDS[name], n_bank)
     losses = contrastive_loss(views, ids, temperature, *bank, candidate_mask=trained)
     single = () if not bank else (bank[0].float(), bank[1])
@@ -175,7 +175,7 @@ def test_what_is_not_trained_on_might_as_well_not_be_there(name, temperature, n_
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_known_value_with_what_is_not_trained_on(dtype):
+def test_contrastive_loss_has_a_known_value_beside_rows_not_trained_on(dtype):
     # far from the anchor a positive and a negative; right where it is, two that do not count
     views = torch.tensor([[[1.0, 0], [-1, 0], [-1, 0], [1, 0]]], dtype=dtype)
     bank = (views[:, :1], torch.tensor([0]))
@@ -185,7 +185,7 @@ def test_known_value_with_what_is_not_trained_on(dtype):
 
 
 @pytest.mark.parametrize("n_bank", [0, 7])
-def test_all_are_trained_on_by_default(n_bank):
+def test_all_candidates_are_trained_on_by_default(n_bank):
     views, ids, bank, trained = make_members(IDS["singletons"], n_bank)
     losses = contrastive_loss(views, ids, 0.1, *bank, candidate_mask=torch.ones_like(trained))
     assert torch.equal(losses, contrastive_loss(views, ids, 0.1, *bank))
@@ -214,7 +214,7 @@ def test_member_that_trains_on_next_to_no_row_of_the_batch(n_kept, dtype, temper
 
 
 @pytest.mark.parametrize("n_bank", [0, 5])
-def test_gradient_of_members(n_bank):
+def test_gradient_of_the_contrastive_loss_of_members(n_bank):
     views, ids, bank, trained = make_members([0, 1, 1, 0, 2, 1], n_bank)
     counted = trained[:, : len(ids)]
     views = views[..., :4].clone().requires_grad_()

@@ -53,7 +53,7 @@ def slots_of(shown):
 @pytest.mark.parametrize("size", [1, 7, 25, 40, 1000])
 @pytest.mark.parametrize("batch_size", [1, 5, 12])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_random_rounds(size, batch_size, n_members):
+def test_memory_bank_over_random_rounds(size, batch_size, n_members):
     bank, rng, latest, masks = make_bank(size, n_members=n_members), np.random.default_rng(1), {}, {}
     for number in range(200):
         rows = rng.integers(N_ROWS, size=batch_size)  # now and then a row twice
@@ -87,7 +87,7 @@ def test_later_projection_of_a_row_twice_stays():
     assert numbers == {(branch, row): number for branch in (0, 1) for row, number in {4: 3, 9: 1, 2: 4}.items()}
 
 
-def test_nothing_to_draw():
+def test_memory_bank_with_nothing_to_draw():
     bank = make_bank(5)
     assert step(bank, [3, 4]) is None
     assert step(bank, [3, 4, 4]) is None
@@ -95,7 +95,7 @@ def test_nothing_to_draw():
     assert sorted(slots_of(step(bank, [0, 1]))) == [(0, 3), (0, 4), (1, 3), (1, 4)]
 
 
-def test_size_larger_than_the_data_draws_all_others():
+def test_bank_larger_than_the_data_draws_all_others():
     bank = make_bank(10_000)
     step(bank, range(N_ROWS))
     others = [(branch, row) for branch in (0, 1) for row in range(N_ROWS) if row not in (0, 5)]
@@ -124,7 +124,7 @@ def test_draws_leave_the_device_alone():
         assert all(type(array) is np.ndarray and array.dtype == np.int64 for array in bank.draw(np.array([3, 1, 3])))
 
 
-def test_is_detached_and_a_copy():
+def test_memory_bank_is_detached_and_a_copy():
     bank = make_bank(100, n_members=2)
     projections = tuple(torch.randn(2, 6, 3).double().requires_grad_() for _ in range(2))
     step(bank, range(6), projections)
@@ -140,7 +140,7 @@ def test_is_detached_and_a_copy():
     assert not step(bank, [9])[0].any()
 
 
-def test_draws_are_uniform():
+def test_draws_from_the_bank_are_uniform():
     bank = make_bank(5)
     step(bank, range(12))
     counts = dict.fromkeys([(branch, row) for branch in (0, 1) for row in range(3, 12)], 0)
@@ -151,7 +151,7 @@ def test_draws_are_uniform():
     assert chisquare(list(counts.values())).pvalue > 0.01
 
 
-def test_draws_are_seeded():
+def test_draws_from_the_bank_are_seeded():
     def draws(seed):
         bank = make_bank(5, seed)
         step(bank, range(N_ROWS))
@@ -168,7 +168,7 @@ def test_without_a_mask_every_member_may_be_shown_every_slot():
     assert step(bank, [9])[2].all()
 
 
-def test_takes_dtype_and_ids_as_given():
+def test_memory_bank_takes_dtype_and_ids_as_given():
     draws = np.random.default_rng(0)
     bank = MemoryBank(np.array([7, -1]), 2, 2, 3, torch.device("cpu"), torch.float32, draws)
     step(bank, [1], (torch.ones(2, 1, 3), torch.ones(2, 1, 3)), torch.tensor([[False], [True]]))

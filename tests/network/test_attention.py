@@ -39,12 +39,12 @@ def chunks_of(monkeypatch, rows, n_a=5, n_b=9, dtype=torch.float64):
 @pytest.mark.parametrize("rows", [0, 1, 3, 7, 100])
 @pytest.mark.parametrize("e", [1, 4, 16])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_equals_softmax_over_either_side_whatever_the_chunks(monkeypatch, rows, e, dtype, tolerance):
+def test_attention_equals_softmax_over_either_side_whatever_the_chunks(monkeypatch, rows, e, dtype, tolerance):
     chunks_of(monkeypatch, rows, dtype=dtype)
     assert_agree(make_inputs(e=e, dtype=dtype), atol=tolerance)
 
 
-def test_agrees_with_the_attention_of_torch():
+def test_attention_agrees_with_that_of_torch():
     def twice(query_a, query_b, value_a, value_b):
         query_a, query_b, value_a, value_b = (x.mT for x in (query_a, query_b, value_a, value_b))
         attend = F.scaled_dot_product_attention
@@ -53,18 +53,18 @@ def test_agrees_with_the_attention_of_torch():
     assert_agree(make_inputs(), reference=twice)
 
 
-def test_gradient_agrees_with_finite_differences(monkeypatch):
+def test_gradient_of_attention_agrees_with_finite_differences(monkeypatch):
     chunks_of(monkeypatch, 2)
     assert torch.autograd.gradcheck(attend_both_ways, make_inputs(n=3))
 
 
-def test_takes_any_strides():
+def test_attention_takes_any_strides():
     inputs = [x.detach().transpose(0, 2).contiguous().transpose(0, 2).requires_grad_() for x in make_inputs()]
     assert not any(x.is_contiguous() for x in inputs)
     assert_agree(inputs)
 
 
-def test_large_scores_stay_finite():
+def test_attention_of_large_scores_stays_finite():
     query_a, query_b, value_a, value_b = make_inputs(dtype=torch.float32)
     attended_a, attended_b = attend_both_ways(1e4 * query_a, query_b, value_a, value_b)
     scores = query_a.mT @ query_b
@@ -77,14 +77,14 @@ def test_large_scores_stay_finite():
 
 
 @pytest.mark.parametrize("scale", [5.0, 30.0, 300.0])
-def test_gradients_of_large_scores(monkeypatch, scale):
+def test_gradients_of_attention_of_large_scores(monkeypatch, scale):
     chunks_of(monkeypatch, 2)
     assert_agree(make_inputs(), rtol=1e-9, atol=1e-11 * scale, of=lambda q, *others: [scale * q, *others])
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("exponent", [30.0, 63.9, 64.1, 200.0])
-def test_scores_that_are_all_alike_and_far_from_zero(sign, exponent):
+def test_attention_of_scores_that_are_all_alike_and_far_from_zero(sign, exponent):
     """Of small gradients, as those of a mean over a batch are, nothing is lost in float32."""
     size = math.sqrt(exponent / (math.log2(math.e) * 2))  # of 4 features: s = 4 size^2 / sqrt(4)
     query_a, query_b = torch.full((1, 4, 5), size), torch.full((1, 4, 9), sign * size)
@@ -111,7 +111,7 @@ def test_weights_of_few_samples_are_held_at_a_time(monkeypatch):
     assert largest.numel == 2 * 32 * 60 * 70  # of all of them it would be seen
 
 
-def test_a_compiled_graph_agrees(monkeypatch):
+def test_compiled_attention_agrees(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert_agree(make_inputs())
 
@@ -133,7 +133,7 @@ def test_kernels_get_no_more_samples_than_they_take(monkeypatch, most):
 
 
 @pytest.mark.parametrize("scale", [1, 300])
-def test_bfloat16_loses_what_it_rounds(scale):
+def test_attention_in_bfloat16_loses_what_it_rounds(scale):
     """300 is beyond what powers of 2 are taken of."""
     inputs = [(scale * x).detach().requires_grad_() for x in make_inputs(n=50, dtype=torch.bfloat16)]
     in_double = [x.detach().double().requires_grad_() for x in inputs]

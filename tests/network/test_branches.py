@@ -74,7 +74,7 @@ def test_shifted_units_tell_the_norm_of_a_row():
 
 @pytest.mark.parametrize(("normalization", "norm"), [("batch", MemberBatchNorm), ("layer", MemberLayerNorm)])
 @pytest.mark.parametrize("n_members", [1, 2])
-def test_order_and_sizes_of_layers(normalization, norm, n_members):
+def test_order_and_sizes_of_the_layers_of_a_branch(normalization, norm, n_members):
     encoder = BranchEncoder(n_members, 70, (48, 32, 9), 0.3, "gelu", normalization, "he")
     kinds = [type(module) for module in encoder.layers]
     assert kinds == [ColumnLinear, norm, nn.GELU, MemberDropout] + [MemberLinear, norm, nn.GELU, MemberDropout] * 2
@@ -88,7 +88,7 @@ def test_order_and_sizes_of_layers(normalization, norm, n_members):
 @pytest.mark.parametrize(("activation", "formula"), [("gelu", gelu), ("gelu_tanh", gelu_tanh)])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_equals_naive_forward_with_layer_norm(activation, formula, training, n_members):
+def test_branch_equals_naive_forward_with_layer_norm(activation, formula, training, n_members):
     encoder = randomize(make_encoder(n_members=n_members, activation=activation)).train(training)
     x = torch.randn(8, 7).double()
     expected = naive_forward(encoder, x.numpy(), naive_layer_norm, formula)
@@ -101,7 +101,7 @@ def test_exact_and_tanh_gelu_differ():
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_equals_naive_forward_with_batch_norm(n_members):
+def test_branch_equals_naive_forward_with_batch_norm(n_members):
     encoder, x = randomize(make_encoder(n_members=n_members, normalization="batch")), torch.randn(8, 7).double()
     seen = {}
 

@@ -40,7 +40,7 @@ def make_inputs(n_rows=8):
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("block_dropout", [0.5, 0])
-def test_shapes(fusion, head, normalization, n_members, block_dropout):
+def test_shapes_of_the_networks_outputs(fusion, head, normalization, n_members, block_dropout):
     n_groups = (1 if n_members == 1 else 2) + (2 if block_dropout else 0)
     arguments = {"fusion": fusion, "head": head, "normalization": normalization, "block_dropout": block_dropout}
     network = make_network(n_members=n_members, **arguments)
@@ -130,7 +130,7 @@ def test_gradient_stays_with_the_member(normalization):
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_passes_through_the_parts_in_order(n_members):
+def test_network_passes_through_its_parts_in_order(n_members):
     network, (x_a, x_b) = make_network(n_members=n_members, block_dropout=0), make_inputs()
     network.ensemble.set_weights(np.array([0.6, 0.3][: len(network.ensemble.groups)]))
     h_a, h_b = network.branch_a(network.scaler_a(x_a)), network.branch_b(network.scaler_b(x_b))

@@ -172,7 +172,7 @@ def test_gradient_reaches_every_parameter_of_the_member(n_members):
 
 
 @pytest.mark.parametrize("fusion", [AttentionFusion(2, 5, 3, 4, 2), ConcatFusion(2, 5, 3)])
-def test_no_dropout(fusion):
+def test_fusion_has_no_dropout(fusion):
     assert not [module for module in fusion.modules() if "Dropout" in type(module).__name__]
     h_a, h_b = torch.randn(2, 4, 5), torch.randn(2, 4, 3)
     assert torch.equal(fusion.train()(h_a, h_b), fusion.eval()(h_a, h_b))

@@ -56,7 +56,7 @@ def train_step(layer, bfloat16=False, inputs=shared):
     ("dtype", "bfloat16", "rtol"),
     [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.float32, True, 0.02)],
 )
-def test_equals_autograd(dtype, bfloat16, rtol, n_members, inputs, bias):
+def test_step_memory_equals_autograd(dtype, bfloat16, rtol, n_members, inputs, bias):
     expected = train_step(make_layer(n_members, bias, dtype).eval(), bfloat16, inputs)
     layer = make_layer(n_members, bias, dtype)
     for _ in range(2):  # in new memory, and in that of the first step

@@ -16,7 +16,7 @@ from skdual.omics import from_anndata, from_mudata
 
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix, sp.csc_matrix, sp.csr_array])
 @pytest.mark.parametrize(("kinds", "expected"), [("ff", "f"), ("dd", "d"), ("df", "f"), ("fd", "f"), ("if", "f")])
-def test_storage_and_dtype(store, kinds, expected):
+def test_storage_and_dtype_of_the_joined_blocks(store, kinds, expected):
     adata = AnnData(store(COUNTS.astype(kinds[0])), obsm={"protein": LEVELS.astype(kinds[1])})
     data = from_anndata(adata, block_b={"obsm": "protein"}, target=None).data
     assert sp.issparse(data) == (store is not np.asarray)

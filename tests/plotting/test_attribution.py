@@ -83,7 +83,7 @@ def test_attributions_of_nothing_can_be_drawn():
 
 
 @pytest.mark.parametrize("layout", [None, "constrained", "tight"])
-def test_it_draws_within_given_axes(layout):
+def test_attribution_display_draws_within_given_axes(layout):
     figure, (ax, other) = plt.subplots(1, 2, figsize=(14, 4), layout=layout)
     display = AttributionDisplay(HAND_MADE).plot(ax=ax)
     figure.canvas.draw()
@@ -122,7 +122,7 @@ def test_n_features_is_checked(fitted, two_blocks, n_features):
         AttributionDisplay(HAND_MADE).plot(n_features=n_features)
 
 
-def test_what_it_refuses(fitted):
+def test_attribution_display_refuses_wrong_arguments(fitted):
     with pytest.raises(TypeError, match="attributions must be a pandas DataFrame, got ndarray"):
         AttributionDisplay(HAND_MADE.to_numpy())
     expected = r"attributions must be finite numbers of shape \(n, 5\) with n at least 1, got "

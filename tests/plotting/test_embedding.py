@@ -164,7 +164,7 @@ def test_every_class_is_in_the_legend():
     assert names == ["_a", r"b\$c", "d"]
 
 
-def test_it_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_blocks):
+def test_embedding_display_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_blocks):
     X, y = two_blocks
     figure, (ax, other) = plt.subplots(1, 2)
     pipeline = make_pipeline(FunctionTransformer(lambda rows: rows / 2), fitted)
@@ -178,7 +178,7 @@ def test_it_draws_on_given_axes_through_a_pipeline_with_frames(fitted, two_block
     assert same_up_to_sign(display.points, EmbeddingDisplay.from_estimator(fitted, X, y).points)
 
 
-def test_what_it_refuses(fitted, two_blocks):
+def test_embedding_display_refuses_wrong_arguments(fitted, two_blocks):
     X, y = two_blocks
     with pytest.raises(ValueError, match=r"method must be one of 'pca', 'tsne'; got array\("):
         EmbeddingDisplay.from_estimator(fitted, X, y, method=np.array(["pca", "tsne"]))

@@ -12,7 +12,7 @@ from skdual import DualBranchClassifier
 from skdual.plotting import ProjectionErrorDisplay
 
 
-def test_it_holds_each_rows_error_to_its_class_and_the_nearest_other(fitted, two_blocks):
+def test_projection_error_display_holds_each_rows_error_to_its_class_and_the_nearest_other(fitted, two_blocks):
     X, y = two_blocks
     display = ProjectionErrorDisplay.from_estimator(fitted, X, y)
     classes = fitted.classes_.tolist()
@@ -88,7 +88,7 @@ def test_one_row_and_errors_of_nothing_can_be_drawn(fitted, two_blocks, recwarn)
     assert not recwarn.list
 
 
-def test_it_draws_on_given_axes():
+def test_projection_error_display_draws_on_given_axes():
     figure, (ax, other) = plt.subplots(1, 2)
     display = ProjectionErrorDisplay([0.1, 0.5], [0.4, 0.2]).plot(ax=ax)
     assert display.ax_ is ax
@@ -108,7 +108,7 @@ def test_both_axes_cover_one_range_where_one_is_logarithmic(scales, recwarn):
     assert not [w for w in recwarn if "limit" in str(w.message) or "lim on" in str(w.message)]
 
 
-def test_what_it_refuses(fitted, two_blocks, quick):
+def test_projection_error_display_refuses_wrong_arguments(fitted, two_blocks, quick):
     X, y = two_blocks
     linear = DualBranchClassifier(**{**quick, "head": "linear", "max_epochs": 1}).fit(X, y)
     with pytest.raises(ValueError, match="fitted with head='subspace', got one fitted without"):

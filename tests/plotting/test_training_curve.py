@@ -14,7 +14,7 @@ from skdual.plotting import TrainingCurveDisplay, learning_verdict
 TERMS = ["train_loss", "classification_loss", "contrastive_loss", "orthogonality_loss"]
 
 
-def test_it_holds_and_draws_every_term(fitted):
+def test_training_curve_display_holds_and_draws_every_term(fitted):
     display = TrainingCurveDisplay.from_estimator(fitted)
     assert list(display.axes_) == TERMS
     for term in TERMS:
@@ -142,7 +142,7 @@ def test_a_pipeline_is_drawn_by_its_last_step(fitted, two_blocks, quick):
     assert display.history == pipeline[-1][-1].history_
 
 
-def test_what_it_refuses(fitted, two_blocks):
+def test_training_curve_display_refuses_wrong_arguments(fitted, two_blocks):
     with pytest.raises(NotFittedError):
         TrainingCurveDisplay.from_estimator(clone(fitted))
     with pytest.raises(TypeError, match="DualBranchClassifier or a Pipeline that ends in one, got LogisticRegression"):

@@ -18,7 +18,7 @@ def scaler():
     return scaler
 
 
-def test_equals_the_formula_value_by_value(scaler):
+def test_column_scaler_equals_the_formula_value_by_value(scaler):
     x = np.random.default_rng(0).normal(MEAN, 3 * SCALE, (50, 3))
     expected = np.empty_like(x)
     for i, j in np.ndindex(x.shape):
@@ -110,7 +110,7 @@ def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
     torch.testing.assert_close(scaler(x), clipped - clipped.mean(dim=0))
 
 
-def test_mean_0_and_scale_1_until_statistics_are_set():
+def test_column_scaler_has_mean_0_and_scale_1_until_statistics_are_set():
     unset, zero_one = ColumnScaler(3, "standard"), ColumnScaler(3, "standard")
     zero_one.set_statistics(np.zeros(3), np.ones(3), NO_UNIT)
     x = torch.randn(4, 3)

@@ -79,7 +79,7 @@ def expected(way, train, new):
     return z / np.sqrt(1 + (z / LIMIT) ** 2) if way in CLIPPED else z
 
 
-def test_every_way_is_tested():
+def test_every_way_of_scaling_is_tested():
     assert set(WAYS) == set(SCALINGS)
 
 
@@ -92,7 +92,7 @@ def test_both_blocks_read_what_sklearn_makes_of_training_and_new_rows(way):
 
 @pytest.mark.parametrize("b", WAYS)
 @pytest.mark.parametrize("a", WAYS)
-def test_a_way_for_each_block(a, b):
+def test_standardize_takes_a_way_for_each_block(a, b):
     model = model_of((a, b), max_epochs=1).fit(X, Y)
     read = scaled(model, Z)
     assert_allclose(read[:, :7], expected(a, X[:, :7], Z[:, :7]), rtol=1e-9, atol=1e-12)
@@ -194,7 +194,7 @@ def test_robust_scale_is_1_where_the_quartiles_are_equal():
     assert_array_equal(scale, [1, 1])
 
 
-def test_ranges_and_zeros():
+def test_minmax_gives_the_unit_range_and_maxabs_keeps_zeros():
     model = model_of(("minmax", "maxabs")).fit(SPARSE, Y)
     read = scaled(model, SPARSE)
     assert_allclose(read[:, :7].min(axis=0), 0, atol=1e-15)
@@ -240,7 +240,7 @@ def test_the_column_of_a_frame_is_named():
     ["zscore", None, 1, ("standard",), ("standard", "zscore"), ("none", None), ["none"] * 3, {"a": "none"}, {}],
     ids=repr,
 )
-def test_other_values_are_refused(standardize):
+def test_other_values_of_standardize_are_refused(standardize):
     model = model_of(True).fit(X, Y)
     before = model.predict_proba(Z)
     with pytest.raises(ValueError, match="standardize"):
@@ -248,7 +248,7 @@ def test_other_values_are_refused(standardize):
     assert_array_equal(model.predict_proba(Z), before)
 
 
-def test_pair():
+def test_scaling_pair_takes_every_form():
     assert scaling_pair(True, ("a", "b")) == ("standard", "standard")
     assert scaling_pair([False, "robust"], ("a", "b")) == ("none", "robust")
     assert scaling_pair({"x": "log1p", "y": True}, ("y", "x")) == ("standard", "log1p")
@@ -277,7 +277,7 @@ def test_statistics_are_those_of_the_training_rows():
     assert_array_equal(scaled(model, Z), scaled(model_of(("robust", "maxabs")).fit(X, Y), Z))
 
 
-def test_searched_by_name():
+def test_standardize_is_searched_by_name():
     grid = {"standardize": ["robust", ("log1p", "none"), {"a": "maxabs", "b": False}]}
     search = GridSearchCV(model_of(True, max_epochs=1), grid, cv=2, error_score="raise").fit(X, Y)
     assert len(search.cv_results_["params"]) == 3

@@ -18,7 +18,7 @@ def axes_of(n, p, seed=0):
 
 
 @pytest.mark.parametrize("shrinkage", [0.01, 1.0, 10.0])
-def test_is_the_inverse_root_of_the_shrunk_covariance(shrinkage):
+def test_whitening_is_the_inverse_root_of_the_shrunk_covariance(shrinkage):
     z, variances, directions = axes_of(50, 6)
     factor = whitening_factor(variances, directions, shrinkage)
     covariance = np.cov(z, rowvar=False, bias=True)
@@ -28,7 +28,7 @@ def test_is_the_inverse_root_of_the_shrunk_covariance(shrinkage):
     assert_allclose(np.square(z @ got).sum(), np.square(z).sum())
 
 
-def test_without_shrinkage_columns_are_uncorrelated_and_alike():
+def test_whitened_columns_are_uncorrelated_and_alike_without_shrinkage():
     z, variances, directions = axes_of(50, 6)
     factor = whitening_factor(variances, directions, 0.0)
     covariance = np.cov(z @ factor.T @ factor, rowvar=False)
@@ -49,7 +49,7 @@ def test_more_columns_than_rows_are_whitened_in_the_span_of_these():
 
 
 @pytest.mark.parametrize("n", [5, 400])
-def test_multiplies_rows_as_precisely_as_they_are(n):
+def test_whitening_multiplies_rows_as_precisely_as_they_are(n):
     z, variances, directions = axes_of(n, 12)
     factor = whitening_factor(variances, directions, 0.001)
     with torch.autocast("cpu", dtype=torch.bfloat16):

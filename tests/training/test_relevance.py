@@ -78,7 +78,7 @@ def scaled(X):
     return z / np.sqrt(1 + (z / 3) ** 2)
 
 
-def test_is_the_root_of_the_columns_power_in_the_rows_that_a_member_trains_on(told, networks):
+def test_relevance_is_the_root_of_the_columns_power_in_the_rows_that_a_member_trains_on(told, networks):
     X, y = told
     blocks = relevance_of(networks, X, y)
     trained = held_out_folds(y, 2) != np.array([0, 1])[:, None]
@@ -89,7 +89,7 @@ def test_is_the_root_of_the_columns_power_in_the_rows_that_a_member_trains_on(to
             assert of_block[member, :4].mean() > 1.5 * of_block[member, 4:].mean()
 
 
-def test_columns_keep_their_mean_variance(told, networks):
+def test_columns_times_their_relevance_keep_their_mean_variance(told, networks):
     X, y = told
     X = X * np.geomspace(0.1, 10, X.shape[1])
     for of_block, x in zip(
@@ -113,7 +113,7 @@ def test_labels_of_rows_that_a_member_holds_out_have_no_part_in_its_relevance(to
         assert np.abs(now[3] - was[3]).max() > 0.01
 
 
-def test_float32_columns_have_much_the_same(told, networks):
+def test_float32_columns_have_much_the_same_relevance(told, networks):
     X, y = told
     X = X * np.geomspace(1e-3, 1e3, X.shape[1]) + 100 * np.arange(X.shape[1])
     for narrow, wide in zip(relevance_of(networks, X.astype(np.float32), y), relevance_of(networks, X, y), strict=True):
@@ -122,7 +122,7 @@ def test_float32_columns_have_much_the_same(told, networks):
 
 
 @pytest.mark.parametrize("to_matrix", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
-def test_is_the_same_a_few_rows_and_columns_at_a_time(told, networks, to_matrix, monkeypatch):
+def test_relevance_is_the_same_a_few_rows_and_columns_at_a_time(told, networks, to_matrix, monkeypatch):
     X, y = told
     X = to_matrix(np.where(X > 5, X, 0))
     whole = relevance_of(networks, X, y)
@@ -132,7 +132,7 @@ def test_is_the_same_a_few_rows_and_columns_at_a_time(told, networks, to_matrix,
         assert_allclose(few, all_at_once, rtol=1e-10)
 
 
-def test_columns_that_tell_nothing_are_much_alike(networks):
+def test_columns_that_tell_nothing_have_much_the_same_relevance(networks):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 2000)), np.arange(200) % 4
     fit(X, y)
@@ -143,7 +143,7 @@ def test_columns_that_tell_nothing_are_much_alike(networks):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("standardize", [True, False])
-def test_columns_of_one_value_are_no_matter(told, networks, standardize, dtype):
+def test_relevance_of_columns_of_one_value_is_finite_and_the_least(told, networks, standardize, dtype):
     X, y = told
     X[:, 5], X[:, WIDTHS[0] :] = 1e6 / 3, 7.1
     X = X.astype(dtype)
@@ -154,7 +154,7 @@ def test_columns_of_one_value_are_no_matter(told, networks, standardize, dtype):
 
 
 @pytest.mark.filterwarnings("error")
-def test_values_too_large_to_square_are_no_matter(told, networks):
+def test_relevance_is_1_where_values_are_too_large_to_square(told, networks):
     X, y = told
     X[3, 5] = 1e200
     with pytest.raises(ValueError, match="became NaN or infinite in epoch 1"):
@@ -162,11 +162,11 @@ def test_values_too_large_to_square_are_no_matter(told, networks):
     assert_array_equal(networks[0][0], 1)
 
 
-def test_as_many_rows_as_classes_tell_nothing():
+def test_relevance_of_as_many_rows_as_classes_is_1():
     assert_array_equal(column_relevance(3, 3, np.array([1.0, 0.5]), np.array([1.0, 2.0])), 1)
 
 
-def test_rows_count_as_much_as_their_class_in_the_loss(networks):
+def test_rows_count_for_relevance_as_much_as_their_class_in_the_loss(networks):
     """Weight 9 is each row nine times, but for the number of rows, by which chance is told; here they are many."""
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], [900, 900, 90])
@@ -181,7 +181,7 @@ def test_rows_count_as_much_as_their_class_in_the_loss(networks):
         assert np.abs(before / wanted - 1).max() > 0.1
 
 
-def test_a_single_member_has_that_of_all_rows(told, networks):
+def test_relevance_of_a_single_member_is_that_of_all_rows(told, networks):
     X, y = told
     of_a, of_b = relevance_of(networks, X, y, n_members=1)
     z = scaled(X)
@@ -189,7 +189,7 @@ def test_a_single_member_has_that_of_all_rows(told, networks):
     assert_allclose(of_b, by_f_test(z[:, WIDTHS[0] :], y)[None], rtol=1e-7)
 
 
-def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(told, networks, monkeypatch):
+def test_relevance_goes_into_the_weights_and_leaves_the_scores_as_they_are(told, networks, monkeypatch):
     X, y = told
     scores = []
 

@@ -54,7 +54,7 @@ def fit(X, y, n_a=20, **params):
 @pytest.mark.parametrize("penalty", [0.003, 0.3])
 @pytest.mark.parametrize(("n", "p"), [(30, 8), (12, 40)])
 @pytest.mark.parametrize("n_left_out", [1, 3])
-def test_the_errors_are_those_of_a_regression_on_the_other_rows(n, p, penalty, n_left_out, monkeypatch):
+def test_left_out_errors_are_those_of_a_regression_on_the_other_rows(n, p, penalty, n_left_out, monkeypatch):
     monkeypatch.setattr(whitening, "_MAX_VALUES", 100)  # a few rows at a time
     random_generator = np.random.default_rng(1)
     codes = np.arange(n) % 3
@@ -73,7 +73,7 @@ def test_the_errors_are_those_of_a_regression_on_the_other_rows(n, p, penalty, n
     assert_allclose(left_out_errors(axes, penalty, codes, left_out), expected, rtol=1e-8)
 
 
-def test_predictions_that_are_worse_than_none_count_as_none():
+def test_left_out_predictions_that_are_worse_than_none_count_as_none():
     z = np.random.default_rng(0).normal(size=(9, 4))
     z -= z.mean(axis=0)
     codes = np.zeros(9, dtype=int)
@@ -101,7 +101,7 @@ def test_only_centred_columns_are_whitened(scaling, expected, whitened):
     assert whitened == [(expected, False)]
 
 
-def test_columns_of_one_variance_are_left_alone(whitened):
+def test_columns_of_one_variance_are_not_whitened(whitened):
     X = np.random.default_rng(0).normal(size=(120, 30))
     y = (X[:, 0] + X[:, 25] > 0).astype(int)
     fit(X, y)
@@ -109,7 +109,7 @@ def test_columns_of_one_variance_are_left_alone(whitened):
 
 
 @pytest.mark.filterwarnings("error")
-def test_constant_blocks_are_left_alone(whitened):
+def test_constant_blocks_are_not_whitened(whitened):
     X, y = neighbours()
     X[:, 20:] = 1.0
     fit(X, y)
@@ -117,7 +117,7 @@ def test_constant_blocks_are_left_alone(whitened):
 
 
 @pytest.mark.parametrize("n", [16, 400])
-def test_needs_a_tenth_of_the_variance_of_the_classes_and_four_standard_errors(n):
+def test_whitening_needs_a_gain_of_a_tenth_of_the_variance_of_the_classes_and_four_standard_errors(n):
     decided = set()
     for signal in (0.02, 0.05, 0.1, 0.3):
         for seed in range(8):
@@ -198,14 +198,14 @@ def test_of_many_values_some_rows_are_used_if_they_are_twice_the_columns(n_value
     assert [shape for shape, _ in used] == expected
 
 
-def test_few_rows_are_used_whole_however_many_columns(used, whitened):
+def test_whitening_is_decided_on_all_of_few_rows_however_many_columns(used, whitened):
     X, y = neighbours(50, widths=(60, 10), signal=0.1)
     fit(X, y, n_a=60)
     assert used[0][0] == (50, 60)
     assert whitened == [(True, False)]
 
 
-def test_some_of_the_rows_are_drawn_at_random(used, monkeypatch):
+def test_whitening_is_decided_on_rows_drawn_at_random(used, monkeypatch):
     """Every second row, say, may have one class."""
     monkeypatch.setattr(whitening, "_MAX_VALUES", 3000)
     X, _ = neighbours(299)
@@ -214,14 +214,14 @@ def test_some_of_the_rows_are_drawn_at_random(used, monkeypatch):
     assert used[0][1] == pytest.approx(0.5, abs=0.02)
 
 
-def test_rows_of_one_class_tell_nothing():
+def test_rows_of_one_class_are_not_whitened():
     X, _ = neighbours()
     assert whitening_of(X - X.mean(axis=0), np.ones(120, dtype=np.int64)) is None
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [0.0, 1e-200, np.nan, np.inf])
-def test_rows_that_do_not_vary_or_are_not_finite_tell_nothing(value):
+def test_rows_that_do_not_vary_or_are_not_finite_are_not_whitened(value):
     assert whitening_of(np.full((20, 3), value), np.arange(20) % 2) is None
 
 
@@ -253,7 +253,7 @@ def test_early_stopping_whitens_by_the_rows_that_are_trained_on():
 
 
 @pytest.mark.parametrize("n_columns", [20, 150], ids=["in the columns", "in the span of the rows"])
-def test_validation_rows_are_seen_as_they_will_be(n_columns, whitened, monkeypatch):
+def test_whitened_validation_rows_are_seen_as_they_will_be(n_columns, whitened, monkeypatch):
     monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fit is short
     X, y = neighbours(240, widths=(n_columns, 10), signal=0.1 if n_columns > 20 else 0.3)
     X[:, :n_columns] += 4 * np.random.default_rng(0).exponential(size=(240, 1)) ** 2  # so that limits leave a mean
@@ -278,7 +278,7 @@ def test_validation_rows_are_seen_as_they_will_be(n_columns, whitened, monkeypat
     ("n_columns", "signal"), [(20, 0.3), (150, 0.1)], ids=["in the columns", "in the span of the rows"]
 )
 @pytest.mark.parametrize("n_members", [2, 3])
-def test_goes_into_the_weights_and_leaves_the_scores_as_they_are(n_columns, signal, n_members, monkeypatch):
+def test_whitening_goes_into_the_weights_and_leaves_the_scores_as_they_are(n_columns, signal, n_members, monkeypatch):
     X, y = neighbours(widths=(n_columns, 10), signal=signal)
     blocks = torch.from_numpy(X).split([n_columns, 10], dim=1)
     scores, merge_columns = [], DualBranchNetwork.merge_columns
@@ -323,7 +323,7 @@ def test_a_warm_start_goes_on_with_the_weights_of_columns_as_they_are(whitened):
 @pytest.mark.parametrize(
     ("n_columns", "signal"), [(40, 0.2), (300, 0.1)], ids=["in the columns", "in the span of the rows"]
 )
-def test_what_neighbours_do_not_share_is_heard(n_columns, signal, monkeypatch):
+def test_whitening_lets_what_neighbours_do_not_share_be_heard(n_columns, signal, monkeypatch):
     """Beside a network of columns as they are, and logistic regression."""
     X, y = neighbours(600, widths=(n_columns, 10), signal=signal, seed=2)
     X[:, n_columns:] = np.random.default_rng(0).normal(size=(600, 10))

@@ -39,7 +39,7 @@ def test_an_interrupt_waits_for_the_end():
     assert is_as_before()
 
 
-def test_the_second_one_does_not_wait():
+def test_second_interrupt_does_not_wait():
     done = []
     with pytest.raises(KeyboardInterrupt):
         hold(press, lambda held: done.append(1), press, lambda held: done.append(2))
@@ -47,7 +47,7 @@ def test_the_second_one_does_not_wait():
     assert is_as_before()
 
 
-def test_what_waits_is_raised_where_it_is_let_through_and_what_comes_there_at_once():
+def test_interrupt_that_waits_is_raised_where_it_is_let_through_and_one_that_comes_there_at_once():
     done = []
 
     def let_through(held, step=done.append):
@@ -64,20 +64,20 @@ def test_what_waits_is_raised_where_it_is_let_through_and_what_comes_there_at_on
     assert is_as_before()
 
 
-def test_what_the_block_has_answered_is_not_raised():
+def test_interrupt_that_the_block_has_answered_is_not_raised():
     hold(press, list.clear)
     assert is_as_before()
     with pytest.raises(KeyboardInterrupt):
         press()
 
 
-def test_an_error_of_the_block_comes_first():
+def test_error_of_the_block_comes_before_an_interrupt():
     with pytest.raises(ZeroDivisionError):
         hold(press, lambda held: 1 / 0)
     assert is_as_before()
 
 
-def test_it_is_answered_as_the_process_answers_it():
+def test_held_interrupt_is_answered_as_the_process_answers_it():
     answers = []
 
     def answer(number, frame):
@@ -92,14 +92,14 @@ def test_it_is_answered_as_the_process_answers_it():
 
 
 @pytest.mark.parametrize("other", [signal.SIG_IGN, signal.SIG_DFL])
-def test_where_nothing_would_be_raised_nothing_changes(other):
+def test_interrupts_that_would_raise_nothing_are_not_held(other):
     signal.signal(signal.SIGINT, other)
     with held_interrupts() as held:
         assert signal.getsignal(signal.SIGINT) is other
     assert not held
 
 
-def test_other_threads_hold_nothing():
+def test_other_threads_hold_no_interrupts():
     seen = []
 
     def run():

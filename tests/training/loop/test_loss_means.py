@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from skdual.training.loop.loss_means import LossMeans
 
 
-def test_means_are_weighted_by_rows():
+def test_loss_means_are_weighted_by_rows():
     rng = np.random.default_rng(0)
     values, sizes = rng.normal(size=(5, 2)), [32, 32, 32, 32, 7]
     means = LossMeans()
@@ -18,7 +18,7 @@ def test_means_are_weighted_by_rows():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_says_in_which_batch_each_term_broke(bad):
+def test_loss_means_say_in_which_batch_each_term_broke(bad):
     means = LossMeans()
     for first, second in [(1.0, 1.0), (1.0, bad), (bad, 1.0), (1.0, bad)]:
         means.add({"first": torch.tensor(first), "second": torch.tensor(second)}, 4)

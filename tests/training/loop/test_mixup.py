@@ -36,7 +36,7 @@ def test_partners_are_places_in_the_batch_and_each_other_row_is_as_likely():
     assert (np.abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / 2000)).all()
 
 
-def test_the_arrays_are_ready_to_be_sent():
+def test_arrays_of_mixup_are_ready_to_be_sent():
     partner, weight = draw(n_rows=7)
     assert (partner.dtype, weight.dtype) == (np.int64, np.float32)
     assert partner.shape == weight.shape == (7,)
@@ -49,14 +49,14 @@ def test_about_the_documented_share_is_mixed_and_every_row_stays_mostly_itself()
 
 
 @pytest.mark.parametrize("alpha", [0.4, 1.0, 5.0])
-def test_weights_follow_the_folded_beta_distribution(alpha):
+def test_mixup_weights_follow_the_folded_beta_distribution(alpha):
     _, weight = draw(alpha, n_rows=20_000)
     sample = np.random.default_rng(1).beta(alpha, alpha, 200_000)
     mean = MIXED_SHARE * np.maximum(sample, 1 - sample).mean() + (1 - MIXED_SHARE)
     assert weight.mean() == pytest.approx(mean, abs=0.004)
 
 
-def test_one_seed_gives_one_mixing():
+def test_mixup_of_one_seed_is_one_mixing():
     first, second, other = draw(seed=1), draw(seed=1), draw(seed=2)
     for ours, same, another in zip(first, second, other, strict=True):
         assert_array_equal(ours, same)

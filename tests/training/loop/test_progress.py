@@ -67,12 +67,12 @@ def model_of(quick, **params):
     return DualBranchClassifier(**(quick | params))
 
 
-def test_silence_is_the_default(two_blocks, quick, capfd):
+def test_progress_is_silent_by_default(two_blocks, quick, capfd):
     model_of(quick).fit(*two_blocks)
     assert capfd.readouterr() == ("", "")
 
 
-def test_two_prints_a_table_with_a_row_an_epoch(two_blocks, quick, capsys):
+def test_verbose_2_prints_a_table_with_a_row_an_epoch(two_blocks, quick, capsys):
     model_of(quick, verbose=2).fit(*two_blocks)
     printed = capsys.readouterr()
     assert len(printed.out.strip().splitlines()) == 2 + 4

@@ -10,7 +10,7 @@ from skdual.training.loop.schedule import WarmRestarts, WarmupCosine
 
 
 @pytest.mark.parametrize(("n_steps", "warmup"), [(100, 0.1), (37, 0.25), (10, 0.0), (1, 0.5)])
-def test_equals_torchs_linear_then_cosine_schedules(n_steps, warmup):
+def test_learning_rate_equals_torchs_linear_then_cosine_schedules(n_steps, warmup):
     n_warmup = math.floor(warmup * n_steps)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     cosine = CosineAnnealingLR(optimizer, n_steps - n_warmup)
@@ -28,7 +28,7 @@ def test_equals_torchs_linear_then_cosine_schedules(n_steps, warmup):
     assert_allclose([WarmupCosine(n_steps, warmup)(step) for step in range(n_steps)], expected, atol=1e-12)
 
 
-def test_ends_at_zero_and_stays_there():
+def test_learning_rate_ends_at_zero_and_stays_there():
     schedule = WarmupCosine(20, 0.1)
     assert schedule(20) == pytest.approx(0, abs=1e-15)
     assert schedule(25) == pytest.approx(0, abs=1e-15)

@@ -31,7 +31,7 @@ def and_back(span, vectors, without=()):
     return span.expand(coordinates - coordinates @ directions.T @ directions)
 
 
-def test_coordinates_keep_lengths_and_angles(rows):
+def test_coordinates_in_the_span_keep_lengths_and_angles(rows):
     coordinates = span_of(rows).coordinates
     assert coordinates.shape == (6, 6)
     assert_allclose(coordinates @ coordinates.T, rows @ rows.T, atol=1e-8)

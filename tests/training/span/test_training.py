@@ -157,7 +157,7 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     )
 
 
-def test_sparse_rows_give_the_same_network(wide):
+def test_sparse_rows_give_the_same_network_in_the_span(wide):
     X, y = wide
     X = np.where(X > 0.5, X, 0)
     dense, sparse = (DualBranchClassifier(**PLAIN, n_members=2).fit(rows, y) for rows in (X, sp.csr_matrix(X)))
