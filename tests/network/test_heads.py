@@ -123,6 +123,20 @@ def test_plain_members_tell_a_row_from_its_opposite_no_more_than_squares_do():
     assert (head(-z)[1] - head(z)[1]).abs().min() > 1e-6
 
 
+def test_scores_of_a_regularised_member_start_as_far_apart_as_those_of_a_plain_one():
+    head = SubspaceHead(2, 16, 4, 3).double()
+    directions = F.normalize(head.bases[1, ..., :-1].detach(), dim=-1)
+    with torch.no_grad():
+        head.bases[0] = F.pad(directions, (0, 1))
+    # rows without a part along the first vectors, which alone have one of the constant
+    z = torch.randn(6, 8).double() @ directions[:, 1:].flatten(0, 1)
+    plain, regularised = head(z.expand(2, -1, -1)).detach()
+    for scores in (plain, regularised):
+        scores -= scores.mean(dim=1, keepdim=True)
+    assert plain.std() > 0.5
+    torch.testing.assert_close(regularised, plain, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_both_parameters_of_the_subspace_head_learn(n_members):
     head = SubspaceHead(n_members, 16, 5, 3)

@@ -109,6 +109,15 @@ def test_nothing_learnt_is_underfitting():
     assert str(learning_verdict(history)) == "underfitting: the losses hardly fell, from 1.95 to 1.93"
 
 
+@pytest.mark.parametrize(("learnt", "label"), [(0.049, "underfitting"), (0.051, "converged")])
+@pytest.mark.parametrize("scale", [1, 40])
+def test_less_than_5_per_cent_of_the_first_loss_is_nothing_learnt(learnt, label, scale):
+    training = np.r_[np.full(3, 1.0), np.full(17, 1 - learnt)]
+    validation = np.full(20, 0.98)
+    for curve, other in ((training, validation), (validation, training)):
+        assert learning_verdict(curves(scale * curve, scale * other)).label == label
+
+
 def test_halfway_is_counted_by_the_learning_rate():
     losses = [2.0, 1.2, 0.9, 0.75, 0.7, 0.68, 0.67, 0.67, 0.66, 0.66]
     assert learning_verdict(curves(losses, losses, np.full(10, 0.01))).label == "converged"
