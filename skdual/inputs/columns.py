@@ -12,6 +12,7 @@ _GRAMMAR = (
     "None, an int k (the first k columns | the rest; -k: the rest | the last k), a pair or a dict name -> "
     "selector of two selectors (slice, indices, boolean mask, names or callable), or from_prefix(...)"
 )
+_NAME_KINDS = "UOT"  # kinds of numpy's dtypes that names come in
 
 
 class Prefix:
@@ -170,45 +171,70 @@ def _check_width(blocks, n_features):
 
 def _resolve_selector(block, selector, X, everything, feature_names):
     """Column positions of one selector of ColumnTransformer's grammar."""
-    if isinstance(selector, Prefix):
-        selector = selector(X)
-    elif callable(selector):
-        try:
-            selector = selector(X)
-        except Exception as error:
-            raise ValueError(
-                f"blocks: the callable of block {block!r} failed on X, of {type(X).__name__}: {error!r}."
-            ) from error
+    if callable(selector):
+        selector = _selected_by(block, selector, X)
     if isinstance(selector, slice):
-        if any(isinstance(end, str) for end in (selector.start, selector.stop)):
-            start = None if selector.start is None else _position(block, selector.start, X, feature_names)
-            # a slice of names includes its end, as in pandas
-            stop = None if selector.stop is None else _position(block, selector.stop, X, feature_names) + 1
-            selector = slice(start, stop, selector.step)
-        return _resolve_slice(block, selector, everything)
+        return _resolve_slice(block, _slice_of_numbers(block, selector, X, feature_names), everything)
+    wanted = _checked_entries(block, selector)
+    if wanted.dtype.kind in _NAME_KINDS:
+        return np.array([_position(block, name, X, feature_names) for name in wanted.tolist()], dtype=np.int64)
+    if wanted.dtype.kind == "b":
+        return _resolve_mask(block, wanted, everything)
+    return _resolve_numbers(block, wanted, everything)
+
+
+def _selected_by(block, selector, X):
+    """The selector that a callable gives for X."""
+    if isinstance(selector, Prefix):  # whose errors say themselves what they are about
+        return selector(X)
+    try:
+        return selector(X)
+    except Exception as error:
+        raise ValueError(
+            f"blocks: the callable of block {block!r} failed on X, of {type(X).__name__}: {error!r}."
+        ) from error
+
+
+def _slice_of_numbers(block, selector, X, feature_names):
+    """A slice of numbers in place of one of names, which includes its end, as in pandas."""
+    if not any(isinstance(end, str) for end in (selector.start, selector.stop)):
+        return selector
+    start = None if selector.start is None else _position(block, selector.start, X, feature_names)
+    stop = None if selector.stop is None else _position(block, selector.stop, X, feature_names) + 1
+    return slice(start, stop, selector.step)
+
+
+def _checked_entries(block, selector):
+    """What a selector lists, or the one thing that it is: a 1-D array of names, of booleans or of numbers."""
     if isinstance(selector, str):
         selector = [selector]
     wanted = np.asarray(selector if np.ndim(selector) else [selector])
     if wanted.size == 0:
-        return everything[:0]
+        return np.empty(0, dtype=np.int64)
     # numpy makes strings of numbers beside strings
     given = selector if isinstance(selector, (list, tuple)) else wanted.flat
     if wanted.dtype.kind in "iuf" and any(isinstance(entry, (bool, np.bool_)) for entry in given):
         raise TypeError(f"blocks: the selector of block {block!r} mixes booleans and numbers; got {selector!r}.")
-    not_names = wanted.dtype.kind in "UOT" and not all(isinstance(name, str) for name in given)
-    if wanted.ndim != 1 or wanted.dtype.kind not in "biuUOT" or not_names:
+    not_names = wanted.dtype.kind in _NAME_KINDS and not all(isinstance(name, str) for name in given)
+    if wanted.ndim != 1 or wanted.dtype.kind not in "biu" + _NAME_KINDS or not_names:
         raise TypeError(
             f"blocks: the selector of block {block!r} must be a slice, column numbers, a boolean mask, names or a "
             f"callable; got {selector!r}."
         )
-    if wanted.dtype.kind in "UOT":
-        return np.array([_position(block, name, X, feature_names) for name in wanted.tolist()], dtype=np.int64)
-    if wanted.dtype.kind == "b" and len(wanted) != len(everything):
+    return wanted
+
+
+def _resolve_mask(block, mask, everything):
+    if len(mask) != len(everything):
         raise ValueError(
-            f"blocks: the boolean mask of block {block!r} has {len(wanted)} entries, X has {len(everything)} columns."
+            f"blocks: the boolean mask of block {block!r} has {len(mask)} entries, X has {len(everything)} columns."
         )
+    return everything[mask]
+
+
+def _resolve_numbers(block, columns, everything):
     try:
-        return everything[wanted]
+        return everything[columns]
     except IndexError as error:
         raise ValueError(f"blocks: block {block!r} of an X with {len(everything)} columns: {error}.") from error
 
