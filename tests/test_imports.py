@@ -46,7 +46,8 @@ def test_public_modules_are_there_without_being_imported(module, name):
 @pytest.mark.parametrize("name", ["training", "training.loop", "training.span", "scaling"])
 def test_maps_name_every_module(name):
     package = import_module(f"skdual.{name}")
-    assert [module.name for module in iter_modules(package.__path__) if f"``{module.name}``" not in package.__doc__] == []
+    modules = [module.name for module in iter_modules(package.__path__)]
+    assert [module for module in modules if f"``{module}``" not in package.__doc__] == []
 
 
 def test_the_names_of_the_package():

@@ -58,6 +58,7 @@ from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.losses.contrastive import contrastive_loss
 from skdual.network.heads import SubspaceHead
+from skdual.training.held_out import training_mask
 from skdual.training.loop.mixup import MIXED_SHARE, Mixing
 from skdual.training.loop.schedule import WarmupCosine
 
@@ -74,7 +75,8 @@ def loop(bench):
 def beside_loop(n_rows, columns, params, n_pairs):
     X, y = sample(n_rows, columns)
     model = DualBranchClassifier(columns[0], max_epochs=1, **params).fit(X, y)
-    blocks = X[:, : columns[0]], X[:, columns[0] :], y
+    trained = training_mask(1, y)[0]  # without the rows that our member holds out
+    blocks = X[trained, : columns[0]], X[trained, columns[0] :], y[trained]
     on_device = [torch.from_numpy(block.copy()).to(params["device"]) for block in blocks]
     by_hand = partial(hand_written, model.network_, model.net_.criterion_, *on_device)
     outside = []
@@ -83,7 +85,7 @@ def beside_loop(n_rows, columns, params, n_pairs):
 
 
 def hand_written(network, criterion, a, b, y, n_epochs=3, batch_size=256):
-    """Milliseconds of an epoch of the loop that an expert would write for one member, which trains on all rows."""
+    """Milliseconds of an epoch of the loop that an expert would write for one member."""
     network = copy.deepcopy(network).train()
     matrices = [parameter for parameter in network.parameters() if parameter.ndim == 3]
     others = [parameter for parameter in network.parameters() if parameter.ndim != 3]

@@ -166,18 +166,23 @@ class BatchLoader:
         With a length; iterating it gives the row numbers of the batches of one epoch.
     draws : dict of callables, optional
         By name. Each takes the row numbers of a batch and gives a tuple of arrays that are to go with it.
+    subset : ndarray of int64, optional
+        The rows that the sampler's numbers count; all by default.
     """
 
-    def __init__(self, dataset, sampler, draws=None):
+    def __init__(self, dataset, sampler, draws=None, subset=None):
         self.dataset = dataset
         self.sampler = sampler
         self.draws = draws or {}
+        self.subset = subset
 
     def __len__(self):
         return len(self.sampler)
 
     def __iter__(self):
         batches = iter(self.sampler)
+        if self.subset is not None:
+            batches = map(self.subset.take, batches)
         while ahead := list(islice(batches, _SENT_AHEAD)):
             drawn = {name: [draw(index) for index in ahead] for name, draw in self.draws.items()}
             indices = send_together([(index,) for index in ahead], self.dataset.device)

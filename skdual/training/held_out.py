@@ -13,17 +13,20 @@ N_FOLDS = 6
 MAX_FOLD_ROWS = 2000
 """Rows of a fold at most: a handful of weights needs no more, and members learn from the others."""
 
-LONE_MEMBER_ROWS = 50_000
-"""Rows up to which a single member learns from all of them; of more it can spare a fold."""
+LONE_MEMBER_ROWS = 2000
+"""Rows up to which a single member learns from all of them: what it holds out, no other member learns from."""
+
+N_LONE_FOLDS = 10
+"""Of so many folds a single member leaves one out where there are more rows."""
 
 
-def held_out_folds(codes, n_held_out, original=None):
+def held_out_folds(codes, n_held_out, original=None, least_folds=N_FOLDS):
     """Fold of every row, stratified; the first ``n_held_out`` folds are each left out by some members.
 
-    There are ``max(N_FOLDS, n_held_out)`` folds, or as many as have ``MAX_FOLD_ROWS`` at most. The same rows give the
-    same folds, so that a warm start on them goes on with them. Copies of a row are in one fold, for a member that has
-    learnt one knows the others. In none (-1) are rows of more copies than a fold has rows, and a last row that a class
-    has besides, for every member sees every class.
+    There are ``max(least_folds, n_held_out)`` folds, or as many as have ``MAX_FOLD_ROWS`` at most. The same rows give
+    the same folds, so that a warm start on them goes on with them. Copies of a row are in one fold, for a member that
+    has learnt one knows the others. In none (-1) are rows whose copies are more than a sixth of all rows, and a last
+    row that a class has besides, for every member sees every class.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def held_out_folds(codes, n_held_out, original=None):
     n_held_out : int
     original : ndarray of int64 of shape (n,), optional
         The first row that each is a copy of (see :func:`~skdual.inputs.duplicates.first_occurrences`); none by default.
+    least_folds : int, default=N_FOLDS
+        That the rows are dealt out to.
 
     Returns
     -------
@@ -39,7 +44,7 @@ def held_out_folds(codes, n_held_out, original=None):
     """
     n = len(codes)
     original, may_be_held_out = _originals(codes, original)
-    n_folds = max(N_FOLDS, n_held_out, math.ceil(n / MAX_FOLD_ROWS))
+    n_folds = max(least_folds, n_held_out, math.ceil(n / MAX_FOLD_ROWS))
     # neighbours of one class lie in different folds, whatever order the rows came in
     order = np.random.default_rng(0).permutation(n)
     order = order[np.argsort(codes[order], kind="stable")]
@@ -62,9 +67,10 @@ def training_mask(n_members, codes, original=None):
     original : ndarray of int64 of shape (n,), optional
         The first row that each is a copy of; by default none is one.
     """
-    n = len(codes)
-    if n_members == 1 and n <= LONE_MEMBER_ROWS:
-        return np.ones((1, n), dtype=bool)
+    if n_members == 1:
+        if len(codes) <= LONE_MEMBER_ROWS:
+            return np.ones((1, len(codes)), dtype=bool)
+        return held_out_folds(codes, 1, original, N_LONE_FOLDS)[None] != 0
     fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
     return held_out_folds(codes, int(fold_of_member.max()) + 1, original) != fold_of_member[:, None]
 

@@ -18,7 +18,7 @@ from .schedule import WarmRestarts
 class RunningFit:
     """What a fit needs, and nothing after it.
 
-    ``training_mask`` says which rows each member trains on, (n_members, n); None where all train on all.
+    ``training_mask`` says which rows each member trains on, (n_members, n); None where all train on all in the batches.
     """
 
     kept: KeptWeights
@@ -55,16 +55,18 @@ def start_fit(net, rows, cycle_lengths, mask, update):
     order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(net.seed).spawn(3))
     mixup = Mixup(net.mixup_alpha, mixes) if net.mixup_alpha else None
     bank = _new_bank(net, rows, draws) if net.memory_bank_size else None
-    sources = {"mixup": mixup, "bank": bank}
-    loader = BatchLoader(
-        rows, _sampler(net, rows, order), {name: source.draw for name, source in sources.items() if source is not None}
-    )
+    draws_of = {name: source.draw for name, source in (("mixup", mixup), ("bank", bank)) if source is not None}
+    # what a single member holds out is in no batch
+    subset = np.flatnonzero(mask[0]) if len(mask) == 1 and not mask.all() else None
+    codes = rows.y if subset is None else rows.y[subset]
+    sampler = _sampler(net, rows, codes, order)
+    loader = BatchLoader(rows, sampler, draws_of, subset)
     n_steps = [n_epochs * len(loader) for n_epochs in cycle_lengths]
     running = RunningFit(
         kept=KeptWeights(net.module_),
         schedule=LambdaLR(net.optimizer_, WarmRestarts(n_steps, net.warmup)),
-        class_weight=_class_weight(net, rows, loader.sampler),
-        training_mask=None if mask.all() else torch.from_numpy(mask).to(rows.device),
+        class_weight=_class_weight(net, codes, sampler),
+        training_mask=None if len(mask) == 1 or mask.all() else torch.from_numpy(mask).to(rows.device),
         mixup=mixup,
         bank=bank,
         update=update,
@@ -72,18 +74,19 @@ def start_fit(net, rows, cycle_lengths, mask, update):
     return running, loader
 
 
-def _sampler(net, rows, random_generator):
+def _sampler(net, rows, codes, random_generator):
+    """Of batches of those rows that are trained on, which have the codes."""
     if net.sampling == "class_aware":
-        return ClassAwareBatches(rows.y, net.classes_per_batch, net.samples_per_class, random_generator)
-    return ShuffledBatches(len(rows), net.batch_size, random_generator, rows.run_length)
+        return ClassAwareBatches(codes, net.classes_per_batch, net.samples_per_class, random_generator)
+    return ShuffledBatches(len(codes), net.batch_size, random_generator, rows.run_length)
 
 
-def _class_weight(net, rows, sampler):
+def _class_weight(net, codes, sampler):
     """Class weights; over sampling frequencies where these differ, so that resampling leaves the priors as they are."""
     weight = net.criterion_.class_weight
     if net.sampling != "class_aware":
         return weight
-    priors = np.bincount(rows.y) / len(rows)
+    priors = np.bincount(codes) / len(codes)
     correction = torch.from_numpy(priors / sampler.frequencies).to(weight.dtype)
     return weight * correction.to(weight.device)
 

@@ -56,6 +56,21 @@ def test_each_epoch_visits_every_row_once(two_blocks, quick):
     assert not np.array_equal(orders[0], orders[1])
 
 
+@pytest.mark.parametrize("sampling", ["shuffle", "class_aware"])
+def test_what_a_single_member_holds_out_is_in_no_batch(two_blocks, quick, sampling, monkeypatch):
+    monkeypatch.setattr("skdual.training.held_out.LONE_MEMBER_ROWS", 149)
+    seen = []
+    watch = Watch("on_batch_begin", lambda net, kwargs: seen.append(kwargs["batch"].index))
+    params = {"n_members": 1, "max_epochs": 3, "memory_bank_size": 10, "sampling": sampling, "callbacks": [watch]}
+    fit(two_blocks, quick, **params)
+    codes = np.unique(two_blocks[1], return_inverse=True)[1]
+    trained = np.flatnonzero(held_out_folds(codes, 1, least_folds=10))
+    assert len(trained) == 135
+    rows, times = np.unique(np.concatenate(seen), return_counts=True)
+    assert_array_equal(rows, trained)
+    assert sampling == "class_aware" or (times == 3).all()
+
+
 @pytest.mark.parametrize("mixup_alpha", [0, 0.4])
 @pytest.mark.parametrize(("n_members", "enough_rows"), [(1, False), (1, True), (3, False)])
 def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, enough_rows, mixup_alpha, monkeypatch):
@@ -63,7 +78,9 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     monkeypatch.setattr("skdual.training.held_out.LONE_MEMBER_ROWS", 149 if enough_rows else 150)
     X, y = two_blocks[0].astype(np.float64), two_blocks[1]
     codes = np.unique(y, return_inverse=True)[1]
-    folds = held_out_folds(codes, n_members - n_members // 2) if n_members > 1 or enough_rows else np.full(150, -1)
+    folds = held_out_folds(codes, 2) if n_members > 1 else np.full(150, -1)
+    if enough_rows:
+        folds = held_out_folds(codes, 1, least_folds=10)
     states, orders, mixed, relevance = [], [], [], []
     plain = {"dropout": 0.0, "contrastive": None, "batch_size": 150, "warmup": 0.0, "gradient_clip": 0.05}
     params = quick | plain | {"max_epochs": 2, "learning_rate": 0.01, "weight_decay": 0.1, "n_members": n_members}
@@ -94,7 +111,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
     told = np.hstack(relevance[0])
     for step, rate in enumerate((0.01, 0.005)):  # the cosine at 0 and at 1/2
         rows = other = orders[step]
-        share = np.ones((150, 1))
+        share = np.ones((len(rows), 1))
         if mixup_alpha:
             partner, weight = mixed[step]
             other, share = rows[partner], weight.astype(np.float64)[:, None]
@@ -106,7 +123,7 @@ def test_a_step_equals_adamw_on_the_loss_by_hand(two_blocks, quick, n_members, e
             # the first half of the members, rounded down, sees the rows as they are
             w, own, second = (1, rows, rows) if member < n_members // 2 else (share, rows, other)
             x = torch.from_numpy(told[member] * (w * scaled[own] + (1 - w) * scaled[second]))
-            target = np.broadcast_to(w * np.eye(3)[codes[own]] + (1 - w) * np.eye(3)[codes[second]], (150, 3)).copy()
+            target = np.broadcast_to(w * np.eye(3)[codes[own]] + (1 - w) * np.eye(3)[codes[second]], (len(rows), 3))
             fold = max(0, member - n_members // 2)  # the same in both halves
             seen = np.flatnonzero((folds[own] != fold) & (folds[second] != fold))
             bases = network.head.bases[member]
