@@ -168,3 +168,10 @@ def test_no_verdict(history, reason):
     assert verdict.label == "no verdict"
     assert verdict.reason.startswith(reason)
     assert str(verdict) == f"no verdict: {verdict.reason}"
+
+
+@pytest.mark.parametrize(("last", "label"), [(0.39, "overfitting"), (0.41, "converged")])
+def test_a_training_loss_below_half_the_validation_loss_is_overfitting(last, label):
+    training, validation = np.full(21, last), np.full(21, 0.8)
+    training[0] = validation[0] = 2.0
+    assert learning_verdict(curves(training, validation, cosine(21))).label == label
