@@ -275,13 +275,13 @@ class DualBranchClassifier(FittedMethods):
       rows at most; copies of a row, as in bootstrap samples, to one fold (rows of one class, alike in all columns, and
       not only by chance, as where columns are few and binary), or to none if they are more than a sixth of the rows, as
       where few rows were oversampled. Each of several members leaves one fold out of its training, the first plain and
-      the first regularised one the same, and so on; a single member of more than 2,000 rows leaves out a tenth.
-      Held-out and validation rows decide how much each of four mean scores counts: of plain members, of regularised
-      ones, and of the latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of
-      the probabilities have the least log loss on such rows, with a small cost of single blocks. The columns of
-      held-out rows count in what columns are scaled and whitened by, in the span of the rows (below) and in the
-      statistics of batch normalisation; their labels in nothing but whether the norm of a row is a column, and
-      whether and how much a block is whitened (above).
+      the first regularised one the same, and so on; a single member of more than 2,000 rows leaves out a tenth, without
+      ``early_stopping``. Held-out and validation rows decide how much each of four mean scores counts: of plain
+      members, of regularised ones, and of the latter by block A and by block B alone. These weights
+      (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows, with a small
+      cost of single blocks. The columns of held-out rows count in what columns are scaled and whitened by, in the span
+      of the rows (below) and in the statistics of batch normalisation; their labels in nothing but whether the norm of
+      a row is a column, and whether and how much a block is whitened (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are

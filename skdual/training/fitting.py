@@ -76,7 +76,7 @@ def fit_network(params, data, device, seed, previous=None):
     split = _validation_split(params, data, seed, previous)
     training, validation, original = _rows_of_fit(data, device, dtype, split)
     settings = _checked_settings(params, data, training, validation, split, previous)
-    mask = training_mask(settings["module"]["n_members"], training.y, original)
+    mask = training_mask(settings["module"]["n_members"], training.y, original, params["early_stopping"])
     with isolated_random_state(device, seed):
         net = _build_net(params, settings, device, dtype, seed)
         if previous is None:

@@ -54,10 +54,11 @@ def held_out_folds(codes, n_held_out, original=None, least_folds=N_FOLDS):
     return folds[original]
 
 
-def training_mask(n_members, codes, original=None):
+def training_mask(n_members, codes, original=None, early_stopping=False):
     """Which rows each member trains on, ndarray of bool of shape (n_members, n).
 
-    Each half of the members leaves out the same folds.
+    Each half of the members leaves out the same folds. A single member leaves one out of more than ``LONE_MEMBER_ROWS``
+    rows, unless there is early stopping, whose validation rows do as well.
 
     Parameters
     ----------
@@ -66,9 +67,10 @@ def training_mask(n_members, codes, original=None):
         Class codes of the rows to train on.
     original : ndarray of int64 of shape (n,), optional
         The first row that each is a copy of; by default none is one.
+    early_stopping : bool, default=False
     """
     if n_members == 1:
-        if len(codes) <= LONE_MEMBER_ROWS:
+        if early_stopping or len(codes) <= LONE_MEMBER_ROWS:
             return np.ones((1, len(codes)), dtype=bool)
         return held_out_folds(codes, 1, original, N_LONE_FOLDS)[None] != 0
     fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])

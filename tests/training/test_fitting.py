@@ -47,8 +47,8 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
     monkeypatch.setattr(fitting, "whiten_blocks", lambda _, rows, original, scalers: given.append((rows, original)))
     DualBranchClassifier(**(quick | {"n_members": 4, "early_stopping": early_stopping})).fit(X, y)
     assert len(found) == 1
-    [(_, codes, of_members), (training, of_whitening)] = given
-    assert early_stopping == (len(training) < len(X))
+    [(_, codes, of_members, stops_early), (training, of_whitening)] = given
+    assert stops_early == early_stopping == (len(training) < len(X))
     assert_array_equal(codes, training.y)
     assert_array_equal(of_members, first_occurrences(training))
     assert_array_equal(of_whitening, of_members)

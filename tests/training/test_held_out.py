@@ -58,6 +58,7 @@ def test_a_single_member_leaves_a_tenth_out_of_many_rows(n, n_held_out):
     mask = training_mask(1, np.arange(n) % 5)
     assert mask.shape == (1, n)
     assert np.sum(~mask) == n_held_out
+    assert training_mask(1, np.arange(n) % 5, early_stopping=True).all()  # the validation rows do as well
 
 
 @pytest.mark.parametrize("n_members", [2, 3, 8])
