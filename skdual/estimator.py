@@ -32,12 +32,12 @@ class DualBranchClassifier(FittedMethods):
         How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. Columns of a long
         tail, such as counts and concentrations, are replaced by log(1 + x / u) first: those without negative values and
         with at least ten values other than 0, whose 90th percentile exceeds three times their median; u is their 10th
-        percentile. Other columns whose standard deviation exceeds 100 times what their quartiles say, as where
-        -999 stands for missing values, are scaled as by "robust". Of more than some thousand rows a sample decides the
-        kind of a column. "robust": median and quartiles, such that a normal column has unit variance. "log1p":
-        log(1 + x), then centred, to unit variance; no value may be negative. These three clip values smoothly to three
-        deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict
-        by block name has one for each block. A scale that would be 0, as where a column does not vary, is 1.
+        percentile. Other columns whose standard deviation exceeds 100 times what their quartiles say, if these differ,
+        as where -999 stands for missing values, are scaled as by "robust". Of more than some thousand rows a sample
+        decides the kind of a column. "robust": median and quartiles, such that a normal column has unit variance.
+        "log1p": log(1 + x), then centred, to unit variance; no value may be negative. These three clip values smoothly
+        to three deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair
+        or a dict by block name has one for each block. A scale that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for
@@ -81,7 +81,9 @@ class DualBranchClassifier(FittedMethods):
     head : {"subspace", "linear"}, default="subspace"
         Score by minus the projection error onto the class's subspace, or by a linear layer. The subspaces of the
         regularised members (see Notes) need not pass through the origin: a constant 1 is appended to their
-        unit-length embedding, so that, as to a linear layer, a row and its opposite differ.
+        unit-length embedding, so that, as to a linear layer, a row and its opposite differ. A linear layer on
+        concatenated branches adds what each block says: classes that only both blocks tell together need "subspace", or
+        ``fusion="attention"``.
     subspace_dim : int, default=4
         Basis vectors per class. With ``head="subspace"`` only.
     orthogonality_weight : float, default=1.0
@@ -260,9 +262,9 @@ class DualBranchClassifier(FittedMethods):
       its copies and those nearest to it, which may be measurements of the same sample (a tenth of the mean size of a
       class, 20 at most): where one of them has a smaller squared error than the largest penalty, by a tenth of the
       variance of the classes and by four standard errors. a is ten times the largest penalty that is within a standard
-      error of the best. That is for blocks scaled by "standard", "robust" or "log1p", without the norm of a row, by
-      at least ten rows: all, if they have at most 2**23 values in the block, or as many at random, if that is two a
-      column. After the fit it is part of the weights, and a warm start goes on with these.
+      error of the best. That is for blocks scaled by "standard", "robust" or "log1p", without the norm of a row, by at
+      least ten rows: all, if they are 4,096 at most and have at most 2**23 values in the block, or as many at random,
+      if that is two a column. After the fit it is part of the weights, and a warm start goes on with these.
 
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the

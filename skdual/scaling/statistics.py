@@ -45,11 +45,11 @@ def column_statistics(rows, scaling, columns, dtype):
             chunks = (_with_logarithms(chunk, unit) for chunk in chunks)
         center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
     if way.by_column:
-        may_be_stray = (unit == 0) & (spread > 0) & np.isfinite(scale) & (scale > MAX_STRAY / 4 * spread)
+        may_be_stray = (unit == 0) & (spread > 0) & np.isfinite(scale) & (scale / MAX_STRAY > spread / 4)
         stray = np.flatnonzero(may_be_stray)
         if len(stray):
             median, spread = quartiles(chunks_of_columns(rows.X, columns[stray], rows.subset))
-            astray = (spread > 0) & (scale[stray] > MAX_STRAY * spread)
+            astray = (spread > 0) & (scale[stray] / MAX_STRAY > spread)
             center[stray[astray]], scale[stray[astray]] = median[astray], spread[astray]
     return center, np.where(scale == 0, 1, scale), unit
 

@@ -27,6 +27,7 @@ SHRINKAGE_PER_PENALTY = 10.0
 """Shrinkage of the covariance as a multiple of the penalty; by trial."""
 
 _LEAST_ROWS = 10  # fewer can't be sure
+_MAX_ROWS = 4096  # that decide: the neighbours of all take time that grows with their square
 _MAX_VALUES = 2**23  # 64 MiB of float64, and some arrays of that size
 _MAX_NEIGHBORS = 20
 _ROUNDING = 1e-10  # share of the largest variance below which one is rounding
@@ -84,7 +85,7 @@ def whiten_blocks(network, rows, original, scalers):
     parts = zip(network.branches, network.scalers, scalers, strict=True)
     whitened = []
     for (branch, scaler, on_host), index in zip(parts, rows.columns.indices, strict=True):
-        n_rows = min(len(numbers), _MAX_VALUES // len(index))
+        n_rows = min(len(numbers), _MAX_ROWS, _MAX_VALUES // len(index))
         is_enough = n_rows == len(numbers) or n_rows >= 2 * len(index)
         may_be = on_host.clipped and on_host.row_norm is None and is_enough
         some = np.sort(numbers[:n_rows])
@@ -200,7 +201,7 @@ def left_out_errors(axes, penalty, codes, left_out):
     kept = axes.variances / (axes.variances + penalty * axes.variances.mean())
     residuals = target - (axes.left_vectors * kept) @ (axes.left_vectors.T @ target)
     predicted = np.empty_like(target)
-    for some in consecutive_slices(n, max(1, _MAX_VALUES // (left_out.shape[1] * r))):
+    for some in consecutive_slices(n, max(1, _MAX_VALUES // (left_out.shape[1] * max(r, target.shape[1])))):
         vectors = axes.left_vectors[left_out[some]]
         leverage = 1 / n + (vectors * kept) @ vectors.transpose(0, 2, 1)
         others = np.linalg.solve(np.eye(left_out.shape[1]) - leverage, residuals[left_out[some]])

@@ -54,9 +54,15 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
     assert_array_equal(of_whitening, of_members)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("scaling", "dtype", "largest"),
-    [("standard", np.float64, 1e200), ("minmax", np.float32, 3e38), ("robust", np.float32, 3e38)],
+    [
+        ("standard", np.float64, 1e200),
+        ("standard", np.float64, 1e308),
+        ("minmax", np.float32, 3e38),
+        ("robust", np.float32, 3e38),
+    ],
 )
 def test_columns_whose_scale_overflows_are_refused(scaling, dtype, largest):
     X = np.random.default_rng(0).uniform(-1, 1, size=(60, 12)).astype(dtype)

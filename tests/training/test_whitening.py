@@ -198,6 +198,12 @@ def test_of_many_values_some_rows_are_used_if_they_are_twice_the_columns(n_value
     assert [shape for shape, _ in used] == expected
 
 
+def test_of_many_rows_some_decide(used, monkeypatch):
+    monkeypatch.setattr(whitening, "_MAX_ROWS", 100)
+    fit(*neighbours(300))
+    assert [shape for shape, _ in used] == [(100, 20), (100, 10)]
+
+
 def test_whitening_is_decided_on_all_of_few_rows_however_many_columns(used, whitened):
     X, y = neighbours(50, widths=(60, 10), signal=0.1)
     fit(X, y, n_a=60)
