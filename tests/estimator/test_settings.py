@@ -71,4 +71,4 @@ def test_before_a_fit_there_are_no_settings():
     model = DualBranchClassifier(7)
     assert not hasattr(model, "settings_")
     with pytest.raises(NotFittedError):
-        model.settings_  # noqa: B018
+        _ = model.settings_
