@@ -80,8 +80,11 @@ def check_classes(labels, name):
         check_classification_targets(labels)
     except ValueError as error:
         if labels.dtype == object:  # of which scikit-learn takes strings only
-            of = type(labels[0]).__name__
-            raise ValueError(f"Unknown label type: {name} holds {of} as objects; give {name}.astype({of}).") from error
+            kind = type(labels[0])
+            remedy = kind.__name__ if kind in (bool, int, float) else "str"
+            raise ValueError(
+                f"Unknown label type: {name} holds {kind.__name__} as objects; give {name}.astype({remedy})."
+            ) from error
         raise ValueError(f"{name} must hold class labels. {error}") from error
 
 

@@ -1,6 +1,7 @@
 import datetime
 import enum
 import re
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -179,3 +180,11 @@ def test_numbers_as_objects_are_refused_with_a_remedy(kind):
     with pytest.raises(ValueError, match=re.escape(message)):
         fit_labels(labels)
     fit_labels(labels.astype(kind))
+
+
+def test_other_objects_are_refused_with_a_remedy():
+    labels = np.array([Fraction(1, 3), Fraction(2, 3)] * 2, dtype=object)
+    message = "Unknown label type: y holds Fraction as objects; give y.astype(str)."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fit_labels(labels)
+    fit_labels(labels.astype(str))
