@@ -15,7 +15,7 @@ So have counts, concentrations and intensities: an exponential distribution has 
 """
 
 MAX_STRAY = 100.0
-"""Standard deviation of a column, in units of what its quartiles say, from which on few of its values are far astray.
+"""Standard deviation of a column, in units of its :func:`spread`, from which on few of its values are far astray.
 
 So are codes for what is missing, such as -999, and values in another unit.
 """
@@ -29,7 +29,7 @@ class Scaling(NamedTuple):
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
     ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``by_column`` log(1 + x / unit)
     stands for x in columns of a long tail (see :func:`units_of_long_tails`), and other columns whose scale is more than
-    ``MAX_STRAY`` times what their quartiles say are scaled by these.
+    ``MAX_STRAY`` times their :func:`spread` are scaled by that.
     """
 
     statistics: Callable | None
@@ -65,6 +65,25 @@ def quartiles(chunks):
     of_chunks = [np.percentile(chunk, [25, 50, 75], axis=0, overwrite_input=True) for chunk in chunks]
     lower, median, upper = np.concatenate(of_chunks, axis=1)
     return median, (upper - lower) / (norm.ppf(0.75) - norm.ppf(0.25))
+
+
+def spread(chunks):
+    """Medians, and a standard deviation of each column to which few values far astray are nothing.
+
+    It is what :func:`quartiles` say. Where these are one value, as in a rare binary column, it is the root mean square
+    of distances from the median if all values but that one were as far from it as half of them are.
+    """
+    medians, deviations = [], []
+    for chunk in chunks:
+        median, deviation = quartiles([chunk])
+        same = np.flatnonzero(deviation == 0)
+        distance = np.sort(np.abs(chunk[:, same] - median[same]), axis=0)
+        n_rows, n_different = len(chunk), np.count_nonzero(distance, axis=0)
+        middle = (n_rows - 1 - n_different // 2)[None]
+        deviation[same] = np.take_along_axis(distance, middle, axis=0)[0] * np.sqrt(n_different / n_rows)
+        medians.append(median)
+        deviations.append(deviation)
+    return np.concatenate(medians), np.concatenate(deviations)
 
 
 def units_of_long_tails(ordered, dtype):

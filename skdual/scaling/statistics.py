@@ -5,7 +5,7 @@ import torch
 
 from ..inputs.chunks import chunks_of_columns, dense_chunks
 from .logarithms import logarithms
-from .scalings import MAX_STRAY, SCALINGS, quartiles, units_of_long_tails
+from .scalings import MAX_STRAY, SCALINGS, spread, units_of_long_tails
 
 _SAMPLE = (512, 4096)  # least and most rows that tell of which kind a column is,
 _SAMPLE_VALUES = 2**24  # and as many values as they should have
@@ -36,31 +36,41 @@ def column_statistics(rows, scaling, columns, dtype):
         Of columns of a long tail, in which log(1 + x / unit) stands for x; 0 for the others.
     """
     way = SCALINGS[scaling]
-    unit = np.zeros(len(columns))
     chunks = chunks_of_columns(rows.X, columns, rows.subset) if way.whole_columns else dense_chunks(rows, columns)
     assert way.statistics is not None
     with np.errstate(all="ignore"):  # the caller looks at what is not finite
         if way.by_column:
-            unit, spread = _kinds(rows, columns, dtype)
-            chunks = (_with_logarithms(chunk, unit) for chunk in chunks)
-        center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
-    if way.by_column:
-        may_be_stray = (unit == 0) & (spread > 0) & np.isfinite(scale) & (scale / MAX_STRAY > spread / 4)
-        stray = np.flatnonzero(may_be_stray)
-        if len(stray):
-            median, spread = quartiles(chunks_of_columns(rows.X, columns[stray], rows.subset))
-            astray = (spread > 0) & (scale[stray] / MAX_STRAY > spread)
-            center[stray[astray]], scale[stray[astray]] = median[astray], spread[astray]
+            center, scale, unit = _by_column(way.statistics, chunks, rows, columns, dtype)
+        else:
+            center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
+            unit = np.zeros(len(columns))
     return center, np.where(scale == 0, 1, scale), unit
 
 
+def _by_column(statistics, chunks, rows, columns, dtype):
+    """Centers, scales and units of columns each of which is scaled as its kind needs it."""
+    unit, spread_of_sample = _kinds(rows, columns, dtype)
+    lowest = np.zeros(len(columns))
+    center, scale = statistics(_with_logarithms(chunk, unit, lowest) for chunk in chunks)
+    negative = np.flatnonzero((unit > 0) & (lowest < 0))  # outside the sample
+    if len(negative):
+        unit[negative] = 0
+        center[negative], scale[negative] = statistics(dense_chunks(rows, columns[negative]))
+    may_be_stray = (unit == 0) & (spread_of_sample > 0) & np.isfinite(scale)
+    stray = np.flatnonzero(may_be_stray & (scale / MAX_STRAY > spread_of_sample / 4))
+    if len(stray):
+        median, deviation = spread(chunks_of_columns(rows.X, columns[stray], rows.subset))
+        astray = (deviation > 0) & (scale[stray] / MAX_STRAY > deviation)
+        center[stray[astray]], scale[stray[astray]] = median[astray], deviation[astray]
+    return center, scale, unit
+
+
 def _kinds(rows, columns, dtype):
-    """What tells the kind of a column, by a sample of rows that lie evenly in the data set: its unit and quartiles.
+    """What tells the kind of a column, by a sample of rows that lie evenly in the data set: its unit and its spread.
 
     Returns
     -------
     unit, spread : ndarray of float64 of shape (n_columns,)
-        The second of :func:`~skdual.scaling.scalings.quartiles`.
     """
     size = np.clip(_SAMPLE_VALUES // len(columns), *_SAMPLE)
     sample = np.unique(np.linspace(0, len(rows) - 1, size).astype(np.int64))
@@ -69,14 +79,15 @@ def _kinds(rows, columns, dtype):
     for chunk in chunks_of_columns(rows.X, columns, sample):
         chunk.sort(axis=0)
         units.append(units_of_long_tails(chunk, dtype))
-        spreads.append(quartiles([chunk])[1])
+        spreads.append(spread([chunk])[1])
     return np.concatenate(units), np.concatenate(spreads)
 
 
-def _with_logarithms(chunk, unit):
-    """A chunk whose columns that have a unit hold logarithms; changed in place."""
+def _with_logarithms(chunk, unit, lowest):
+    """A chunk whose columns that have a unit hold logarithms; changed in place, as ``lowest`` of these columns is."""
     with_unit = np.flatnonzero(unit)
     if len(with_unit):
+        lowest[with_unit] = np.minimum(lowest[with_unit], chunk[:, with_unit].min(axis=0))
         values, units = torch.from_numpy(chunk[:, with_unit]), torch.from_numpy(unit[with_unit])
         chunk[:, with_unit] = logarithms(values, units).numpy()
     return chunk

@@ -149,12 +149,42 @@ def test_many_rows_tell_their_tails_by_a_sample():
     assert_allclose((center, scale), (logarithms.mean(axis=0), logarithms.std(axis=0)), rtol=1e-9)
 
 
+def test_a_value_below_0_outside_the_sample_keeps_a_column_from_its_logarithm():
+    X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
+    sample = np.linspace(0, 9_999, 4_096).astype(int)
+    X[np.setdiff1d(np.arange(10_000), sample)[:200], 1] = -999
+    X[np.setdiff1d(np.arange(10_000), sample)[7], 3] = -1e-3
+    center, scale, unit = statistics_of(data_set(X))
+    assert_array_equal(unit > 0, ~np.isin(np.arange(P), [1, 3]))
+    assert_allclose((center[1], scale[1]), by_quartiles(X[:, 1]))
+    assert_allclose((center[3], scale[3]), (X[:, 3].mean(), X[:, 3].std()))
+
+
 def test_values_far_astray_in_a_column_of_a_long_tail_are_left_to_its_logarithm(tails):
     tails[::50, 1] = 1e9
     center, scale, unit = statistics_of(data_set(tails))
     assert unit[1] > 0
     logarithms = np.log1p(tails[:, 1] / unit[1])
     assert_allclose((center[1], scale[1]), (logarithms.mean(), logarithms.std()), rtol=1e-9)
+
+
+@stored_as
+@of_rows
+def test_few_values_far_astray_in_a_column_of_mostly_one_value(X, stored, subset, tmp_path):
+    """Where the quartiles are one value, what differs from it says how the column is scaled."""
+    X, random_generator = X.copy(), np.random.default_rng(0)
+    X[:, 2] = random_generator.random(len(X)) < 0.2
+    X[:, 5] = np.where(random_generator.random(len(X)) < 0.2, random_generator.normal(3, 1, len(X)), 7)
+    X[3::25, 2], X[5::25, 5] = -9999, 1e6
+    rows = chosen(X, subset).astype(np.float64)
+    expected = StandardScaler().fit(rows)
+    center, scale = expected.mean_, expected.scale_
+    for j, value in ((2, 0), (5, 7)):
+        distances = sorted(abs(x - value) for x in rows[:, j] if x != value)
+        center[j], scale[j] = value, distances[(len(distances) - 1) // 2] * math.sqrt(len(distances) / len(rows))
+    got = statistics_of(data_set(stored(X, tmp_path), subset=subset))
+    assert_allclose(got, (center, scale, np.zeros(P)), rtol=1e-10)
+    assert 0.3 < scale[2] < 0.7
 
 
 def test_a_column_of_mostly_one_value_keeps_its_deviation():
