@@ -32,12 +32,14 @@ class DualBranchClassifier(FittedMethods):
         How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. Columns of a long
         tail, such as counts and concentrations, are replaced by log(1 + x / u) first: those without negative values and
         with at least ten values other than 0, whose 90th percentile exceeds three times their median; u is their 10th
-        percentile. Other columns whose standard deviation exceeds 100 times what their quartiles say, if these differ,
-        as where -999 stands for missing values, are scaled as by "robust". Of more than some thousand rows a sample
-        decides the kind of a column. "robust": median and quartiles, such that a normal column has unit variance.
-        "log1p": log(1 + x), then centred, to unit variance; no value may be negative. These three clip values smoothly
-        to three deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair
-        or a dict by block name has one for each block. A scale that would be 0, as where a column does not vary, is 1.
+        percentile. Other columns whose standard deviation exceeds 100 times what their quartiles say, as where -999
+        stands for missing values, are scaled as by "robust"; where the quartiles are one value, by the median distance
+        from it of the values that differ, times the root of their share. Of more than some thousand rows a sample
+        decides the kind of a column, but all tell whether there are negative values. "robust": median and quartiles,
+        such that a normal column has unit variance. "log1p": log(1 + x), then centred, to unit variance; no value may
+        be negative. These three clip values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1],
+        zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale that
+        would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for
@@ -232,8 +234,9 @@ class DualBranchClassifier(FittedMethods):
         What the fit made of the parameters and of the rows. Of ``standardize``, ``hidden_layer_sizes`` and ``dropout``
         the pairs for the two blocks; ``n_members``, ``mixup_alpha``, ``batch_size``, ``classes_per_batch``,
         ``samples_per_class``, ``max_epochs``, ``learning_rate``, ``weight_decay`` (None: the optimizer's own) and
-        ``precision``, without "auto"; and, as pairs of bool, for which blocks the norm of a row is one more column
-        (``row_norms``) and which the plain members take whitened (``whitened``; see Notes).
+        ``precision``, without "auto"; as pairs of bool, for which blocks the norm of a row is one more column
+        (``row_norms``) and which the plain members take whitened (``whitened``); and whether they take both whitened
+        together (``whitened_together``; see Notes).
 
     See Also
     --------
@@ -254,17 +257,20 @@ class DualBranchClassifier(FittedMethods):
       two training rows a column (with fewer, new rows are shorter than those trained on), and to be scaled by
       "standard", "robust" or "log1p".
 
-    - Whitening. Where columns go together, as neighbouring wavelengths do, what they share is most of their variance,
-      and a network hears little of the rest. So a block whose classes are told by that rest the plain members take
-      whitened: its scaled and centred columns z become z (C + a v I)^(-1/2), where C is their covariance and v the mean
-      of its variances, in the span of the rows and such that the sum of the variances stays as it is. Ridge regressions
-      of the classes on the block say where, with seven penalties from 1e-6 v to v, each row predicted by all others but
-      its copies and those nearest to it, which may be measurements of the same sample (a tenth of the mean size of a
-      class, 20 at most): where one of them has a smaller squared error than the largest penalty, by a tenth of the
-      variance of the classes and by four standard errors. a is ten times the largest penalty that is within a standard
-      error of the best. That is for blocks scaled by "standard", "robust" or "log1p", without the norm of a row, by at
-      least ten rows: all, if they are 4,096 at most and have at most 2**23 values in the block, or as many at random,
-      if that is two a column. After the fit it is part of the weights, and a warm start goes on with these.
+    - Whitening. Where columns go together, as neighbouring wavelengths do, or two blocks that measure the same, left
+      and right or before and after, what they share is most of their variance, and a network hears little of the rest.
+      So a block whose classes are told by that rest the plain members take whitened: its scaled and centred columns z
+      become z (C + a v I)^(-1/2), where C is their covariance and v the mean of its variances, in the span of the rows
+      and such that the sum of the variances stays as it is. Ridge regressions of the classes on the block say where,
+      with seven penalties from 1e-6 v to v, each row predicted by all others but its copies and those nearest to it,
+      which may be measurements of the same sample (a tenth of the mean size of a class, 20 at most): where one of them
+      has a smaller squared error than the largest penalty, by a tenth of the variance of the classes and by four
+      standard errors. a is ten times the largest penalty that is within a standard error of the best. Then the same is
+      done with the columns of both blocks together, with that penalty as a; what branch A reads in the plain members
+      then depends on both blocks, and :meth:`transform_branches` gives the outputs of the first regularised member.
+      That is for blocks scaled by "standard", "robust" or "log1p", without the norm of a row, by at least ten rows:
+      all, if they are 4,096 at most and have at most 2**23 values in the columns concerned, or as many at random, if
+      that is two a column. A warm start goes on with it.
 
     - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
       tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the

@@ -257,7 +257,10 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         return self._run("embed", X)
 
     def transform_branches(self, X):
-        """The outputs of both branches, before they are fused; those of the first member where there are several.
+        """The outputs of both branches, before they are fused, each of which depends on its own block only.
+
+        Where there are several members they are those of the first, or of the first regularised one where the plain
+        ones take both blocks whitened together (``settings_["whitened_together"]``).
 
         Parameters
         ----------

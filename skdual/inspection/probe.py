@@ -16,8 +16,8 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
 
     A stage that scores high holds the classes in a form that a linear model can read; if "fused" scores
     above both branches, these carry complementary information. Take rows that the estimator was not trained on: on its
-    training rows the outputs have been shaped by the very labels. The outputs are those of the first member
-    (:meth:`~skdual.DualBranchClassifier.transform_branches`, :meth:`~skdual.DualBranchClassifier.transform`).
+    training rows the outputs have been shaped by the very labels. The outputs are those of one member (see
+    :meth:`~skdual.DualBranchClassifier.transform_branches`, :meth:`~skdual.DualBranchClassifier.transform`).
 
     Parameters
     ----------

@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from ..scaling.whitening import whiten
 from .members import (
     ColumnLinear,
     MemberBatchNorm,
@@ -14,7 +13,6 @@ from .members import (
     MemberDropout,
     MemberLayerNorm,
     MemberLinear,
-    n_plain_members,
 )
 
 ACTIVATIONS = {"gelu": "none", "gelu_tanh": "tanh"}
@@ -95,17 +93,14 @@ class BranchEncoder(nn.Module):
         """The two layers whose weights multiply the columns."""
         return self.layers[0], self.shortcut
 
-    def merge_columns(self):
-        """Multiply the weights by what the members multiply the columns by, for columns as they are."""
-        for weight in [layer.weight.detach() for layer in self.column_layers]:
-            if self.columns.relevance is not None:
-                weight.mul_(self.columns.relevance)
-            if self.columns.whitening is not None:
-                of_plain = weight[: n_plain_members(len(weight))]
-                of_plain.copy_(whiten(of_plain, self.columns.whitening[0]))
-        self.columns.relevance = self.columns.whitening = None
+    def merge_relevance(self):
+        """Multiply the weights by the relevance of the columns, for columns as they are."""
+        if self.columns.relevance is not None:
+            for layer in self.column_layers:
+                layer.weight.detach().mul_(self.columns.relevance)
+        self.columns.relevance = None
 
-    def forward(self, x, mixed=None):
-        """Features of ``x``; those of ``mixed`` in the regularised members, where it is given."""
-        inputs = self.columns(len(self.shortcut.weight), x, mixed)
+    def forward(self, x, of_regularized=None):
+        """Features of ``x``; those of ``of_regularized`` in the regularised members, where it is given."""
+        inputs = self.columns(len(self.shortcut.weight), x, of_regularized)
         return self.layers(inputs) + self.shortcut(inputs)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..scaling.column_scaler import ColumnScaler
+from ..scaling.whitening import Whitening
 from .branches import BranchEncoder
 from .ensemble import BOTH, ONLY_A, ONLY_B, Ensemble, group_means
 from .fusion import AttentionFusion, ConcatFusion
@@ -28,16 +29,20 @@ class NetworkOutput(NamedTuple):
     gram: torch.Tensor | None
 
 
-def _first(module):
-    """The first member, on the same memory, of a module whose every parameter and buffer has members as first axis.
+def _member(module, number):
+    """One member, on the same memory, of a module whose every parameter and buffer has members as first axis.
 
     The module itself is left alone, for other threads may be using it. A deep copy takes longer than some chunks.
     """
     alone = copy.copy(module)
     for kind in ("_parameters", "_buffers"):
         tensors = getattr(module, kind)
-        setattr(alone, kind, {name: tensor if tensor is None else tensor[:1] for name, tensor in tensors.items()})
-    alone._modules = {name: _first(child) for name, child in module._modules.items()}
+        setattr(
+            alone,
+            kind,
+            {name: tensor if tensor is None else tensor[number : number + 1] for name, tensor in tensors.items()},
+        )
+    alone._modules = {name: _member(child, number) for name, child in module._modules.items()}
     return alone
 
 
@@ -75,6 +80,8 @@ class DualBranchNetwork(nn.Module):
         How each block is scaled: names in :data:`~skdual.scaling.scalings.SCALINGS`.
     row_norms : pair of bool
         Whether each branch reads the norm of a row besides (see :class:`~skdual.scaling.row_norm.RowNorm`).
+    whitening_ranks : tuple of three int
+        Of what the plain members whiten the scaled blocks by (see :class:`~skdual.scaling.whitening.Whitening`).
     bfloat16 : bool
         Branches, fusion and projection heads compute their products in bfloat16 while training.
     """
@@ -102,6 +109,7 @@ class DualBranchNetwork(nn.Module):
         block_dropout,
         standardize,
         row_norms,
+        whitening_ranks,
         bfloat16,
     ):
         super().__init__()
@@ -118,6 +126,7 @@ class DualBranchNetwork(nn.Module):
         self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self.scalings = tuple(standardize)
         self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings, row_norms)
+        self.whitening = Whitening([scaler.n_outputs for scaler in self.scalers], whitening_ranks)
         self.branch_a, self.branch_b = (
             BranchEncoder(n_members, scaler.n_outputs, widths, rate, activation, normalization, initialization)
             for scaler, widths, rate in zip(self.scalers, hidden_layer_sizes, dropout, strict=True)
@@ -145,32 +154,44 @@ class DualBranchNetwork(nn.Module):
         return self.branch_a, self.branch_b
 
     def scale(self, x_a, x_b):
-        """Both blocks as the branches take them."""
+        """Both blocks as the branches of the regularised members take them."""
         return self.scaler_a(x_a), self.scaler_b(x_b)
+
+    def scale_and_whiten(self, x_a, x_b):
+        """Both blocks as the branches of the plain members take them; of a single member, as all do."""
+        return self.whitening(*self.scale(x_a, x_b))
 
     def encode_members(self, x_a, x_b, mixing=None):
         """Every member's branch outputs, (n_members, batch, d_a) and (n_members, batch, d_b)."""
-        x_a, x_b = self.scale(x_a, x_b)
-        mixed = (None, None) if mixing is None else (mixing(x_a), mixing(x_b))
-        return self.branch_a(x_a, mixed[0]), self.branch_b(x_b, mixed[1])
+        scaled = self.scale(x_a, x_b)
+        of_plain = self.whitening(*scaled)
+        of_regularized = scaled if mixing is None else map(mixing, scaled)
+        h_a, h_b = (branch(*x) for branch, *x in zip(self.branches, of_plain, of_regularized, strict=True))
+        return h_a, h_b
 
     def encode(self, x_a, x_b):
-        """The first member's branch outputs h_a (batch, d_a) and h_b (batch, d_b)."""
-        h_a, h_b = self._encode_first(x_a, x_b)
+        """Branch outputs h_a (batch, d_a) and h_b (batch, d_b) of the first member whose branches read a block each.
+
+        That is the first one, or the first regularised one where the plain members take the blocks whitened together.
+        """
+        if self.whitening.factor_together is None:
+            h_a, h_b = self._encode_by(0, *self.scale_and_whiten(x_a, x_b))
+        else:
+            h_a, h_b = self._encode_by(n_plain_members(self.n_members), *self.scale(x_a, x_b))
         return h_a[0], h_b[0]
 
-    def _encode_first(self, x_a, x_b):
-        x_a, x_b = self.scale(x_a, x_b)
-        return _first(self.branch_a)(x_a), _first(self.branch_b)(x_b)
+    def _encode_by(self, member, x_a, x_b):
+        """One member's branch outputs of scaled blocks, (1, batch, d_a) and (1, batch, d_b)."""
+        return _member(self.branch_a, member)(x_a), _member(self.branch_b, member)(x_b)
 
     def embed(self, x_a, x_b):
         """The first member's fused embedding z, (batch, d_a + d_b)."""
-        return _first(self.fusion)(*self._encode_first(x_a, x_b))[0]
+        return _member(self.fusion, 0)(*self._encode_by(0, *self.scale_and_whiten(x_a, x_b)))[0]
 
-    def merge_columns(self):
-        """Multiply the first weights by what the members multiply the columns by, for columns as they are."""
+    def merge_relevance(self):
+        """Multiply the first weights by the relevance of the columns, for columns as they are."""
         for branch in self.branches:
-            branch.merge_columns()
+            branch.merge_relevance()
 
     def forward(self, x_a, x_b, mixing=None):
         """What a training or validation step needs, a :class:`NetworkOutput`.

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..products import member_products, product_dtype
-from ..scaling.whitening import whiten
 from .step_memory import StepMemory, StepProduct
 
 
@@ -48,41 +47,33 @@ class MemberLinear(nn.Module):
 class MemberColumns(nn.Module):
     """The columns of a block as the members take them.
 
-    The plain members take the rows alike, and whitened, if there is what to whiten them by; the regularised ones mixed,
-    and with the columns multiplied by their relevance, if there is one.
+    The plain members take the rows alike; the regularised ones may take others in their place, such as mixed ones, and
+    multiply the columns by their relevance, if there is one.
 
     Attributes
     ----------
     relevance : tensor of shape (n_members, 1, in_features), or None
         What the regularised members multiply the columns by; 1 for the others.
-    whitening : tensor of shape (1, r, in_features), or None
-        What the plain members whiten the rows by (see :func:`~skdual.scaling.whitening.whitening_factor`).
     """
 
     relevance: torch.Tensor | None
-    whitening: torch.Tensor | None
 
     def __init__(self):
         super().__init__()
         self.register_buffer("relevance", None, persistent=False)
-        self.register_buffer("whitening", None, persistent=False)
 
-    def forward(self, n_members, x, mixed=None):
+    def forward(self, n_members, x, of_regularized=None):
         """Pairs of rows and of the members that take these, as :func:`in_product_dtype` gives them.
 
-        Given ``mixed``, of the same shape, the regularised members take it in place of ``x``.
+        Given ``of_regularized``, of the same shape, the regularised members take it in place of ``x``.
         """
-        mixed = x if mixed is None else mixed
+        of_regularized = x if of_regularized is None else of_regularized
         plain, regularized = member_halves(n_members)
         if self.relevance is not None:
-            mixed = mixed * self.relevance[regularized]
-        elif mixed is x and self.whitening is None:
+            of_regularized = of_regularized * self.relevance[regularized]
+        elif of_regularized is x:
             plain, regularized = slice(0, n_members), slice(0, 0)
-        if self.whitening is not None:
-            x = whiten(x, self.whitening[0])
-            if plain.stop == 0:  # one of several, and the first, by itself
-                mixed = x
-        return in_product_dtype((x, plain), (mixed, regularized))
+        return in_product_dtype((x, plain), (of_regularized, regularized))
 
 
 def in_product_dtype(*inputs):

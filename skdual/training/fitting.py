@@ -41,8 +41,8 @@ class Fit(NamedTuple):
     ----------
     net : DualBranchNet
     settings : dict of dict
-        What :func:`~skdual.parameters.resolve_settings` made of the parameters; ``split``: the ``fraction`` of the rows
-        set aside for validation, or None, and the ``seed`` of that; and ``blocks``: which are ``whitened``.
+        What :func:`~skdual.parameters.resolve_settings` made of the parameters, and the fit of the rows; and ``split``:
+        the ``fraction`` of the rows set aside for validation, or None, and the ``seed`` of that.
     rejection_threshold : float or None
         The familiarity that a share ``rejection_quantile`` of the validation rows does not reach.
     """
@@ -85,11 +85,11 @@ def fit_network(params, data, device, seed, previous=None):
             if any(settings["module"]["row_norms"]):  # which takes a network of one more column
                 net = _build_net(params, settings, device, dtype, seed)
                 scalers = fit_scalers(net.module_, training, data.feature_names)
-            settings["blocks"] = {"whitened": whiten_blocks(net.module_, training, original, scalers)}
+            whiten_blocks(net.module_, training, original, scalers)
+            settings["module"]["whitening_ranks"] = net.module_.whitening.ranks
             _shift_units(net.module_, training)
             set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
         else:
-            settings["blocks"] = previous.settings["blocks"]
             net.module_.load_state_dict(previous.weights)
             net.module_.ensemble.reset_weights()
         span = SpanTraining(net, training, validation)
@@ -103,7 +103,7 @@ def fit_network(params, data, device, seed, previous=None):
                 before_scoring=span.drop_held_out,
             )
             span.leave()
-            net.module_.merge_columns()
+            net.module_.merge_relevance()
             calibrate(net.module_, training, validation, mask, net.criterion__class_weight)
             rejection_threshold = _rejection_threshold(net.module_, validation, settings["rejection"]["quantile"])
             if held:
@@ -139,8 +139,9 @@ def _checked_settings(params, data, training, validation, split, previous):
         has_validation=validation is not None,
     )
     settings["split"] = split
-    if previous is not None:  # columns stay scaled as they were, whatever the rows
-        settings["module"]["row_norms"] = previous.settings["module"]["row_norms"]
+    if previous is not None:  # columns stay scaled and whitened as they were, whatever the rows
+        for name in ("row_norms", "whitening_ranks"):
+            settings["module"][name] = previous.settings["module"][name]
     scalings = settings["module"]["standardize"]
     check_non_negative(data.X, data.columns, scalings, feature_names=data.feature_names)
     if data.validation is not None:

@@ -23,8 +23,8 @@ LEAST_GAIN = 0.1
 LEAST_GAIN_IN_STANDARD_ERRORS = 4.0
 """The same in standard errors of the mean over the rows."""
 
-SHRINKAGE_PER_PENALTY = 10.0
-"""Shrinkage of the covariance as a multiple of the penalty; by trial."""
+SHRINKAGE_PER_PENALTY, SHRINKAGE_PER_PENALTY_TOGETHER = 10.0, 1.0
+"""Shrinkage of the covariance as a multiple of the penalty, of a block and of both together; by trial."""
 
 _LEAST_ROWS = 10  # fewer can't be sure
 _MAX_ROWS = 4096  # that decide: the neighbours of all take time that grows with their square
@@ -52,13 +52,14 @@ class PrincipalAxes(NamedTuple):
 
 
 def whiten_blocks(network, rows, original, scalers):
-    """Let the plain members whiten the blocks that need it.
+    """Let the plain members whiten the blocks that need it, each by itself or both together.
 
     Neighbouring wavelengths, overlapping windows and measures of one size share most of their variance, which need not
-    be what tells the classes. A linear model takes that out where its penalty is small; a network hears little of what
-    is left. So a block is whitened where ridge regression of the classes on it, judged by rows left out, has a much
-    smaller error with a small penalty than with a large one. The regularised members take it centred, but not whitened,
-    so that held-out rows can tell which is better.
+    be what tells the classes; so do two blocks that measure the same, as on the left and on the right or before and
+    after. A linear model takes that out where its penalty is small; a network hears little of what is left. So a block
+    is whitened where ridge regression of the classes on it, judged by rows left out, has a much smaller error with a
+    small penalty than with a large one; and so are both together. The regularised members take them centred, but not
+    whitened, so that held-out rows can tell which is better.
 
     Training rows that members hold out count as well: one penalty of seven, or none, is all that these learn of the
     labels.
@@ -73,46 +74,84 @@ def whiten_blocks(network, rows, original, scalers):
         The first row that each is a copy of: a row that is left out must not be known from a copy.
     scalers : pair of ColumnScaler
         That scale the columns of either block on the host, in the dtype of X.
-
-    Returns
-    -------
-    whitened : tuple of two bool
-        Whether each block is.
     """
     if not n_plain_members(network.n_members):
-        return False, False
+        return
     numbers = np.random.default_rng(0).permutation(np.unique(original))
-    parts = zip(network.branches, network.scalers, scalers, strict=True)
-    whitened = []
-    for (branch, scaler, on_host), index in zip(parts, rows.columns.indices, strict=True):
-        n_rows = min(len(numbers), _MAX_ROWS, _MAX_VALUES // len(index))
-        is_enough = n_rows == len(numbers) or n_rows >= 2 * len(index)
-        may_be = on_host.clipped and on_host.row_norm is None and is_enough
-        some = np.sort(numbers[:n_rows])
-        whitened.append(may_be and _whiten_block(branch, scaler, on_host, rows, some, index))
-    return tuple(whitened)
+    blocks = [
+        _by_itself(scaler, rows, index, numbers) if scaler.clipped and scaler.row_norm is None else None
+        for scaler, index in zip(scalers, rows.columns.indices, strict=True)
+    ]
+    together = _together(scalers, rows, numbers, blocks)
+    for scaler, block in zip(network.scalers, blocks, strict=True):
+        if block is not None and (block.factor is not None or together is not None):
+            scaler.set_clipped_mean(block.mean)
+    dtype = network.branch_a.shortcut.weight.dtype
+    factors = [*(None if block is None else block.factor for block in blocks), together]
+    network.whitening.set_factors(*(f if f is None else send(torch.from_numpy(f), rows.device, dtype) for f in factors))
 
 
-def _whiten_block(branch, scaler, on_host, rows, numbers, index):
-    """Whiten one block by some of the rows, if it needs it; whether it did."""
-    subset = numbers if rows.subset is None else rows.subset[numbers]
-    some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
-    chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
-    z = torch.cat([on_host(chunk) for chunk in chunks]).double().numpy()
+class _Block(NamedTuple):
+    """Mean of the scaled columns of a block, and the factor to whiten it by, or None."""
+
+    mean: np.ndarray
+    factor: np.ndarray | None
+
+
+def _by_itself(scaler, rows, index, numbers):
+    """The :class:`_Block` of some columns, or None where there are too few rows to tell."""
+    numbers = _deciding(numbers, len(index))
+    if not len(numbers):
+        return None
+    z = _scaled(scaler, rows, index, numbers)
     mean = z.mean(axis=0)
     z -= mean
     found = whitening_of(z, rows.y[numbers])
     if found is None:
-        return False
-    shrinkage, axes = found
-    factor = torch.from_numpy(whitening_factor(axes.variances, axes.components, shrinkage))
-    scaler.set_clipped_mean(mean)
-    branch.columns.whitening = send(factor[None], rows.device, branch.shortcut.weight.dtype)
-    return True
+        return _Block(mean, None)
+    penalty, axes = found
+    return _Block(mean, whitening_factor(axes.variances, axes.components, SHRINKAGE_PER_PENALTY * penalty))
+
+
+def _together(scalers, rows, numbers, blocks):
+    """The factor to whiten both blocks by, whitened by themselves already where they have one; None if they are not."""
+    numbers = _deciding(numbers, sum(rows.columns.n_columns))
+    if not len(numbers) or None in blocks:
+        return None
+    z = []
+    for scaler, index, block in zip(scalers, rows.columns.indices, blocks, strict=True):
+        centred = _scaled(scaler, rows, index, numbers)
+        centred -= centred.mean(axis=0)
+        z.append(centred if block.factor is None else centred @ block.factor.T @ block.factor)
+    variances = [principal_axes(of_block).variances for of_block in z]
+    if not all(map(len, variances)):
+        return None
+    # of one mean variance of their axes, for a large penalty leaves little of a narrow block beside a wide one
+    alike = np.hstack([of_block / math.sqrt(v.mean()) for of_block, v in zip(z, variances, strict=True)])
+    found = whitening_of(alike, rows.y[numbers])
+    if found is None:
+        return None
+    axes = principal_axes(np.hstack(z))
+    return whitening_factor(axes.variances, axes.components, SHRINKAGE_PER_PENALTY_TOGETHER * found[0])
+
+
+def _deciding(numbers, n_columns):
+    """Numbers of the rows that tell how so many columns are whitened: all, or some that are enough, or none."""
+    n_rows = min(len(numbers), _MAX_ROWS, _MAX_VALUES // n_columns)
+    is_enough = n_rows == len(numbers) or n_rows >= 2 * n_columns
+    return np.sort(numbers[:n_rows]) if is_enough else numbers[:0]
+
+
+def _scaled(scaler, rows, index, numbers):
+    """Some rows of some columns, scaled, in float64."""
+    subset = numbers if rows.subset is None else rows.subset[numbers]
+    some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
+    chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
+    return torch.cat([scaler(chunk) for chunk in chunks]).double().numpy()
 
 
 def whitening_of(z, codes):
-    """The shrinkage of the covariance with which a block is to be whitened, and its axes; None if it is not to be.
+    """The penalty that suits the columns best, and their principal axes; None if they are not to be whitened.
 
     Of the penalties that are as good as the best one, within a standard error, the largest counts (Breiman et al.,
     1984).
@@ -136,7 +175,7 @@ def whitening_of(z, codes):
     if mean[-1] < max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error[-1]):
         return None
     chosen = np.flatnonzero(mean <= standard_error)[-1]
-    return SHRINKAGE_PER_PENALTY * PENALTIES[chosen], axes
+    return PENALTIES[chosen], axes
 
 
 def principal_axes(z):

@@ -54,24 +54,29 @@ def test_the_norm_of_a_row_is_the_same_column_there(two_blocks, accelerator, set
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["a block", "together"])
 @pytest.mark.parametrize("n_columns", [8, 200], ids=["in the columns", "in the span of the rows"])
-def test_blocks_are_whitened_the_same_way_there(n_columns, accelerator, settings, monkeypatch):
+def test_blocks_are_whitened_the_same_way_there(n_columns, together, accelerator, settings, monkeypatch):
     monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
     random_generator, y = np.random.default_rng(0), np.arange(150) % 2
     X = random_generator.normal(size=(150, n_columns + 5))
     signal = np.where(y, 0.3, -0.3)[:, None] * np.where(np.arange(n_columns) % 2, 1, -1) / np.sqrt(n_columns / 8)
-    X[:, :n_columns] = 5 * X[:, :1] + 0.3 * X[:, :n_columns] + signal
+    if together:
+        same = np.resize(X[:, n_columns:].T, (n_columns, 150)).T
+        X[:, :n_columns] = same + 0.1 * X[:, :n_columns] + np.where(y, 0.1, -0.1)[:, None]
+    else:
+        X[:, :n_columns] = 5 * X[:, :1] + 0.3 * X[:, :n_columns] + signal
     X = X.astype(np.float32)
     settings = settings | {"blocks": n_columns}
-    kinds, merge_columns = [], DualBranchNetwork.merge_columns
+    kinds, merge_relevance = [], DualBranchNetwork.merge_relevance
 
     def note(network):
-        kinds.append(network.branch_a.columns.whitening.device.type)
-        merge_columns(network)
+        kinds.append({name: factor.device.type for name, factor in network.whitening.named_buffers()})
+        merge_relevance(network)
 
-    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
+    monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
     there, here = (DualBranchClassifier(device=device, **settings).fit(X, y) for device in (accelerator, "cpu"))
-    assert kinds == [accelerator, "cpu"]
+    assert kinds == [{"factor_together" if together else "factor_a": device} for device in (accelerator, "cpu")]
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
 
 

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from skdual import DualBranchClassifier
@@ -17,6 +18,7 @@ def test_auto_is_what_the_parameters_say_it_is():
         "standardize": ("standard", "standard"),
         "row_norms": (False, False),
         "whitened": (False, False),
+        "whitened_together": False,
         "hidden_layer_sizes": ((256, 128), (256, 128)),
         "dropout": (0.2, 0.2),
         "n_members": 8,
@@ -47,7 +49,8 @@ def test_settings_that_were_given_are_those_of_the_fit(two_blocks, quick):
         "precision": "float64",
     }
     model = DualBranchClassifier(**(quick | given), sampling="class_aware", device="cpu").fit(*two_blocks)
-    assert model.settings_ == given | {"row_norms": (False, False), "whitened": (False, False)}
+    of_rows = {"row_norms": (False, False), "whitened": (False, False), "whitened_together": False}
+    assert model.settings_ == given | of_rows
 
 
 def test_the_optimizer_keeps_its_own_weight_decay(two_blocks, quick):
@@ -56,15 +59,23 @@ def test_the_optimizer_keeps_its_own_weight_decay(two_blocks, quick):
     assert model.settings_["weight_decay"] is None
 
 
-def test_settings_say_which_blocks_were_whitened_after_a_warm_start_and_in_a_file(quick):
+@pytest.mark.parametrize("together", [False, True])
+def test_settings_say_which_blocks_were_whitened_after_a_warm_start_and_in_a_file(together, quick):
     random_generator = np.random.default_rng(0)
     X, y = random_generator.normal(size=(120, 12)), np.arange(120) % 2
-    X[:, :7] += 20 * random_generator.normal(size=(120, 1))  # which all columns of block A share
-    X[:, 0] += 2 * y
+    if together:
+        X[:, 7:] = X[:, :5] + 0.1 * X[:, 7:]
+    else:
+        X[:, :7] += 20 * random_generator.normal(size=(120, 1))  # which all columns of block A share
+    X[:, 0] += y * (0.2 if together else 2)
     model = DualBranchClassifier(**quick, warm_start=True, device="cpu").fit(X, y)
-    assert model.settings_["whitened"] == (True, False)
-    assert model.fit(X, y).settings_["whitened"] == (True, False)
-    assert pickle.loads(pickle.dumps(model)).settings_ == model.settings_
+    probabilities = model.predict_proba(X)
+    of_rows = {"whitened": (not together, False), "whitened_together": together}
+    assert model.settings_.items() >= of_rows.items()
+    loaded = pickle.loads(pickle.dumps(model))
+    assert loaded.settings_ == model.settings_
+    assert_array_equal(loaded.predict_proba(X), probabilities)
+    assert model.fit(X, y).settings_.items() >= of_rows.items()
 
 
 def test_before_a_fit_there_are_no_settings():

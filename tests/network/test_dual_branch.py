@@ -26,6 +26,7 @@ def make_network(**changed):
         "block_dropout": 0.5,
         "standardize": ("standard", "standard"),
         "row_norms": (False, False),
+        "whitening_ranks": (0, 0, 0),
         "bfloat16": False,
     }
     return DualBranchNetwork(**(arguments | changed))
@@ -115,8 +116,48 @@ def test_embeds_by_the_first_member_while_columns_have_their_relevance(n_members
         branch.columns.relevance = torch.rand(n_members, 1, n_columns) + 0.5
         branch.columns.relevance[: n_members // 2] = 1
     before = network.embed(*inputs)
-    network.merge_columns()
+    network.merge_relevance()
     torch.testing.assert_close(before, network.embed(*inputs))
+
+
+@pytest.mark.parametrize("mixes", [True, False])
+@pytest.mark.parametrize("ranks", [(0, 0, 0), (3, 0, 0), (0, 2, 5), (3, 2, 5)])
+def test_plain_members_take_the_scaled_blocks_whitened(ranks, mixes):
+    network, (x_a, x_b) = make_network(n_members=3, whitening_ranks=ranks, block_dropout=0), make_inputs()
+    for factor in network.whitening.buffers():
+        factor.copy_(torch.randn_like(factor))
+    assert len(list(network.whitening.buffers())) == sum(rank > 0 for rank in ranks)
+    own_a, own_b, together = (
+        torch.eye(n) if factor is None else factor.T @ factor
+        for factor, n in zip(
+            (network.whitening.factor_a, network.whitening.factor_b, network.whitening.factor_together),
+            (9, 7, 16),
+            strict=True,
+        )
+    )
+    scaled = [scaler(x) for scaler, x in zip(network.scalers, (x_a, x_b), strict=True)]
+    whitened = (torch.cat([scaled[0] @ own_a, scaled[1] @ own_b], dim=1) @ together).split([9, 7], dim=1)
+
+    def mixing(x):
+        return x.flip(0)
+
+    encoded = network.encode_members(x_a, x_b, mixing if mixes else None)
+    for h, branch, rows, of_plain in zip(encoded, network.branches, scaled, whitened, strict=True):
+        torch.testing.assert_close(h[:1], branch(of_plain)[:1], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(h[1:], branch(mixing(rows) if mixes else rows)[1:])
+    expected = network.fusion(*(branch(of_plain) for branch, of_plain in zip(network.branches, whitened, strict=True)))
+    torch.testing.assert_close(network.embed(x_a, x_b), expected[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("ranks", "member"), [((3, 2, 0), 0), ((0, 0, 5), 1), ((3, 2, 5), 1)])
+def test_encodes_by_the_first_member_whose_branches_read_a_block_each(ranks, member):
+    network, (x_a, x_b) = make_network(n_members=3, whitening_ranks=ranks), make_inputs()
+    for factor in network.whitening.buffers():
+        factor.copy_(torch.randn_like(factor))
+    encoded = network.encode(x_a, x_b)
+    for h, expected in zip(encoded, network.encode_members(x_a, x_b), strict=True):
+        torch.testing.assert_close(h, expected[member], rtol=1e-3, atol=1e-4)
+    assert torch.equal(network.encode(x_a, torch.randn_like(x_b))[0], encoded[0])
 
 
 @pytest.mark.parametrize("normalization", ["layer", "batch"])

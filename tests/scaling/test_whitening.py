@@ -4,7 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.linalg import sqrtm
 
-from skdual.scaling.whitening import whiten, whitening_factor
+from skdual.scaling.whitening import Whitening, whiten, whitening_factor
 
 
 def axes_of(n, p, seed=0):
@@ -56,3 +56,28 @@ def test_whitening_multiplies_rows_as_precisely_as_they_are(n):
         got = whiten(torch.from_numpy(z).float(), torch.from_numpy(factor).float())
     assert got.dtype == torch.float32
     assert_allclose(got, z @ factor.T @ factor, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "changes"),
+    [
+        ((0, 0, 0), (False, False)),
+        ((2, 0, 0), (True, False)),
+        ((0, 3, 0), (False, True)),
+        ((0, 0, 4), (True, True)),
+        ((2, 3, 4), (True, True)),
+    ],
+)
+def test_blocks_are_whitened_by_themselves_and_then_together(ranks, changes):
+    whitening, x_a, x_b = Whitening((3, 5), ranks), torch.randn(6, 3), torch.randn(6, 5)
+    factors = [torch.randn(rank, width) if rank else None for rank, width in zip(ranks, (3, 5, 8), strict=True)]
+    whitening.set_factors(*factors)
+    assert (whitening.ranks, whitening.changes) == (ranks, changes)
+    a, b, together = (np.eye(n) if f is None else (f.T @ f).numpy() for f, n in zip(factors, (3, 5, 8), strict=True))
+    expected = np.hstack([x_a.numpy() @ a, x_b.numpy() @ b]) @ together
+    got = whitening(x_a, x_b)
+    assert_allclose(torch.cat(got, dim=1), expected, rtol=1e-3, atol=1e-4)
+    assert [given is taken for given, taken in zip((x_a, x_b), got, strict=True)] == [not c for c in changes]
+    loaded = Whitening((3, 5), ranks)
+    loaded.load_state_dict(whitening.state_dict())
+    assert all(map(torch.equal, loaded(x_a, x_b), got))

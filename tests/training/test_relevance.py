@@ -198,11 +198,11 @@ def test_relevance_goes_into_the_weights_and_leaves_the_scores_as_they_are(told,
         blocks = torch.from_numpy(X).split(WIDTHS, dim=1)
         with torch.no_grad():
             scores.append(network.member_scores(*blocks).numpy())
-            merge_columns(network)
+            merge_relevance(network)
             scores.append(network.member_scores(*blocks).numpy())
 
-    merge_columns = DualBranchNetwork.merge_columns
-    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
+    merge_relevance = DualBranchNetwork.merge_relevance
+    monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
     model = fit(X, y, max_epochs=3)
     assert_allclose(scores[1], scores[0], rtol=1e-9, atol=1e-12)
     assert model.network_.branch_a.columns.relevance is None

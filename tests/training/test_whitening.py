@@ -33,17 +33,27 @@ def neighbours(n=120, widths=(20, 10), signal=0.3, seed=0):
     return X, y
 
 
+def pairs(n=120, widths=(20, 10), noise=0.3, signal=0.6, seed=0):
+    """Blocks that measure the same, but for noise and what little tells the classes."""
+    random_generator = np.random.default_rng(seed)
+    y = random_generator.integers(0, 2, n)
+    same = random_generator.normal(size=(n, 20)) @ random_generator.normal(size=(20, max(widths)))
+    X = np.hstack([same[:, :width] for width in widths]) + noise * random_generator.normal(size=(n, sum(widths)))
+    X[:, widths[0] :] += signal * noise * random_generator.normal(size=widths[1]) * (2 * y[:, None] - 1)
+    return X, y
+
+
 @pytest.fixture
 def whitened(monkeypatch):
-    """Which blocks were whitened, in each fit."""
+    """Whether block A, block B and both together were whitened, in each fit."""
     noted = []
-    merge_columns = DualBranchNetwork.merge_columns
+    merge_relevance = DualBranchNetwork.merge_relevance
 
     def note(network):
-        noted.append(tuple(branch.columns.whitening is not None for branch in (network.branch_a, network.branch_b)))
-        merge_columns(network)
+        noted.append(tuple(rank > 0 for rank in network.whitening.ranks))
+        merge_relevance(network)
 
-    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
+    monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
     return noted
 
 
@@ -88,7 +98,7 @@ def test_a_block_is_whitened_where_directions_of_little_variance_tell_the_classe
     fit(stored(X.astype(dtype)), y)
     fit(stored(X[:, ::-1].astype(dtype)), y, n_a=10)
     fit(stored(X.astype(dtype)), y, n_members=1)  # which is regularised
-    assert whitened == [(True, False), (False, True), (False, False)]
+    assert whitened == [(True, False, False), (False, True, False), (False, False, False)]
 
 
 @pytest.mark.parametrize(
@@ -98,14 +108,52 @@ def test_a_block_is_whitened_where_directions_of_little_variance_tell_the_classe
 def test_only_centred_columns_are_whitened(scaling, expected, whitened):
     X, y = neighbours()
     fit(X, y, standardize=scaling)
-    assert whitened == [(expected, False)]
+    fit(*pairs(), standardize=scaling)
+    assert whitened == [(expected, False, False), (False, False, expected)]
 
 
 def test_columns_of_one_variance_are_not_whitened(whitened):
     X = np.random.default_rng(0).normal(size=(120, 30))
     y = (X[:, 0] + X[:, 25] > 0).astype(int)
     fit(X, y)
-    assert whitened == [(False, False)]
+    assert whitened == [(False, False, False)]
+
+
+@pytest.mark.parametrize("n_members", [2, 8])
+def test_both_blocks_are_whitened_together_where_they_measure_the_same_but_for_what_tells_the_classes(
+    n_members, whitened
+):
+    X, y = pairs()
+    fit(X, y, n_members=n_members)
+    fit(X, np.random.default_rng(0).permutation(y), n_members=n_members)
+    assert whitened == [(False, False, True), (False, False, False)]
+
+
+def test_blocks_are_not_whitened_together_for_what_one_of_them_tells(whitened):
+    """Whitened itself, and narrow beside a block of many columns and few rows, whose axes have more variance."""
+    fit(*neighbours(signal=1.0))
+    random_generator = np.random.default_rng(0)
+    X, y = random_generator.normal(size=(60, 2003)), np.arange(60) % 2
+    X[:, -1] += 4 * y
+    fit(X, y, n_a=2000)
+    assert whitened == [(True, False, False), (False, False, False)]
+
+
+def test_blocks_that_are_whitened_together_are_centred_and_lose_what_they_share():
+    """The factor is that of the shrunk covariance of the scaled columns of both."""
+    X, y = pairs(200, widths=(6, 4))
+    network = fit(X, y, n_a=6).network_
+    with torch.no_grad():
+        z = torch.cat(network.scale(*torch.from_numpy(X).split([6, 4], dim=1)), dim=1).numpy()
+    assert_allclose(z.mean(axis=0), np.zeros(10), atol=1e-9)
+    assert network.scaler_a.clipped_mean.any()
+    assert network.scaler_b.clipped_mean.any()
+    covariance = z.T @ z / len(z)
+    got = (network.whitening.factor_together.T @ network.whitening.factor_together).numpy()
+    values, vectors = np.linalg.eigh(covariance)
+    by_penalty = [vectors / np.sqrt(values + penalty * values.mean()) @ vectors.T for penalty in PENALTIES]
+    by_penalty = [other * np.sqrt(np.sum(z**2) / np.sum((z @ other) ** 2)) for other in by_penalty]
+    assert min(np.abs(got - other).max() for other in by_penalty) < 1e-6
 
 
 @pytest.mark.filterwarnings("error")
@@ -113,7 +161,9 @@ def test_constant_blocks_are_not_whitened(whitened):
     X, y = neighbours()
     X[:, 20:] = 1.0
     fit(X, y)
-    assert whitened == [(True, False)]
+    X[:] = 1.0
+    fit(X, y)
+    assert whitened == [(True, False, False), (False, False, False)]
 
 
 @pytest.mark.parametrize("n", [16, 400])
@@ -133,7 +183,7 @@ def test_whitening_needs_a_gain_of_a_tenth_of_the_variance_of_the_classes_and_fo
             found = whitening_of(z, y)
             assert (found is not None) == (is_large and is_sure)
             if found is not None:
-                assert found[0] == 10 * PENALTIES[np.flatnonzero(is_as_good)[-1]]
+                assert found[0] == PENALTIES[np.flatnonzero(is_as_good)[-1]]
     assert decided >= {(True, True), (False, False), (True, False) if n == 16 else (False, True)}
 
 
@@ -148,7 +198,7 @@ def test_rows_are_not_known_from_their_copies(whitened, monkeypatch):
     z = X[copied, :45] - X[copied, :45].mean(axis=0)
     assert whitening_of(z, y[copied]) is not None
     fit(X[copied], y[copied], n_a=45)
-    assert whitened == [(False, False)]
+    assert whitened == [(False, False, False)]
 
 
 def test_rows_are_not_known_from_measurements_of_the_same_sample(whitened, monkeypatch):
@@ -161,7 +211,7 @@ def test_rows_are_not_known_from_measurements_of_the_same_sample(whitened, monke
     fit(X, y, n_a=60)
     monkeypatch.setattr(whitening, "_MAX_NEIGHBORS", 0)
     fit(X, y, n_a=60)
-    assert whitened == [(False, False), (True, False)]
+    assert whitened == [(False, False, False), (True, False, False)]
 
 
 @pytest.mark.parametrize(("n", "n_classes", "n_neighbors"), [(29, 3, 0), (30, 3, 1), (95, 2, 4), (900, 3, 20)])
@@ -190,7 +240,15 @@ def used(monkeypatch):
 
 @pytest.mark.parametrize(
     ("n_values", "expected"),
-    [(6000, [(300, 20), (300, 10)]), (5999, [(299, 20), (300, 10)]), (800, [(40, 20), (80, 10)]), (799, [(79, 10)])],
+    [
+        (9000, [(300, 20), (300, 10), (300, 30)]),
+        (6000, [(300, 20), (300, 10), (200, 30)]),
+        (5999, [(299, 20), (300, 10), (199, 30)]),
+        (1800, [(90, 20), (180, 10), (60, 30)]),
+        (1799, [(89, 20), (179, 10)]),
+        (800, [(40, 20), (80, 10)]),
+        (799, [(79, 10)]),
+    ],
 )
 def test_of_many_values_some_rows_are_used_if_they_are_twice_the_columns(n_values, expected, used, monkeypatch):
     monkeypatch.setattr(whitening, "_MAX_VALUES", n_values)
@@ -201,14 +259,14 @@ def test_of_many_values_some_rows_are_used_if_they_are_twice_the_columns(n_value
 def test_of_many_rows_some_decide(used, monkeypatch):
     monkeypatch.setattr(whitening, "_MAX_ROWS", 100)
     fit(*neighbours(300))
-    assert [shape for shape, _ in used] == [(100, 20), (100, 10)]
+    assert [shape for shape, _ in used] == [(100, 20), (100, 10), (100, 30)]
 
 
 def test_whitening_is_decided_on_all_of_few_rows_however_many_columns(used, whitened):
     X, y = neighbours(50, widths=(60, 10), signal=0.1)
     fit(X, y, n_a=60)
     assert used[0][0] == (50, 60)
-    assert whitened == [(True, False)]
+    assert whitened == [(True, False, False)]
 
 
 def test_whitening_is_decided_on_rows_drawn_at_random(used, monkeypatch):
@@ -216,7 +274,7 @@ def test_whitening_is_decided_on_rows_drawn_at_random(used, monkeypatch):
     monkeypatch.setattr(whitening, "_MAX_VALUES", 3000)
     X, _ = neighbours(299)
     fit(X, np.arange(299) % 2)
-    assert [shape for shape, _ in used] == [(150, 20), (299, 10)]
+    assert [shape for shape, _ in used] == [(150, 20), (299, 10), (100, 30)]
     assert used[0][1] == pytest.approx(0.5, abs=0.02)
 
 
@@ -249,7 +307,7 @@ def test_early_stopping_whitens_by_the_rows_that_are_trained_on():
 
     class Note(Callback):
         def on_train_begin(self, net, *arguments, **kwargs):
-            factors.append(net.module_.branch_a.columns.whitening.clone())
+            factors.append(net.module_.whitening.factor_a.clone())
 
     model = fit(X, y, early_stopping=True, validation_fraction=0.3, callbacks=[Note()])
     original = first_occurrences(Rows(X, BLOCKS, torch.device("cpu"), torch.float64, y))
@@ -258,50 +316,55 @@ def test_early_stopping_whitens_by_the_rows_that_are_trained_on():
     assert_allclose(factors[0], factors[1], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("n_columns", [20, 150], ids=["in the columns", "in the span of the rows"])
-def test_whitened_validation_rows_are_seen_as_they_will_be(n_columns, whitened, monkeypatch):
+CASES = {
+    "in the columns": (20, 10, (True, False, False)),
+    "in the span of the rows": (150, 10, (True, False, False)),
+    "one block in the span": (150, 20, (True, True, False)),
+    "together": (20, 20, (False, False, True)),
+    "together in the span": (150, 150, (False, True, True)),
+    "together, one block in the span": (150, 20, (False, False, True)),
+}
+
+
+def rows_of(case, n):
+    """Rows whose blocks are whitened as the case says, and limits leave a mean."""
+    n_a, n_b, expected = CASES[case]
+    if expected[2]:
+        return *pairs(n, widths=(n_a, n_b)), n_a
+    if expected[1]:
+        (X, y), (other, _) = (neighbours(n, widths=(p, 3), signal=0.2) for p in (n_a, n_b))
+        X = np.hstack([X[:, :n_a], other[:, :n_b]])
+    else:
+        X, y = neighbours(n, widths=(n_a, n_b), signal=0.1 if n_a > n_b * 2 else 0.3)
+    X[:, :n_a] += 4 * np.random.default_rng(0).exponential(size=(n, 1)) ** 2
+    return X, y, n_a
+
+
+@pytest.mark.parametrize("n_members", [2, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_whitened_validation_rows_are_seen_as_they_will_be(case, n_members, whitened, monkeypatch):
     monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fit is short
-    X, y = neighbours(240, widths=(n_columns, 10), signal=0.1 if n_columns > 20 else 0.3)
-    X[:, :n_columns] += 4 * np.random.default_rng(0).exponential(size=(240, 1)) ** 2  # so that limits leave a mean
+    X, y, n_a = rows_of(case, 240)
     seen = []
 
     class Note(Callback):
         def on_epoch_end(self, net, dataset_valid, **kwargs):
-            assert (n_columns == 150) == isinstance(net.module_.scaler_a, torch.nn.Identity)
+            assert isinstance(net.module_.scaler_a, torch.nn.Identity) == ("span" in case)
             with torch.no_grad():
                 seen.append(net.module_.member_scores(*dataset_valid.fetch(np.arange(120)).blocks).numpy())
 
-    model = DualBranchClassifier(n_columns, **(PARAMS | {"max_epochs": 4, "callbacks": [Note()]}))
-    model.fit(X[:120], y[:120], X_val=X[120:], y_val=y[120:])
-    assert whitened == [(True, False)]
-    assert model.network_.scaler_a.clipped_mean.abs().max() > 0.01
-    blocks = torch.from_numpy(X[120:]).split([n_columns, 10], dim=1)
-    with torch.no_grad():
-        assert_allclose(model.network_.member_scores(*blocks).numpy(), seen[-1], rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize(
-    ("n_columns", "signal"), [(20, 0.3), (150, 0.1)], ids=["in the columns", "in the span of the rows"]
-)
-@pytest.mark.parametrize("n_members", [2, 3])
-def test_whitening_goes_into_the_weights_and_leaves_the_scores_as_they_are(n_columns, signal, n_members, monkeypatch):
-    X, y = neighbours(widths=(n_columns, 10), signal=signal)
-    blocks = torch.from_numpy(X).split([n_columns, 10], dim=1)
-    scores, merge_columns = [], DualBranchNetwork.merge_columns
-
-    def note(network):
-        assert network.branch_a.columns.whitening is not None
+    params = PARAMS | {"n_members": n_members, "max_epochs": 4, "callbacks": [Note()], "warm_start": True}
+    model = DualBranchClassifier(n_a, **params)
+    blocks = torch.from_numpy(X[120:]).split([n_a, X.shape[1] - n_a], dim=1)
+    # a warm start goes on with the whitening; weights times relevance are not in the span of the rows as they are
+    for members in (slice(None), slice(0, 1)):
+        model.fit(X[:120], y[:120], X_val=X[120:], y_val=y[120:])
+        assert whitened[-1] == CASES[case][2]
+        assert model.network_.scaler_a.clipped_mean.abs().max() > 1e-3
         with torch.no_grad():
-            scores.append([network.member_scores(*blocks).numpy(), network.embed(*blocks).numpy()])
-            merge_columns(network)
-            scores.append([network.member_scores(*blocks).numpy(), network.embed(*blocks).numpy()])
-
-    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
-    model = fit(X, y, n_a=n_columns, n_members=n_members, max_epochs=30)
-    for before, after in zip(*scores, strict=True):
-        assert_allclose(after, before, rtol=1e-7, atol=1e-9)
-    assert model.network_.branch_a.columns.whitening is None
-    assert np.ptp(scores[0][0]) > 1
+            scores = model.network_.member_scores(*blocks).numpy()
+        assert_allclose(scores[members], seen[-1][members], rtol=1e-6, atol=1e-8)
+    assert np.ptp(seen[-1]) > 1
 
 
 def test_a_block_that_has_the_norm_of_a_row_is_left_alone(whitened):
@@ -311,19 +374,22 @@ def test_a_block_that_has_the_norm_of_a_row_is_left_alone(whitened):
     X[:, :20] *= np.where(y, 4, 1)[:, None]
     model = fit(X, y)
     assert model.settings_["row_norms"] == (True, False)
-    assert whitened == [(True, False), (False, False)]
+    assert whitened == [(True, False, False), (False, False, False)]
 
 
-def test_a_warm_start_goes_on_with_the_weights_of_columns_as_they_are(whitened):
-    X, y = neighbours()
+@pytest.mark.parametrize("rows", [neighbours, pairs], ids=["a block", "together"])
+def test_a_warm_start_goes_on_with_its_whitening_whatever_the_rows(rows):
+    X, y = rows()
     model = fit(X, y, warm_start=True)
-    before = model.network_.branch_a.shortcut.weight.detach().clone()
-    center = model.network_.scaler_a.clipped_mean.clone()
-    assert center.any()
-    model.set_params(learning_rate=1e-12).fit(X, y)
-    assert whitened == [(True, False), (False, False)]
-    torch.testing.assert_close(model.network_.branch_a.shortcut.weight.detach(), before)
-    assert torch.equal(model.network_.scaler_a.clipped_mean, center)
+    kept = {name: value for name, value in model.network_.state_dict().items() if name.startswith(("whit", "scaler"))}
+    kept = {name: value.clone() for name, value in kept.items()}
+    assert any(name.startswith("whitening") for name in kept)
+    weight = model.network_.branch_a.shortcut.weight.detach().clone()
+    other = np.random.default_rng(0).normal(size=X.shape)
+    model.set_params(learning_rate=1e-12).fit(other, y)
+    for name, value in kept.items():
+        assert torch.equal(model.network_.state_dict()[name], value)
+    torch.testing.assert_close(model.network_.branch_a.shortcut.weight.detach(), weight)
 
 
 @pytest.mark.parametrize(
@@ -339,3 +405,21 @@ def test_whitening_lets_what_neighbours_do_not_share_be_heard(n_columns, signal,
     monkeypatch.setattr(fitting, "whiten_blocks", lambda *arguments: None)
     as_they_are = fit(X[:150], y[:150], n_columns, **params).score(X[150:], y[150:])
     assert accuracy > max(as_they_are + 0.1, linear - 0.05)
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "noise", "signal", "gain"),
+    [(20, 0.1, 0.8, 0.3), (200, 0.2, 0.5, 0.05)],
+    ids=["in the columns", "in the span of the rows"],
+)
+def test_whitening_together_lets_a_small_difference_be_heard(n_columns, noise, signal, gain, monkeypatch):
+    """Beside a network whose blocks are whitened one by one, and logistic regression."""
+    X, y = pairs(1150, (n_columns, n_columns), noise, signal)
+    params = {"hidden_layer_sizes": ((128, 64), (128, 64)), "max_epochs": "auto", "projection_dim": 16}
+    model = fit(X[:150], y[:150], n_columns, **params)
+    assert model.settings_["whitened_together"]
+    accuracy = model.score(X[150:], y[150:])
+    linear = LogisticRegression(C=1, max_iter=5000).fit(X[:150], y[:150]).score(X[150:], y[150:])
+    monkeypatch.setattr(whitening, "_together", lambda *arguments: None)
+    one_by_one = fit(X[:150], y[:150], n_columns, **params).score(X[150:], y[150:])
+    assert accuracy > max(one_by_one + gain, linear - 0.1)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ...devices import send
 from ...network.members import in_product_dtype, member_halves
 from .row_span import RowSpan
 
@@ -20,29 +19,48 @@ def relevance_by_member(branch, n_members):
     return [None] * plain.stop + list(relevance[regularized])
 
 
-def n_spans(branch, n_members):
-    """One for all members that take the columns as they are, and one for each of the others."""
-    own = [relevance for relevance in relevance_by_member(branch, n_members) if relevance is not None]
-    return len(own) + (len(own) < n_members)
+def span_keys(branch, n_members, whitened):
+    """What tells each member's span from others: whether its rows are whitened, and its number, if it has a relevance.
+
+    Plain members come first, so that their span is the first.
+    """
+    plain, _ = member_halves(n_members)
+    by_member = enumerate(relevance_by_member(branch, n_members))
+    return [(whitened and m < plain.stop, None if relevance is None else m) for m, relevance in by_member]
 
 
 class SpanCoordinates(nn.Module):
     """Rows as coordinates in several spans, in the place of :class:`~skdual.network.members.MemberColumns`.
 
-    A row has ``n_coordinates`` for the plain members together, if there are any, and as many for each of the others.
+    A row has ``n_coordinates`` for the plain members together, if there are any, and as many for each of the others, or
+    for all of these together.
     """
 
     def __init__(self, n_coordinates):
         super().__init__()
         self.n_coordinates = n_coordinates
 
-    def forward(self, n_members, x, mixed=None):
+    def forward(self, n_members, x, of_regularized=None):
         """As of :class:`~skdual.network.members.MemberColumns`."""
-        mixed = x if mixed is None else mixed
+        of_regularized = x if of_regularized is None else of_regularized
         plain, regularized = member_halves(n_members)
         shared = self.n_coordinates * (plain.stop > 0)
-        own = mixed[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
-        return in_product_dtype((x[:, :shared], plain), (own[: n_members - plain.stop], regularized))
+        own = of_regularized[:, shared:].unflatten(1, (-1, self.n_coordinates)).transpose(0, 1)
+        return in_product_dtype((x[:, :shared], plain), (own[0] if len(own) == 1 else own, regularized))
+
+
+class SideBySide(nn.Module):
+    """Whitened rows beside those as they are, for the place of :class:`~skdual.network.members.MemberColumns`."""
+
+    def __init__(self, columns):
+        super().__init__()
+        self.columns = columns
+
+    def forward(self, n_members, x, of_regularized=None):
+        """As of :class:`~skdual.network.members.MemberColumns`."""
+        whitened, _ = x.chunk(2, dim=1)
+        _, as_they_are = (x if of_regularized is None else of_regularized).chunk(2, dim=1)
+        return self.columns(n_members, whitened, as_they_are)
 
 
 class _Start(NamedTuple):
@@ -61,6 +79,9 @@ class SpanBranch:
     ----------
     branch : BranchEncoder
     rows : tensor of shape (n, p)
+        Scaled.
+    whitened : tensor of shape (n, p), optional
+        The same as the plain members take them; without it they take ``rows``.
     random_generator : numpy.random.Generator
     fitted_before : bool
     held_out : list of ndarray of int64
@@ -72,11 +93,11 @@ class SpanBranch:
         Of the rows themselves.
     """
 
-    def __init__(self, branch, rows, random_generator, fitted_before, held_out):
+    def __init__(self, branch, rows, whitened, random_generator, fitted_before, held_out):
         self._branch, self._columns, self._layers = branch, branch.columns, branch.column_layers
         self._device = rows.device
         self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
-        self._spans = self._spans_by_member(rows, random_generator, len(held_out))
+        self._spans = self._spans_by_member(rows, whitened, random_generator, len(held_out))
         pairs = zip(self._spans, held_out, strict=True)
         self._held_out = [span.directions_of(numbers) for span, numbers in pairs]
         self._start = self._projected() if fitted_before else None
@@ -85,19 +106,17 @@ class SpanBranch:
             self._replace(self._weights(slice(len(rows))) / self._scale)
         else:
             self._replace(self._start.coordinates)
-        if self._columns.relevance is not None:
+        if self._columns.relevance is not None or whitened is not None:
             branch.columns = SpanCoordinates(len(rows))
-        self.coordinates = self._side_by_side([span.coordinates for span in self._distinct_spans()])
+        self.coordinates = self._side_by_side([span.coordinates for span in dict.fromkeys(self._spans)])
 
-    def _spans_by_member(self, rows, random_generator, n_members):
-        relevance = [r if r is None else r.to(self._device) for r in relevance_by_member(self._branch, n_members)]
-        whitening = self._columns.whitening
-        factor = None if whitening is None else whitening[0].to(self._device)
-        shared = RowSpan(rows, random_generator, whitening=factor) if any(r is None for r in relevance) else None
-        return [shared if r is None else RowSpan(rows, random_generator, r) for r in relevance]
-
-    def _distinct_spans(self):
-        return list(dict.fromkeys(self._spans))
+    def _spans_by_member(self, rows, whitened, random_generator, n_members):
+        keys, spans = span_keys(self._branch, n_members, whitened is not None), {}
+        for key, relevance in zip(keys, relevance_by_member(self._branch, n_members), strict=True):
+            if key not in spans:
+                relevance = relevance if relevance is None else relevance.to(self._device)
+                spans[key] = RowSpan(whitened if key[0] else rows, random_generator, relevance)
+        return [spans[key] for key in keys]
 
     def _projected(self):
         weights = self._weights()
@@ -126,10 +145,11 @@ class SpanBranch:
     def _side_by_side(self, coordinates):
         return torch.cat(coordinates, dim=1).mul_(self._scale).cpu().numpy()
 
-    def coordinates_of(self, rows):
-        """Those of other rows, an array of shape (m, p)."""
-        rows = send(torch.from_numpy(rows), self._device)
-        return self._side_by_side([span.coordinates_of(rows) for span in self._distinct_spans()])
+    def coordinates_of(self, rows, whitened):
+        """Those of other rows, given as those of the constructor."""
+        first, *others = dict.fromkeys(self._spans)
+        of_first = first.coordinates_of(rows if whitened is None else whitened)
+        return self._side_by_side([of_first, *(span.coordinates_of(rows) for span in others)])
 
     def drop_held_out(self):
         """Let no weights of a member answer to a direction that only rows have that it holds out."""

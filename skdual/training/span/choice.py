@@ -7,7 +7,7 @@ import torch
 from ...devices import can_factorize, free_memory
 from ...inputs.batches import n_batches
 from ...inputs.matrices import RESIDENT_SHARE
-from .branch import n_spans
+from .branch import span_keys
 
 MAX_VALUES = 2**26
 """Most values of training and validation rows, or of their coordinates where these are more, that are copied densely:
@@ -57,7 +57,7 @@ def _n_values(network, training, validation):
     """Values of all rows, or of their coordinates where these are more."""
     n_rows, n_columns = len(training), training.columns.n_columns
     n_coordinates = [
-        n_rows * n_spans(branch, network.n_members) if p > n_rows else 0
-        for p, branch in zip(n_columns, network.branches, strict=True)
+        n_rows * len(set(span_keys(branch, network.n_members, whitened))) if p > n_rows else p * (1 + whitened)
+        for p, branch, whitened in zip(n_columns, network.branches, network.whitening.changes, strict=True)
     ]
     return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, n_columns, n_coordinates))

@@ -6,7 +6,6 @@ import torch
 from ...devices import send
 from ...inputs.slices import consecutive_slices
 from ...products import linear
-from ...scaling.whitening import whiten
 
 _N_ROWS, _N_COLUMNS = 512, 2048  # of products that are computed at one time
 
@@ -23,8 +22,6 @@ class RowSpan:
     random_generator : numpy.random.Generator
     relevance : tensor of shape (1, p), optional
         What the columns of the rows are multiplied by first. No copy is made of the rows.
-    whitening : tensor of shape (r, p), optional
-        What the rows are whitened by first.
 
     Attributes
     ----------
@@ -32,9 +29,8 @@ class RowSpan:
         Of the rows themselves.
     """
 
-    def __init__(self, rows, random_generator, relevance=None, whitening=None):
-        self._relevance, self._whitening = relevance, whitening
-        self._rows = self._whitened(rows)
+    def __init__(self, rows, random_generator, relevance=None):
+        self._relevance, self._rows = relevance, rows
         lengths = [torch.linalg.vector_norm(columns, dim=1, keepdim=True) for columns in self._columns()]
         length = torch.linalg.vector_norm(torch.stack(lengths), dim=0)
         self._length = torch.where(length == 0, 1, length)
@@ -86,10 +82,7 @@ class RowSpan:
 
     def coordinates_of(self, rows):
         """Those of other rows, (m, p) -> (m, n)."""
-        return self.project(self._multiplied(self._whitened(rows)))
-
-    def _whitened(self, rows):
-        return rows if self._whitening is None else whiten(rows, self._whitening)
+        return self.project(self._multiplied(rows))
 
     def _multiplied(self, vectors, columns=slice(None)):
         return vectors if self._relevance is None else vectors * self._relevance[:, columns]

@@ -7,9 +7,9 @@ follow noise. The coordinates are turned at random, so that none of them stands 
 In a fit of few steps n numbers do not come far, and the way there and back takes longer than it saves: such a fit stays
 in the columns (``choice``).
 
-What :meth:`SpanTraining.enter` exchanges in the network, and :meth:`SpanTraining.leave` puts back: both scalers, for
-rows come scaled; the first weights and the columns of wide branches (``branch``); the optimizer, which has to know
-the parameters that there are.
+What :meth:`SpanTraining.enter` exchanges in the network, and :meth:`SpanTraining.leave` puts back: both scalers and the
+whitening, for rows come scaled and whitened; the first weights and the columns of wide branches (``branch``); the
+optimizer, which has to know the parameters that there are.
 """
 
 import numpy as np
@@ -22,7 +22,8 @@ from ...inputs.columns import ColumnBlocks
 from ...inputs.matrices import matrix_for_training
 from ...inputs.rows import Rows
 from ...scaling.fitting import center_clipped
-from .branch import SpanBranch
+from ...scaling.whitening import Whitening
+from .branch import SideBySide, SpanBranch
 from .choice import is_worth_spanning, span_device
 
 
@@ -47,8 +48,8 @@ class SpanTraining:
     def __init__(self, net, training, validation):
         self.training, self.validation = training, validation
         self._net = net
-        self._scalers = net.module_.scalers
-        self._branches: list[SpanBranch] = []
+        self._scalers, self._whitening = net.module_.scalers, net.module_.whitening
+        self._branches: dict[int, SpanBranch] = {}
 
     def enter(self, mask, seed, fitted_before):
         """Go to the coordinates, if it is worth it.
@@ -69,21 +70,37 @@ class SpanTraining:
         blocks = list(run_in_chunks(network, "scale", self.training))
         wide = [number for number, rows in enumerate(blocks) if rows.shape[1] > len(rows)]
         held_out = [np.flatnonzero(~of_member) for of_member in mask]
-        for number in wide:
-            if not fitted_before:
+        if not fitted_before:
+            for number in wide:
                 center_clipped(self._scalers[number], blocks[number])
-            rows = send(torch.from_numpy(blocks[number]), device)
+        whitened = self._whitened(self.training)
+        for number in wide:
+            rows, of_plain = _on_device(blocks[number], whitened[number], device)
             branch = network.branches[number]
-            self._branches.append(SpanBranch(branch, rows, random_generator, fitted_before, held_out))
-            blocks[number] = self._branches[-1].coordinates
-        self.training = _with_blocks(self.training, blocks)
+            self._branches[number] = SpanBranch(branch, rows, of_plain, random_generator, fitted_before, held_out)
+            blocks[number], whitened[number] = self._branches[number].coordinates, None
+        self.training = _with_blocks(self.training, blocks, whitened)
         if self.validation is not None:
             blocks = list(run_in_chunks(network, "scale", self.validation))
-            for number, branch in zip(wide, self._branches, strict=True):
-                blocks[number] = branch.coordinates_of(blocks[number])
-            self.validation = _with_blocks(self.validation, blocks)
+            whitened = self._whitened(self.validation)
+            for number, branch in self._branches.items():
+                blocks[number] = branch.coordinates_of(*_on_device(blocks[number], whitened[number], device))
+                whitened[number] = None
+            self.validation = _with_blocks(self.validation, blocks, whitened)
         network.scaler_a, network.scaler_b = nn.Identity(), nn.Identity()
+        network.whitening = Whitening((0, 0), (0, 0, 0))
+        for branch, rows in zip(network.branches, whitened, strict=True):
+            if rows is not None:
+                branch.columns = SideBySide(branch.columns)
         self._net.initialize_optimizer()
+
+    def _whitened(self, rows):
+        """Both blocks as the plain members take them; None for those that are not whitened."""
+        changes = self._whitening.changes
+        if not any(changes):
+            return [None, None]
+        blocks = run_in_chunks(self._net.module_, "scale_and_whiten", rows)
+        return [block if changed else None for block, changed in zip(blocks, changes, strict=True)]
 
     def drop_held_out(self):
         """Let no weights of a member answer to a direction that only rows have that it holds out.
@@ -91,7 +108,7 @@ class SpanTraining:
         There they are 0, or after a warm start what they were before it. What it trains on they score as before; to
         others, its random weights there would be noise.
         """
-        for branch in self._branches:
+        for branch in self._branches.values():
             branch.drop_held_out()
 
     def leave(self):
@@ -100,14 +117,24 @@ class SpanTraining:
             return
         network = self._net.module_
         network.scaler_a, network.scaler_b = self._scalers
+        network.whitening = self._whitening
         self.drop_held_out()
-        for branch in self._branches:
+        for branch in self._branches.values():
             branch.widen()
+        for branch in network.branches:
+            if isinstance(branch.columns, SideBySide):
+                branch.columns = branch.columns.columns
         self._net.initialize_optimizer()
 
 
-def _with_blocks(rows, blocks):
-    """Rows of the same numbers and labels with other blocks."""
+def _on_device(rows, whitened, device):
+    """Arrays as tensors; the second may be None."""
+    return [None if x is None else send(torch.from_numpy(x), device) for x in (rows, whitened)]
+
+
+def _with_blocks(rows, blocks, whitened):
+    """Rows of the same numbers and labels with other blocks, those beside whitened ones where these are not None."""
+    blocks = [block if w is None else np.hstack([w, block]) for block, w in zip(blocks, whitened, strict=True)]
     X = np.hstack(blocks)
     split = blocks[0].shape[1]
     columns = ColumnBlocks(rows.columns.names, (np.arange(split), np.arange(split, X.shape[1])))

@@ -303,7 +303,7 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
 
     def note(net, kwargs):
         states[len(net.history)] = state = copy.deepcopy(net.module_)
-        state.merge_columns()
+        state.merge_relevance()
 
     params = {"max_epochs": "auto", "n_members": 2 if losses else 1, "warmup": 0.2, "learning_rate": 0.01}
     model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])

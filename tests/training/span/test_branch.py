@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from skdual.training.span.branch import SpanCoordinates
+from skdual.network.members import MemberColumns
+from skdual.training.span.branch import SideBySide, SpanCoordinates
 
 
 @pytest.mark.parametrize("with_mixed", [True, False])
@@ -18,3 +19,21 @@ def test_each_regularised_member_may_have_coordinates_of_its_own(n_members, n_pl
     for member, rows in taken.items():
         span = 0 if member < n_plain else member - n_plain + bool(n_plain)
         assert torch.equal(rows, (mixed if with_mixed and member >= n_plain else x)[span])
+
+
+def test_regularised_members_may_have_coordinates_in_common():
+    x, mixed = torch.randn(2, 6, 8)
+    (plain, of_plain), (others, of_others) = SpanCoordinates(4)(5, x, mixed)
+    assert (of_plain, of_others) == (slice(0, 2), slice(2, 5))
+    assert torch.equal(plain, x[:, :4])
+    assert torch.equal(others, mixed[:, 4:])
+
+
+@pytest.mark.parametrize("with_mixed", [True, False])
+def test_of_rows_side_by_side_plain_members_take_the_first(with_mixed):
+    x, mixed = torch.randn(2, 6, 8)
+    columns = MemberColumns()
+    columns.relevance = torch.rand(3, 1, 4)
+    (plain, _), (others, _) = SideBySide(columns)(3, x, mixed if with_mixed else None)
+    assert torch.equal(plain, x[:, :4])
+    assert torch.equal(others, (mixed if with_mixed else x)[:, 4:] * columns.relevance[1:])

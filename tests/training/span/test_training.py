@@ -93,10 +93,10 @@ def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide, monkeyp
 
     def note(network):
         relevance.extend(branch.columns.relevance.numpy() for branch in (network.branch_a, network.branch_b))
-        merge_columns(network)
+        merge_relevance(network)
 
-    merge_columns = DualBranchNetwork.merge_columns
-    monkeypatch.setattr(DualBranchNetwork, "merge_columns", note)
+    merge_relevance = DualBranchNetwork.merge_relevance
+    monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
     model = DualBranchClassifier(**PLAIN, n_members=3, standardize=False).fit(X, y)
     trained = held_out_folds(y, 2) != np.array([0, 0, 1])[:, None]
     split = WIDTHS[0]
