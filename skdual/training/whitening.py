@@ -29,6 +29,7 @@ SHRINKAGE_PER_PENALTY, SHRINKAGE_PER_PENALTY_TOGETHER = 10.0, 1.0
 _LEAST_ROWS = 10  # fewer can't be sure
 _MAX_ROWS = 4096  # that decide: the neighbours of all take time that grows with their square
 _MAX_VALUES = 2**23  # 64 MiB of float64, and some arrays of that size
+_PART_VALUES = 2**17  # of rows that are left out at one time, 1 MiB: they stay in a processor's cache
 _MAX_NEIGHBORS = 20
 _ROUNDING = 1e-10  # share of the largest variance below which one is rounding
 
@@ -118,16 +119,17 @@ def _together(scalers, rows, numbers, blocks):
     numbers = _deciding(numbers, sum(rows.columns.n_columns))
     if not len(numbers) or None in blocks:
         return None
-    z = []
+    z, scales = [], []
     for scaler, index, block in zip(scalers, rows.columns.indices, blocks, strict=True):
         centred = _scaled(scaler, rows, index, numbers)
         centred -= centred.mean(axis=0)
         z.append(centred if block.factor is None else centred @ block.factor.T @ block.factor)
-    variances = [principal_axes(of_block).variances for of_block in z]
-    if not all(map(len, variances)):
+        n_axes = min(len(numbers) - 1, len(index))
+        scales.append(math.sqrt(np.square(z[-1]).sum() / (len(numbers) * n_axes)) if n_axes else 0)
+    if not all(scales):
         return None
     # of one mean variance of their axes, for a large penalty leaves little of a narrow block beside a wide one
-    alike = np.hstack([of_block / math.sqrt(v.mean()) for of_block, v in zip(z, variances, strict=True)])
+    alike = np.hstack([of_block / scale for of_block, scale in zip(z, scales, strict=True)])
     found = whitening_of(alike, rows.y[numbers])
     if found is None:
         return None
@@ -240,7 +242,7 @@ def left_out_errors(axes, penalty, codes, left_out):
     kept = axes.variances / (axes.variances + penalty * axes.variances.mean())
     residuals = target - (axes.left_vectors * kept) @ (axes.left_vectors.T @ target)
     predicted = np.empty_like(target)
-    for some in consecutive_slices(n, max(1, _MAX_VALUES // (left_out.shape[1] * max(r, target.shape[1])))):
+    for some in consecutive_slices(n, max(1, _PART_VALUES // (left_out.shape[1] * max(r, target.shape[1])))):
         vectors = axes.left_vectors[left_out[some]]
         leverage = 1 / n + (vectors * kept) @ vectors.transpose(0, 2, 1)
         others = np.linalg.solve(np.eye(left_out.shape[1]) - leverage, residuals[left_out[some]])

@@ -65,7 +65,7 @@ def fit(X, y, n_a=20, **params):
 @pytest.mark.parametrize(("n", "p"), [(30, 8), (12, 40)])
 @pytest.mark.parametrize("n_left_out", [1, 3])
 def test_left_out_errors_are_those_of_a_regression_on_the_other_rows(n, p, penalty, n_left_out, monkeypatch):
-    monkeypatch.setattr(whitening, "_MAX_VALUES", 100)  # a few rows at a time
+    monkeypatch.setattr(whitening, "_PART_VALUES", 100)  # a few rows at a time
     random_generator = np.random.default_rng(1)
     codes = np.arange(n) % 3
     z = random_generator.normal(size=(n, p)) @ random_generator.normal(size=(p, p)) + np.eye(3, p)[codes] * 3
