@@ -80,10 +80,13 @@ def check_classes(labels, name):
         check_classification_targets(labels)
     except ValueError as error:
         if labels.dtype == object:  # of which scikit-learn takes strings only
-            kind = type(labels[0])
-            remedy = kind.__name__ if kind in (bool, int, float) else "str"
+            kinds = list(dict.fromkeys(map(type, labels)))
+            names = " and ".join(kind.__name__ for kind in kinds)
+            # another dtype would lose some of two kinds, such as 1 and 1.5, and int64 those above 64 bits
+            fits = kinds in ([bool], [float]) or (kinds == [int] and -(2**63) <= min(labels) <= max(labels) < 2**63)
+            remedy = names if fits else "str"
             raise ValueError(
-                f"Unknown label type: {name} holds {kind.__name__} as objects; give {name}.astype({remedy})."
+                f"Unknown label type: {name} holds {names} as objects; give {name}.astype({remedy})."
             ) from error
         raise ValueError(f"{name} must hold class labels. {error}") from error
 

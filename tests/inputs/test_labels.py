@@ -182,9 +182,13 @@ def test_numbers_as_objects_are_refused_with_a_remedy(kind):
     fit_labels(labels.astype(kind))
 
 
-def test_other_objects_are_refused_with_a_remedy():
-    labels = np.array([Fraction(1, 3), Fraction(2, 3)] * 2, dtype=object)
-    message = "Unknown label type: y holds Fraction as objects; give y.astype(str)."
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [([Fraction(1, 3), Fraction(2, 3)], "Fraction"), ([1, 1.5], "int and float"), ([1, 2**64], "int")],
+)
+def test_other_objects_are_refused_with_a_remedy_that_keeps_them_apart(labels, names):
+    labels = np.array(labels * 2, dtype=object)
+    message = f"Unknown label type: y holds {names} as objects; give y.astype(str)."
     with pytest.raises(ValueError, match=re.escape(message)):
         fit_labels(labels)
-    fit_labels(labels.astype(str))
+    assert len(fit_labels(labels.astype(str)).classes) == 2
