@@ -207,7 +207,7 @@ class DualBranchClassifier(FittedMethods):
     block_weights_ : ndarray of shape (3,) or (1,)
         Share of the scores by both blocks (of all members), by block A alone and by block B alone in the final scores;
         by both blocks only with ``block_dropout=0``. Fitted on held-out rows (see Notes); (1, 0, 0) where there are
-        none.
+        none, and 0 for a block that is the same in all training rows.
     probability_temperature_ : float
         The weighted scores are divided by it, so that probabilities are calibrated: above 1 where they were
         overconfident. Fitted with the weights; 1 where there are no rows for it.

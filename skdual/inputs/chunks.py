@@ -1,4 +1,4 @@
-"""A matrix a part at a time: dense chunks of rows or of columns, and how much of either block is zero."""
+"""A matrix a part at a time: dense chunks of rows or of columns, whether these vary, and the share of zeros."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,16 @@ def dense_chunks(rows, columns, dtype=np.float64):
     for part in _parts(rows):
         dense = part.toarray() if sp.issparse(part) else part
         yield dense[:, place].astype(dtype, order="C")
+
+
+def any_varies(rows, columns):
+    """Whether any of some columns has two values in the rows; no more of them are read than it takes to see that."""
+    first = None
+    for chunk in dense_chunks(rows, columns, rows.X.dtype):
+        first = chunk[:1] if first is None else first
+        if (chunk != first).any():
+            return True
+    return False
 
 
 def chunks_of_columns(X, columns, subset=None):

@@ -6,7 +6,8 @@ from scipy.special import log_softmax
 from scipy.stats import entropy
 
 from ..inference import in_chunks, run_in_chunks
-from ..network.ensemble import BOTH
+from ..inputs.chunks import any_varies
+from ..network.ensemble import BOTH, ONLY_A, ONLY_B
 
 SINGLE_BLOCK_COST = 0.05
 """What single blocks have to gain to be heard, in log loss summed over rows, where their scores vary by 1."""
@@ -48,7 +49,8 @@ def held_out_scores(network, rows, mask):
 def calibrate(network, training, validation, mask, class_weight):
     """Fit the weights of the groups on rows that the scores were not trained on, where there are any.
 
-    These are the rows that members hold out and the validation rows; without any both blocks count in full.
+    These are the rows that members hold out and the validation rows; without any both blocks count in full. A single
+    block that is the same in all training rows is not heard: its scores are constants, which have no cost.
 
     Parameters
     ----------
@@ -67,10 +69,16 @@ def calibrate(network, training, validation, mask, class_weight):
         codes.append(validation.y)
     if not sum(map(len, codes)):
         return
-    by_single_block = np.array([group.source != BOTH for group in network.ensemble.groups])
-    network.ensemble.set_weights(
-        fit_group_weights(np.concatenate(scores, axis=1), np.concatenate(codes), class_weight, by_single_block)
+    sources = np.array([group.source for group in network.ensemble.groups])
+    heard = np.ones(len(sources), dtype=bool)
+    for source, index in zip((ONLY_A, ONLY_B), training.columns.indices, strict=True):
+        if source in sources and not any_varies(training, index):
+            heard[sources == source] = False
+    group_weights = np.zeros(len(sources))
+    group_weights[heard] = fit_group_weights(
+        np.concatenate(scores, axis=1)[heard], np.concatenate(codes), class_weight, sources[heard] != BOTH
     )
+    network.ensemble.set_weights(group_weights)
 
 
 def held_out_loss(network, rows, mask, class_weight):

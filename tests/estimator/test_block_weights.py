@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from member_scores import (
     assert_block_weights,
     codes_of,
@@ -88,6 +89,25 @@ def test_a_block_of_noise_does_no_harm(quick, noisy):
     assert model.block_weights_[1 if noisy == "a" else 2] < 0.1
     assert model.score(X[test], y[test]) > alone - 0.04
     assert without.score(X[test], y[test]) < alone - 0.06  # there is something to be gained
+
+
+@pytest.mark.parametrize("stored", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
+@pytest.mark.parametrize("dead", ["a", "b"])
+def test_a_block_that_does_not_vary_is_not_heard(quick, stored, dead):
+    """Its scores are the same for all rows; a large weight would do no harm until it varies."""
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(1200, 5))
+    y = known[:, 0] * known[:, 1] > 0
+    blocks = [np.full((1200, 3), 4.0), known] if dead == "a" else [known, np.zeros((1200, 3))]
+    params = quick | {"blocks": blocks[0].shape[1], "hidden_layer_sizes": ((64, 32), (64, 32))}
+    params |= {"max_epochs": 25, "random_state": 1}
+    train, test = slice(200), slice(200, None)
+    model = DualBranchClassifier(**params).fit(stored(np.hstack(blocks)[train]), y[train])
+    assert model.block_weights_[1 if dead == "a" else 2] == 0
+    alive = [block + rng.normal(size=block.shape) if block.shape[1] == 3 else block for block in blocks]
+    as_fitted, later = (model.score(stored(np.hstack(each)[test]), y[test]) for each in (blocks, alive))
+    assert as_fitted > 0.8
+    assert later > as_fitted - 0.1
 
 
 def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
