@@ -50,7 +50,7 @@ def calibrate(network, training, validation, mask, class_weight):
     """Fit the weights of the groups on rows that the scores were not trained on, where there are any.
 
     These are the rows that members hold out and the validation rows; without any both blocks count in full. A single
-    block that is the same in all training rows is not heard: its scores are constants, which have no cost.
+    block that is the same in all training rows is not heard: of its scores, which are constants, the cost says little.
 
     Parameters
     ----------
