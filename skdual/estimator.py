@@ -29,17 +29,20 @@ class DualBranchClassifier(FittedMethods):
         column. The order of a dict counts, which joblib's caches (``memory`` of a pipeline) and scikit-learn's repr
         do not see.
     standardize : bool, str, pair or dict, default=True
-        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. Columns of a long
-        tail, such as counts and concentrations, are replaced by log(1 + x / u) first: those without negative values and
-        with at least ten values other than 0, whose 90th percentile exceeds three times their median; u is their 10th
-        percentile. Other columns whose standard deviation exceeds 100 times what their quartiles say, as where -999
-        stands for missing values, are scaled as by "robust"; where the quartiles are one value, by the median distance
-        from it of the values that differ, times the root of their share. Of more than some thousand rows a sample
-        decides the kind of a column, but all tell whether there are negative values. "robust": median and quartiles,
-        such that a normal column has unit variance. "log1p": log(1 + x), then centred, to unit variance; no value may
-        be negative. These three clip values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to [-1, 1],
-        zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale that
-        would be 0, as where a column does not vary, is 1.
+        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. Columns of long
+        tails are replaced by logarithms first. Those without negative values, such as counts and concentrations, by
+        log(1 + x / u), where they have at least ten values other than 0, whose 90th percentile exceeds three times
+        their median; u is their 10th percentile. Those with negative values, such as increments and intensities less a
+        background, by log(1 + d / u) with the sign of x - median, where d is the distance of x from the median, u the
+        10th percentile of the distances, at least fifty of them are not 0, their 90th percentile and their root mean
+        square exceed three times their median, and their 98th percentile 1.5 times the 90th. Other columns whose
+        standard deviation exceeds 100 times what their quartiles say, as where -999 stands for missing values, are
+        scaled as by "robust"; where the quartiles are one value, by the median distance from it of the values that
+        differ, times the root of their share. Of more than some thousand rows a sample decides the kind of a column.
+        "robust": median and quartiles, such that a normal column has unit variance. "log1p": log(1 + x), then centred,
+        to unit variance; no value may be negative. These three clip values smoothly to three deviations. "minmax": to
+        [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one
+        for each block. A scale that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for

@@ -16,8 +16,8 @@ class ColumnScaler(nn.Module):
     off 0, which ``clipped_mean`` can take out again. Scalings to a range are not clipped, and "none" leaves the columns
     as they are.
 
-    With a scaling that takes logarithms log(1 + x) stands for x. In columns that have a unit, those of a long tail,
-    log(1 + x / unit) does, or x / unit where x is negative, as no row was that told the unit.
+    With a scaling that takes logarithms log(1 + x) stands for x. In columns that have a unit, those of long tails,
+    :func:`~skdual.scaling.logarithms.logarithms` do.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class ColumnScaler(nn.Module):
 
     Attributes
     ----------
-    center, scale, unit : tensor of shape (n_columns,)
-        0, 1 and 0 until :meth:`set_statistics`; a column whose unit is 0 has none.
+    center, scale, log_zero, unit : tensor of shape (n_columns,)
+        Those of :class:`~skdual.scaling.statistics.ColumnStatistics`; 0, 1, 0 and 0 until :meth:`set_statistics`.
     clipped_mean : tensor of shape (n_columns,)
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
     row_norm : RowNorm or None
@@ -39,6 +39,7 @@ class ColumnScaler(nn.Module):
         Columns that come out.
     """
 
+    log_zero: torch.Tensor
     unit: torch.Tensor
     center: torch.Tensor
     scale: torch.Tensor
@@ -50,6 +51,7 @@ class ColumnScaler(nn.Module):
         self.scaling = scaling
         self._scales = SCALINGS[scaling].statistics is not None
         self._logarithm, self.clipped = SCALINGS[scaling].logarithm, SCALINGS[scaling].clipped
+        self.register_buffer("log_zero", torch.zeros(n_columns))
         self.register_buffer("unit", torch.zeros(n_columns))
         self.register_buffer("center", torch.zeros(n_columns))
         self.register_buffer("scale", torch.ones(n_columns))
@@ -58,12 +60,12 @@ class ColumnScaler(nn.Module):
         self.row_norm = RowNorm() if with_norm else None
         self.n_outputs = n_columns + with_norm
 
-    def set_statistics(self, center, scale, unit):
-        """Copy arrays of shape (n_columns,) into the layer; a scale too small for its dtype is 1."""
-        self.unit.copy_(torch.from_numpy(unit).to(self.unit.dtype))
-        self.center.copy_(torch.from_numpy(center).to(self.center.dtype))
-        scale = torch.from_numpy(scale).to(self.scale.dtype)
-        self.scale.copy_(torch.where(scale == 0, 1, scale))
+    def set_statistics(self, statistics):
+        """Copy :class:`~skdual.scaling.statistics.ColumnStatistics` in; a scale too small for its dtype is 1."""
+        for name, values in statistics._asdict().items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.from_numpy(values).to(buffer.dtype))
+        self.scale.masked_fill_(self.scale == 0, 1)
         self._find_units()
 
     def _load_from_state_dict(self, *args):
@@ -91,12 +93,13 @@ class ColumnScaler(nn.Module):
         return torch.expm1(compressed) if self._logarithm else self._replaced(compressed, inverse_logarithms)
 
     def _replaced(self, x, function):
-        """x with a function of the columns that have a unit, and of their units, in their place."""
+        """x with a function of the columns that have a unit, and of what is 0 and 1 in them, in their place."""
         if not len(self._with_unit):
             return x
         if len(self._with_unit) == x.shape[1]:
-            return function(x, self.unit)
-        return x.index_copy(1, self._with_unit, function(x[:, self._with_unit], self.unit[self._with_unit]))
+            return function(x, self.log_zero, self.unit)
+        at = self._with_unit
+        return x.index_copy(1, at, function(x[:, at], self.log_zero[at], self.unit[at]))
 
     def forward(self, x):
         z = self.scale_columns(x)

@@ -45,8 +45,8 @@ def fit_scalers(network, rows, feature_names):
             continue
         scaled_so = [(scalers, index) for name, scalers, index in blocks if name == scaling]
         columns = np.unique(np.concatenate([index for _, index in scaled_so]))
-        center, scale, unit = column_statistics(rows, scaling, columns, dtype)
-        too_large = columns[~(np.maximum(np.abs(center), scale) <= largest)]  # as NaN is
+        statistics = column_statistics(rows, scaling, columns, dtype)
+        too_large = columns[~(np.abs(statistics) <= largest).all(axis=0)]  # as NaN is
         if len(too_large):
             raise ValueError(
                 f"X has {len(too_large)} column(s) whose values are too large to be scaled by {scaling!r}, "
@@ -55,7 +55,7 @@ def fit_scalers(network, rows, feature_names):
         for scalers, index in scaled_so:
             at = np.searchsorted(columns, index)
             for scaler in scalers:
-                scaler.set_statistics(center[at], scale[at], unit[at])
+                scaler.set_statistics(statistics.of(at))
     for _, scalers, index in blocks:
         _fit_row_norm(scalers, rows, index)
     return on_host

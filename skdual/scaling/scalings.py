@@ -12,6 +12,15 @@ LONG_TAIL = 3.0
 """Ninth decile of the values of a column that are not 0, in units of their median, from which on it has a long tail.
 
 So have counts, concentrations and intensities: an exponential distribution has 3.3, the positive half of a normal 2.4.
+Of a column with negative values the distances from its median are looked at, and their root mean square has to be as
+large as well. So it is for increments, residuals, and intensities less a background: Student's t of one degree of
+freedom has 6.3 and no bound, Laplace's distribution 3.3 and 2.0.
+"""
+
+LAST_DECILE = 1.5
+"""And their 98th percentile, in units of their ninth decile.
+
+It is less where values gather far away and not in between, such as those of a marker that is on in some rows.
 """
 
 MAX_STRAY = 100.0
@@ -20,16 +29,17 @@ MAX_STRAY = 100.0
 So are codes for what is missing, such as -999, and values in another unit.
 """
 
-_MIN_TAIL_VALUES = 10
+_MIN_TAIL_VALUES, _MIN_TAILS_VALUES = 10, 50
+"""So many values other than 0 tell of a tail, and distances from the median of two: fewer have no 98th percentile."""
 
 
 class Scaling(NamedTuple):
     """One way: z = (x - center) / scale, of log(1 + x) with ``logarithm``, then smoothly clipped with ``clipped``.
 
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
-    ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``by_column`` log(1 + x / unit)
-    stands for x in columns of a long tail (see :func:`units_of_long_tails`), and other columns whose scale is more than
-    ``MAX_STRAY`` times their :func:`spread` are scaled by that.
+    ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``by_column`` logarithms stand for x
+    in columns of :func:`long_tails`, and other columns whose scale is more than ``MAX_STRAY`` times their
+    :func:`spread` are scaled by that.
     """
 
     statistics: Callable | None
@@ -86,30 +96,43 @@ def spread(chunks):
     return np.concatenate(medians), np.concatenate(deviations)
 
 
-def units_of_long_tails(ordered, dtype):
-    """Units of the columns of a long tail: the first decile of their values that are not 0.
+def long_tails(ordered, dtype):
+    """Where the logarithms of columns of long tails are 0, and the units of these.
 
-    They have ``_MIN_TAIL_VALUES`` such values at least, and none below 0. For other columns the unit is 0. None is too
-    small for the dtype, nor for the largest value to be divided by it.
+    A column without negative values has one tail, from 0 on; another has two, from its median on. The unit is the first
+    decile of the distances from there that are not 0, of which there are 10, or 50 for two tails, at least. It is not
+    too small for the dtype, nor for the largest distance to be divided by it.
 
     Parameters
     ----------
     ordered : ndarray of float64 of shape (n, n_columns)
         Sorted columns.
     dtype : torch.dtype
+
+    Returns
+    -------
+    log_zero, unit : ndarray of float64 of shape (n_columns,)
+        Both 0 in other columns.
     """
-    n_zeros, n_rows = np.count_nonzero(ordered == 0, axis=0), len(ordered)
+    n_rows, has_two = len(ordered), ordered[0] < 0
+    log_zero = np.where(has_two, (ordered[(n_rows - 1) // 2] + ordered[n_rows // 2]) / 2, 0)
+    distances = ordered.copy()
+    distances[:, has_two] = np.sort(np.abs(ordered[:, has_two] - log_zero[has_two]), axis=0)
+    n_zeros = np.count_nonzero(distances == 0, axis=0)
 
     def quantile(share):
         place = np.minimum(n_zeros + share * (n_rows - 1 - n_zeros), n_rows - 1)
-        low, high = (np.take_along_axis(ordered, f(place).astype(int)[None], axis=0)[0] for f in (np.floor, np.ceil))
+        low, high = (np.take_along_axis(distances, f(place).astype(int)[None], axis=0)[0] for f in (np.floor, np.ceil))
         return low + (place % 1) * (high - low)
 
-    has_values = (ordered[0] >= 0) & (n_rows - n_zeros >= _MIN_TAIL_VALUES)
+    tenth, median, ninth_tenth, last = map(quantile, (0.1, 0.5, 0.9, 0.98))
+    root_mean_square = np.sqrt(np.einsum("ij,ij->j", distances, distances) / (n_rows - n_zeros))
+    tell = n_rows - n_zeros >= np.where(has_two, _MIN_TAILS_VALUES, _MIN_TAIL_VALUES)
+    are_long = tell & (ninth_tenth > LONG_TAIL * median)
+    are_long &= ~has_two | (root_mean_square > LONG_TAIL * median) & (last > LAST_DECILE * ninth_tenth)
     limits = torch.finfo(dtype)
-    least = np.maximum(limits.tiny, 2 * ordered[-1] / limits.max)  # half of max, for the ratio is rounded
-    has_long_tail = has_values & (quantile(0.9) > LONG_TAIL * quantile(0.5))
-    return np.where(has_long_tail, np.maximum(quantile(0.1), least), 0)
+    least = np.maximum(limits.tiny, 2 * distances[-1] / limits.max)  # half of max, for the ratio is rounded
+    return np.where(are_long, log_zero, 0), np.where(are_long, np.maximum(tenth, least), 0)
 
 
 SCALINGS = {

@@ -4,6 +4,7 @@ import torch
 
 from skdual.network.dual_branch import DualBranchNetwork
 from skdual.network.members import MemberDropout, MemberLinear
+from skdual.scaling.statistics import ColumnStatistics
 from skdual.training.loop.mixup import Mixing
 
 
@@ -424,7 +425,8 @@ def test_standardised_inside_or_before_is_the_same(n_members):
     inside, before = make_network(n_members=n_members), make_network(n_members=n_members, standardize=("none", "none"))
     x_a, x_b = make_inputs()
     for scaler, x in ((inside.scaler_a, x_a), (inside.scaler_b, x_b)):
-        scaler.set_statistics(x.mean(0).numpy(), x.std(0).numpy(), np.zeros(x.shape[1]))
+        of_columns = (x.mean(0), x.std(0), torch.zeros(x.shape[1]), torch.zeros(x.shape[1]))
+        scaler.set_statistics(ColumnStatistics(*(values.numpy() for values in of_columns)))
     before.load_state_dict(inside.state_dict())
     expected = before.scores(inside.scaler_a(x_a), inside.scaler_b(x_b))
     assert torch.equal(inside.scores(x_a, x_b), expected)

@@ -6,15 +6,19 @@ import torch
 
 from skdual.scaling.clipping import LIMIT
 from skdual.scaling.column_scaler import ColumnScaler
+from skdual.scaling.statistics import ColumnStatistics
 
 MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
-NO_UNIT = np.zeros(3)
+
+
+def statistics_of(center=(0, 0, 0), scale=(1, 1, 1), log_zero=(0, 0, 0), unit=(0, 0, 0)):
+    return ColumnStatistics(*(np.array(values, dtype=float) for values in (center, scale, log_zero, unit)))
 
 
 @pytest.fixture
 def scaler():
     scaler = ColumnScaler(3, "standard").double()
-    scaler.set_statistics(MEAN, SCALE, NO_UNIT)
+    scaler.set_statistics(statistics_of(MEAN, SCALE))
     return scaler
 
 
@@ -49,7 +53,7 @@ def test_values_near_the_mean_stay_and_far_ones_end_at_the_limit(scaler):
 )
 def test_scalings_take_logarithms_and_clip_as_they_say(scaling, logarithm, clipped):
     layer = ColumnScaler(3, scaling).double()
-    layer.set_statistics(MEAN, SCALE, NO_UNIT)
+    layer.set_statistics(statistics_of(MEAN, SCALE))
     x = np.random.default_rng(0).gamma(1, 20, (50, 3))
     expected = np.empty_like(x)
     for i, j in np.ndindex(x.shape):
@@ -58,16 +62,18 @@ def test_scalings_take_logarithms_and_clip_as_they_say(scaling, logarithm, clipp
     np.testing.assert_allclose(layer(torch.from_numpy(x)), expected, rtol=1e-13)
 
 
+@pytest.mark.parametrize("log_zero", [[0, 0, 0], [0, 2.5, -1]], ids=str)
 @pytest.mark.parametrize("unit", [[0, 0.5, 0], [2, 0, 10], [0.1, 0.2, 0.3]], ids=str)
-def test_columns_with_a_unit_are_scaled_by_their_logarithms(unit):
+def test_columns_with_a_unit_are_scaled_by_their_logarithms(unit, log_zero):
     layer = ColumnScaler(3, "standard").double()
-    layer.set_statistics(MEAN, SCALE, np.array(unit))
+    layer.set_statistics(statistics_of(MEAN, SCALE, log_zero, unit))
     x = np.random.default_rng(0).normal(2, 5, (50, 3))
     expected = np.empty_like(x)
     for i, j in np.ndindex(x.shape):
         u, value = unit[j], x[i, j]
         if u:
-            value = math.log(1 + value / u) if value > 0 else value / u
+            distance = value - log_zero[j]
+            value = math.copysign(math.log(1 + abs(distance) / u), distance)
         z = (value - MEAN[j]) / SCALE[j]
         expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2)
     rows = torch.from_numpy(x)
@@ -82,19 +88,19 @@ def test_columns_with_a_unit_are_scaled_by_their_logarithms(unit):
 
 
 def test_logarithms_have_their_gradients_at_0():
-    layer = ColumnScaler(2, "standard").double()
-    layer.set_statistics(np.zeros(2), np.ones(2), np.array([4.0, 0]))
-    x = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    layer = ColumnScaler(3, "standard").double()
+    layer.set_statistics(statistics_of(unit=[4, 0, 2], log_zero=[0, 0, 5]))
+    x = torch.tensor([[0, 0, 5]], dtype=torch.float64, requires_grad=True)
     layer(x).sum().backward()
-    assert x.grad.tolist() == [[1 / 4, 1]]
-    logarithm = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    assert x.grad.tolist() == [[1 / 4, 1, 1 / 2]]
+    logarithm = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
     layer.expand(logarithm).sum().backward()
-    assert logarithm.grad.tolist() == [[4, 1]]
+    assert logarithm.grad.tolist() == [[4, 1, 2]]
 
 
 def test_values_too_large_to_divide_end_at_the_limit():
     layer = ColumnScaler(1, "standard")
-    layer.set_statistics(np.zeros(1), np.ones(1), np.array([1e-10]))
+    layer.set_statistics(statistics_of([0], [1], [0], [1e-10]))
     x = torch.tensor([[3e38], [-3e38], [1]], requires_grad=True)
     z = layer(x)
     assert z.ravel().tolist()[:2] == pytest.approx([LIMIT, -LIMIT], rel=1e-3)
@@ -112,25 +118,26 @@ def test_what_the_limit_leaves_of_the_mean_is_subtracted_last(scaler):
 
 def test_column_scaler_has_mean_0_and_scale_1_until_statistics_are_set():
     unset, zero_one = ColumnScaler(3, "standard"), ColumnScaler(3, "standard")
-    zero_one.set_statistics(np.zeros(3), np.ones(3), NO_UNIT)
+    zero_one.set_statistics(statistics_of())
     x = torch.randn(4, 3)
     assert torch.equal(unset(x), zero_one(x))
 
 
 def test_a_scale_that_float32_rounds_to_0_is_none():
     scaler = ColumnScaler(2, "maxabs")
-    scaler.set_statistics(np.zeros(2), np.array([1e-60, 2.0]), np.zeros(2))
+    scaler.set_statistics(statistics_of([0, 0], [1e-60, 2], [0, 0], [0, 0]))
     assert scaler(torch.tensor([[0.0, 4.0]])).tolist() == [[0.0, 2.0]]
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"center", "scale", "unit", "clipped_mean"}
+    assert set(scaler.state_dict()) == {"center", "scale", "log_zero", "unit", "clipped_mean"}
     assert not list(scaler.parameters())
 
 
 def test_statistics_are_copies(scaler):
-    mean, x = np.zeros(3), torch.ones(1, 3).double()
-    scaler.set_statistics(mean, np.ones(3), NO_UNIT)
+    statistics, x = statistics_of(), torch.ones(1, 3).double()
+    scaler.set_statistics(statistics)
     before = scaler(x)
-    mean[:] = 7
+    for values in statistics:
+        values[:] = 7
     assert torch.equal(scaler(x), before)

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -158,7 +159,7 @@ def test_statistics_of_few_values_at_a_time(way, columns, subset, store, monkeyp
     for n_values in (1, 100, 10**9):
         monkeypatch.setattr(chunks, "CHUNK_VALUES", n_values)
         monkeypatch.setattr(chunks, "_PART_VALUES", n_values)
-        mean, scale, _ = column_statistics(data_set(store(SPARSE), subset), way, columns, torch.float64)
+        mean, scale, *_ = column_statistics(data_set(store(SPARSE), subset), way, columns, torch.float64)
         z = ((np.log1p(chosen) if way == "log1p" else chosen) - mean) / scale
         assert_allclose(z, clone(ORACLES[way]).fit_transform(chosen), rtol=1e-9, atol=1e-12)
 
@@ -189,7 +190,7 @@ def test_robust_scale_is_1_where_the_quartiles_are_equal():
     mostly_zero = np.zeros((90, 2))
     mostly_zero[:10, 0] = 40
     rows = Rows(mostly_zero, data_set(X).columns, torch.device("cpu"), torch.float64)
-    mean, scale, _ = column_statistics(rows, "robust", np.arange(2), torch.float64)
+    mean, scale, *_ = column_statistics(rows, "robust", np.arange(2), torch.float64)
     assert_array_equal(mean, [0, 0])
     assert_array_equal(scale, [1, 1])
 
@@ -230,6 +231,20 @@ def test_the_column_of_a_frame_is_named():
     frame.loc[3, "g5"] = -1
     with pytest.raises(ValueError, match=r"1 negative value\(s\) in block 'a', in column 'g5' first"):
         model_of("log1p").fit(frame, Y)
+
+
+def test_long_tails_on_both_sides_do_not_hide_where_most_rows_are():
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 3
+    X = rng.standard_t(1, (600, 24)) + rng.normal(size=(3, 24))[y]
+    train, test = slice(0, 300), slice(300, 600)
+    scores = {
+        way: model_of(way, blocks=12, n_members=2, max_epochs=30).fit(X[train], y[train]).score(X[test], y[test])
+        for way in ("standard", "robust")
+    }
+    assert scores["standard"] > scores["robust"] > 0.6
+    plain = make_pipeline(StandardScaler(), LogisticRegression()).fit(X[train], y[train])
+    assert scores["standard"] > plain.score(X[test], y[test]) + 0.2
 
 
 # among the other parameters

@@ -41,7 +41,7 @@ def test_statistics_make_no_more_than_a_chunk_dense(X, monkeypatch):
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_statistics_are_those_of_standard_scaler(X, stored, subset, values, tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "_PART_VALUES", values)
-    mean, scale, _ = statistics_of(data_set(stored(X, tmp_path), subset=subset))
+    mean, scale, *_ = statistics_of(data_set(stored(X, tmp_path), subset=subset))
     oracle = StandardScaler().fit(chosen(X, subset).astype(np.float64))
     assert mean.dtype == scale.dtype == np.float64
     assert_allclose(mean, oracle.mean_, rtol=1e-10)
@@ -51,7 +51,7 @@ def test_statistics_are_those_of_standard_scaler(X, stored, subset, values, tmp_
 @pytest.mark.parametrize("values", [1, 2**24], ids=["many chunks", "one chunk"])
 def test_constant_columns_have_scale_one(X, values, monkeypatch):
     monkeypatch.setattr(chunks, "_PART_VALUES", values)
-    _, scale, _ = statistics_of(data_set(X))
+    _, scale, *_ = statistics_of(data_set(X))
     assert_array_equal(scale == 1, np.ptp(X, axis=0) == 0)
 
 
@@ -73,13 +73,13 @@ def by_quartiles(column):
 def test_a_column_of_few_values_far_astray_is_scaled_by_its_quartiles(X, stored, subset, tmp_path):
     X = X.copy()
     X[:, [2, 5]] = np.random.default_rng(0).normal(size=(len(X), 2))
-    X[::10, 2] = -999
-    rows = chosen(X, subset)
+    X[::7, 2] = -999
+    rows = chosen(X, subset).astype(np.float64)
     expected = StandardScaler().fit(rows)
     center, scale = expected.mean_, expected.scale_
     center[2], scale[2] = by_quartiles(rows[:, 2])
     got = statistics_of(data_set(stored(X, tmp_path), subset=subset))
-    assert_allclose(got, (center, scale, np.zeros(P)), rtol=1e-10)
+    assert_allclose(got, (center, scale, np.zeros(P), np.zeros(P)), rtol=1e-10)
 
 
 @pytest.mark.parametrize("deviations", [99, 101])
@@ -95,7 +95,7 @@ def test_a_column_is_scaled_by_its_quartiles_from_a_hundred_of_them_on(deviation
         far_enough = np.where(is_far, -middle, X[:, 3]).std() > deviations * spread
         low, high = (low, middle) if far_enough else (middle, high)
     X[is_far, 3] = -low
-    center, scale, _ = statistics_of(data_set(X))
+    center, scale, *_ = statistics_of(data_set(X))
     expected = by_quartiles(X[:, 3]) if deviations > 100 else (X[:, 3].mean(), X[:, 3].std())
     assert_allclose((center[3], scale[3]), expected, rtol=1e-6)
     others = np.arange(P) != 3
@@ -104,32 +104,41 @@ def test_a_column_is_scaled_by_its_quartiles_from_a_hundred_of_them_on(deviation
 
 @pytest.fixture
 def tails():
-    """Columns of a long tail, the first of mostly zeros, and four that are none: two of these have a value below 0."""
+    """Columns of a long tail, the first of mostly zeros; one of two tails, and three of none."""
     rng = np.random.default_rng(0)
     tails = rng.exponential(np.logspace(-3, 3, P), (N, P)) ** 1.5
     tails[rng.random(N) < 0.6, 0] = 0
     tails[:, 2] = rng.random(N)
-    tails[7, 3:5] *= -1
+    tails[:, 3] = 5 + rng.standard_t(1, N)
+    tails[:, 4] = rng.normal(5, 1, N)
     tails[9:, 5] = 0  # nine values
+    tails[7, 3:5] = -1
     return tails
+
+
+def with_logarithms(column):
+    """A column and the value whose logarithm is 0 and the unit of it, all by the words of the documentation."""
+    zero = np.median(column) if min(column) < 0 else 0
+    distances = abs(column - zero)
+    tenth, median, ninth, last = np.quantile(distances[distances > 0], [0.1, 0.5, 0.9, 0.98])
+    is_long = ninth > 3 * median
+    if min(column) < 0:
+        is_long &= last > 1.5 * ninth and np.sqrt(np.mean(distances[distances > 0] ** 2)) > 3 * median
+    if not is_long or np.count_nonzero(distances) < (50 if min(column) < 0 else 10):
+        return column, 0, 0
+    return [math.copysign(math.log(1 + abs(x - zero) / tenth), x - zero) for x in column], zero, tenth
 
 
 @stored_as
 @of_rows
-def test_a_column_of_a_long_tail_is_scaled_by_its_logarithm(tails, stored, subset, tmp_path):
+def test_columns_of_long_tails_are_scaled_by_their_logarithms(tails, stored, subset, tmp_path):
     rows = chosen(tails, subset)
-    logarithms, unit = rows.copy(), np.zeros(P)
-    for j in range(P):
-        values = rows[rows[:, j] != 0, j]
-        tenth, median, last_tenth = np.quantile(values, [0.1, 0.5, 0.9])
-        if len(values) >= 10 and values.min() > 0 and last_tenth > 3 * median:
-            unit[j] = tenth
-            logarithms[:, j] = [math.log(1 + x / tenth) for x in rows[:, j]]
-    expected = StandardScaler().fit(logarithms)
+    columns, log_zero, unit = zip(*map(with_logarithms, rows.T), strict=True)
+    expected = StandardScaler().fit(np.transpose(columns))
     got = statistics_of(data_set(stored(tails, tmp_path), subset=subset))
-    assert_allclose(got, (expected.mean_, expected.scale_, unit), rtol=1e-9)
-    assert set(np.flatnonzero(unit)) <= {0, 1, 3, 4, 6}
-    assert {1, 6} <= set(np.flatnonzero(unit))
+    assert_allclose(got, (expected.mean_, expected.scale_, log_zero, unit), rtol=1e-9)
+    assert set(np.flatnonzero(unit)) <= {0, 1, 3, 6}
+    assert ({1, 6} if len(rows) < 50 else {1, 3, 6}) <= set(np.flatnonzero(unit))
 
 
 @pytest.mark.parametrize("ratio", [2.99, 3.01])
@@ -140,29 +149,67 @@ def test_a_tail_is_long_from_three_times_the_median_on(ratio):
     assert_allclose(unit, np.where(np.arange(P) == 1, 0.6, 0) if ratio > 3 else 0)
 
 
+@pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
+@pytest.mark.parametrize(
+    ("ninth", "last", "farthest", "are_long"),
+    [
+        (2.99, 9, 50, False),
+        (3.01, 9, 50, True),
+        (4, 5.99, 50, False),
+        (4, 6.01, 50, True),
+        (3.1, 4.8, "too near", False),
+        (3.1, 4.8, "far enough", True),
+    ],
+)
+def test_two_tails_are_long_by_three_quotients(ninth, last, farthest, are_long, store):
+    """3 medians of distances at the ninth decile and the root mean square, 1.5 of these at the 98th percentile."""
+    places = [0, 98, 103, 178, 183, 194, 198]
+    distances = np.interp(np.arange(201), places, [0, 1, 1, ninth, ninth, last, last])
+    if isinstance(farthest, str):  # by what makes a mean square of 9
+        farthest = np.sqrt(9 * 200 - np.sum(distances[:-1] ** 2)) * (0.999 if farthest == "too near" else 1.001)
+    distances[-1] = farthest
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(403, P))
+    X[:, 1] = rng.permutation([7, *(7 + distances), *(7 - distances)])
+    _, _, log_zero, unit = statistics_of(data_set(store(X)))
+    assert_array_equal(log_zero, np.where(np.arange(P) == 1, 7 * are_long, 0))
+    assert_array_equal(unit > 0, (np.arange(P) == 1) & are_long)
+
+
+def test_two_tails_are_those_of_the_same_values_elsewhere_and_in_other_units():
+    X = np.random.default_rng(0).standard_t(1, (N, P))
+    center, scale, log_zero, unit = statistics_of(data_set(X))
+    factor, shift = np.logspace(-3, 3, P), np.linspace(-5, 5, P)
+    assert (unit > 0).sum() > P / 2
+    moved = statistics_of(data_set(factor * (X + shift)))
+    is_long = (unit > 0) & (factor * (X + shift) < 0).any(axis=0)
+    expected = (center, scale, factor * (log_zero + shift), factor * unit)
+    assert_allclose([of[is_long] for of in moved], [of[is_long] for of in expected], rtol=1e-9, atol=1e-12)
+
+
 def test_many_rows_tell_their_tails_by_a_sample():
     X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
     expected = [np.quantile(X[np.linspace(0, 9_999, 4_096).astype(int), j], 0.1) for j in range(P)]
-    center, scale, unit = statistics_of(data_set(X))
+    center, scale, _, unit = statistics_of(data_set(X))
     assert_allclose(unit, expected)
     logarithms = np.log1p(X / unit)
     assert_allclose((center, scale), (logarithms.mean(axis=0), logarithms.std(axis=0)), rtol=1e-9)
 
 
-def test_a_value_below_0_outside_the_sample_keeps_a_column_from_its_logarithm():
+def test_values_below_0_outside_the_sample_have_logarithms_too():
     X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
     sample = np.linspace(0, 9_999, 4_096).astype(int)
     X[np.setdiff1d(np.arange(10_000), sample)[:200], 1] = -999
-    X[np.setdiff1d(np.arange(10_000), sample)[7], 3] = -1e-3
-    center, scale, unit = statistics_of(data_set(X))
-    assert_array_equal(unit > 0, ~np.isin(np.arange(P), [1, 3]))
-    assert_allclose((center[1], scale[1]), by_quartiles(X[:, 1]))
-    assert_allclose((center[3], scale[3]), (X[:, 3].mean(), X[:, 3].std()))
+    center, scale, log_zero, unit = statistics_of(data_set(X))
+    assert (unit > 0).all()
+    assert not log_zero.any()
+    logarithms = np.copysign(np.log1p(abs(X) / unit), X)
+    assert_allclose((center, scale), (logarithms.mean(axis=0), logarithms.std(axis=0)), rtol=1e-9)
 
 
 def test_values_far_astray_in_a_column_of_a_long_tail_are_left_to_its_logarithm(tails):
     tails[::50, 1] = 1e9
-    center, scale, unit = statistics_of(data_set(tails))
+    center, scale, _, unit = statistics_of(data_set(tails))
     assert unit[1] > 0
     logarithms = np.log1p(tails[:, 1] / unit[1])
     assert_allclose((center[1], scale[1]), (logarithms.mean(), logarithms.std()), rtol=1e-9)
@@ -183,7 +230,7 @@ def test_few_values_far_astray_in_a_column_of_mostly_one_value(X, stored, subset
         distances = sorted(abs(x - value) for x in rows[:, j] if x != value)
         center[j], scale[j] = value, distances[(len(distances) - 1) // 2] * math.sqrt(len(distances) / len(rows))
     got = statistics_of(data_set(stored(X, tmp_path), subset=subset))
-    assert_allclose(got, (center, scale, np.zeros(P)), rtol=1e-10)
+    assert_allclose(got, (center, scale, np.zeros(P), np.zeros(P)), rtol=1e-10)
     assert 0.3 < scale[2] < 0.7
 
 
@@ -200,7 +247,7 @@ def test_no_logarithm_is_beyond_the_dtype(dtype):
     X = rng.normal(size=(N, P))
     X[:, 1] = 10.0 ** rng.uniform(-100, 0, N)  # such as p-values: float32 ends at 1e-38
     X[:, 4] = 10.0 ** rng.uniform(-30, 30, N)  # of which the largest is 1e57 units
-    center, scale, unit = column_statistics(data_set(X), "standard", np.arange(P), dtype)
+    center, scale, _, unit = column_statistics(data_set(X), "standard", np.arange(P), dtype)
     tenths = np.quantile(X[:, [1, 4]], 0.1, axis=0)
     if dtype == torch.float64:
         assert_allclose(unit[[1, 4]], tenths)
