@@ -29,20 +29,12 @@ class DualBranchClassifier(FittedMethods):
         column. The order of a dict counts, which joblib's caches (``memory`` of a pipeline) and scikit-learn's repr
         do not see.
     standardize : bool, str, pair or dict, default=True
-        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance. Columns of long
-        tails are replaced by logarithms first. Those without negative values, such as counts and concentrations, by
-        log(1 + x / u), where they have at least ten values other than 0, whose 90th percentile exceeds three times
-        their median; u is their 10th percentile. Those with negative values, such as increments and intensities less a
-        background, by log(1 + d / u) with the sign of x - median, where d is the distance of x from the median, u the
-        10th percentile of the distances, at least fifty of them are not 0, their 90th percentile and their root mean
-        square exceed three times their median, and their 98th percentile 1.5 times the 90th. Other columns whose
-        standard deviation exceeds 100 times what their quartiles say, as where -999 stands for missing values, are
-        scaled as by "robust"; where the quartiles are one value, by the median distance from it of the values that
-        differ, times the root of their share. Of more than some thousand rows a sample decides the kind of a column.
-        "robust": median and quartiles, such that a normal column has unit variance. "log1p": log(1 + x), then centred,
-        to unit variance; no value may be negative. These three clip values smoothly to three deviations. "minmax": to
-        [0, 1]. "maxabs": to [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one
-        for each block. A scale that would be 0, as where a column does not vary, is 1.
+        How the columns are scaled by the training rows. "standard" (True): centred, to unit variance, but for columns
+        of long tails, of codes for what is missing, and of few values far astray (see Notes). "robust": median and
+        quartiles, such that a normal column has unit variance. "log1p": log(1 + x), then centred, to unit variance; no
+        value may be negative. These three clip values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
+        [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale
+        that would be 0, as where a column does not vary, is 1.
     hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
         Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
         ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for
@@ -253,6 +245,24 @@ class DualBranchClassifier(FittedMethods):
       rows, but can hurt what is not linear and what only both blocks tell together. Scores are averaged within each
       half.
 
+    - Scaling by "standard". A code for what is missing, such as 0 or -999, may be so far from the other values of its
+      column that these are all alike beside it. So a value at either end of a column is replaced if 2 % of the rows
+      have it, ten at least, and it is far from those of the others, a tenth of the rows and ten at least: 99 % of these
+      lie half of their standard deviation or more away from it, and, where they are fewer than ten values, all of them
+      farther than from each other. What stands in for it is, on its side, sqrt(p / (q s)) of their standard deviations
+      away from their mean, if that is nearer than half way to the nearest of them, with the share s of rows that have
+      it, the epsilon squared p of who has it, and q of the values of the others (both shrunk, see below): the more a
+      code tells of the classes beside other values, the more it is heard.
+      Then columns of long tails are replaced by logarithms. Those without negative values, such as counts and
+      concentrations, by log(1 + x / u), where they have at least ten values other than 0, whose 90th percentile exceeds
+      three times their median; u is their 10th percentile. Those with negative values, such as increments and
+      intensities less a background, by log(1 + d / u) with the sign of x - median, where d is the distance of x from
+      the median, u the 10th percentile of the distances, at least fifty of them are not 0, their 90th percentile and
+      their root mean square exceed three times their median, and their 98th percentile 1.5 times the 90th. Other
+      columns whose standard deviation exceeds 100 times what their quartiles say, as where few values are in another
+      unit, are scaled as by "robust"; where the quartiles are one value, by the median distance from it of the values
+      that differ, times the root of their share. Of more than some thousand rows a sample decides the kind of a column.
+
     - Norm of a row. Layer normalisation makes a network all but blind to how far a row is from the mean, as long as
       its direction is the same. So where that tells the classes far better than any column does, it is one more column
       of the block: the root mean square of the scaled columns, standardised. For this, the share of its variance that
@@ -291,8 +301,9 @@ class DualBranchClassifier(FittedMethods):
       members, of regularised ones, and of the latter by block A and by block B alone. These weights
       (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows, with a small
       cost of single blocks. The columns of held-out rows count in what columns are scaled and whitened by, in the span
-      of the rows (below) and in the statistics of batch normalisation; their labels in nothing but whether the norm of
-      a row is a column, and whether and how much a block is whitened (above).
+      of the rows (below) and in the statistics of batch normalisation; their labels in nothing but where codes for
+      what is missing are put, whether the norm of a row is a column, and whether and how much a block is whitened
+      (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are

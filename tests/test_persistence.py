@@ -188,7 +188,7 @@ def test_modes_and_links_stay(fitted, kept, tmp_path_factory):
 
 
 def test_a_file_is_little_larger_than_the_weights(two_blocks, quick, tmp_path):
-    X, y = (np.concatenate(20 * [rows]) for rows in two_blocks)
+    X, y = (np.concatenate(25 * [rows]) for rows in two_blocks)
     changed = {"hidden_layer_sizes": ((512, 64), (256, 64)), "memory_bank_size": 1000, "max_epochs": 2}
     model = DualBranchClassifier(**(quick | changed)).fit(X, y)
     skdual.save(model, tmp_path / "model")

@@ -39,7 +39,8 @@ def attributions(
       the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200 or 800.
 
     In blocks with ``standardize="log1p"`` x and b stand for log(1 + x) and log(1 + b), and in columns of a long tail
-    that "standard" takes the logarithm of for these.
+    that "standard" takes the logarithm of for these. For a value that "standard" replaces, such as a code for what is
+    missing, x is what stands in for it.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from .clipping import clip_smoothly
 from .logarithms import inverse_logarithms, logarithms
 from .row_norm import RowNorm
 from .scalings import SCALINGS
+from .sentinels import replace_sentinels
 
 
 class ColumnScaler(nn.Module):
@@ -17,7 +18,8 @@ class ColumnScaler(nn.Module):
     as they are.
 
     With a scaling that takes logarithms log(1 + x) stands for x. In columns that have a unit, those of long tails,
-    :func:`~skdual.scaling.logarithms.logarithms` do.
+    :func:`~skdual.scaling.logarithms.logarithms` do, of what stands in for sentinels
+    (:func:`~skdual.scaling.sentinels.replace_sentinels`).
 
     Parameters
     ----------
@@ -30,8 +32,9 @@ class ColumnScaler(nn.Module):
 
     Attributes
     ----------
-    center, scale, log_zero, unit : tensor of shape (n_columns,)
-        Those of :class:`~skdual.scaling.statistics.ColumnStatistics`; 0, 1, 0 and 0 until :meth:`set_statistics`.
+    center, scale, log_zero, unit, limit, stand_in : tensor of shape (n_columns,)
+        Those of :class:`~skdual.scaling.statistics.ColumnStatistics`; until :meth:`set_statistics` 1 for the scale and
+        0 for the others.
     clipped_mean : tensor of shape (n_columns,)
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
     row_norm : RowNorm or None
@@ -41,22 +44,25 @@ class ColumnScaler(nn.Module):
 
     log_zero: torch.Tensor
     unit: torch.Tensor
+    limit: torch.Tensor
+    stand_in: torch.Tensor
     center: torch.Tensor
     scale: torch.Tensor
     clipped_mean: torch.Tensor
     _with_unit: torch.Tensor
+    _with_stand_in: torch.Tensor
 
     def __init__(self, n_columns, scaling, with_norm=False):
         super().__init__()
         self.scaling = scaling
         self._scales = SCALINGS[scaling].statistics is not None
         self._logarithm, self.clipped = SCALINGS[scaling].logarithm, SCALINGS[scaling].clipped
-        self.register_buffer("log_zero", torch.zeros(n_columns))
-        self.register_buffer("unit", torch.zeros(n_columns))
-        self.register_buffer("center", torch.zeros(n_columns))
+        for name in ("log_zero", "unit", "limit", "stand_in", "center"):
+            self.register_buffer(name, torch.zeros(n_columns))
         self.register_buffer("scale", torch.ones(n_columns))
         self.register_buffer("clipped_mean", torch.zeros(n_columns))
-        self.register_buffer("_with_unit", torch.zeros(0, dtype=torch.int64), persistent=False)
+        for name in ("_with_unit", "_with_stand_in"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int64), persistent=False)
         self.row_norm = RowNorm() if with_norm else None
         self.n_outputs = n_columns + with_norm
 
@@ -66,14 +72,15 @@ class ColumnScaler(nn.Module):
             buffer = getattr(self, name)
             buffer.copy_(torch.from_numpy(values).to(buffer.dtype))
         self.scale.masked_fill_(self.scale == 0, 1)
-        self._find_units()
+        self._find_kinds()
 
     def _load_from_state_dict(self, *args):
         super()._load_from_state_dict(*args)
-        self._find_units()
+        self._find_kinds()
 
-    def _find_units(self):
+    def _find_kinds(self):
         self._with_unit = self.unit.nonzero()[:, 0]
+        self._with_stand_in = (self.limit != self.stand_in).nonzero()[:, 0]
 
     def set_clipped_mean(self, clipped_mean):
         """Copy the mean of clipped columns, an array of shape (n_columns,), into the layer."""
@@ -85,21 +92,17 @@ class ColumnScaler(nn.Module):
         return self.expand(self.center[None])[0]
 
     def compress(self, x):
-        """Rows, (n, n_columns), with logarithms where they stand for x."""
-        return torch.log1p(x) if self._logarithm else self._replaced(x, logarithms)
+        """Rows, (n, n_columns), with stand-ins and logarithms where they stand for x."""
+        if self._logarithm:
+            return torch.log1p(x)
+        x = _changed(x, self._with_stand_in, replace_sentinels, self.limit, self.stand_in)
+        return _changed(x, self._with_unit, logarithms, self.log_zero, self.unit)
 
     def expand(self, compressed):
-        """The rows that :meth:`compress` makes this of."""
-        return torch.expm1(compressed) if self._logarithm else self._replaced(compressed, inverse_logarithms)
-
-    def _replaced(self, x, function):
-        """x with a function of the columns that have a unit, and of what is 0 and 1 in them, in their place."""
-        if not len(self._with_unit):
-            return x
-        if len(self._with_unit) == x.shape[1]:
-            return function(x, self.log_zero, self.unit)
-        at = self._with_unit
-        return x.index_copy(1, at, function(x[:, at], self.log_zero[at], self.unit[at]))
+        """The rows that :meth:`compress` makes this of, but for sentinels, which are not told from their stand-ins."""
+        if self._logarithm:
+            return torch.expm1(compressed)
+        return _changed(compressed, self._with_unit, inverse_logarithms, self.log_zero, self.unit)
 
     def forward(self, x):
         z = self.scale_columns(x)
@@ -112,3 +115,12 @@ class ColumnScaler(nn.Module):
         # in place where the gradient needs no earlier value: memory takes time on the CPU
         z = (self.compress(x) - self.center).div_(self.scale)
         return clip_smoothly(z).sub_(self.clipped_mean) if self.clipped else z
+
+
+def _changed(x, at, function, *of_columns):
+    """x with what a function makes of some columns, and of what belongs to these, in their place."""
+    if not len(at):
+        return x
+    if len(at) == x.shape[1]:
+        return function(x, *of_columns)
+    return x.index_copy(1, at, function(x[:, at], *(values[at] for values in of_columns)))

@@ -38,8 +38,8 @@ class Scaling(NamedTuple):
 
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
     ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``by_column`` logarithms stand for x
-    in columns of :func:`long_tails`, and other columns whose scale is more than ``MAX_STRAY`` times their
-    :func:`spread` are scaled by that.
+    in columns of :func:`long_tails`, other values for :mod:`~skdual.scaling.sentinels`, and columns that have neither
+    and a scale of more than ``MAX_STRAY`` times their :func:`spread` are scaled by that.
     """
 
     statistics: Callable | None
@@ -106,7 +106,7 @@ def long_tails(ordered, dtype):
     Parameters
     ----------
     ordered : ndarray of float64 of shape (n, n_columns)
-        Sorted columns.
+        Sorted columns; NaN at the end of some does not count.
     dtype : torch.dtype
 
     Returns
@@ -114,24 +114,29 @@ def long_tails(ordered, dtype):
     log_zero, unit : ndarray of float64 of shape (n_columns,)
         Both 0 in other columns.
     """
-    n_rows, has_two = len(ordered), ordered[0] < 0
-    log_zero = np.where(has_two, (ordered[(n_rows - 1) // 2] + ordered[n_rows // 2]) / 2, 0)
+    n_values, has_two = np.count_nonzero(~np.isnan(ordered), axis=0), ordered[0] < 0
+
+    def at(values, place):
+        return np.take_along_axis(values, place.astype(np.int64)[None], axis=0)[0]
+
+    log_zero = np.where(has_two, (at(ordered, (n_values - 1) // 2) + at(ordered, n_values // 2)) / 2, 0)
     distances = ordered.copy()
     distances[:, has_two] = np.sort(np.abs(ordered[:, has_two] - log_zero[has_two]), axis=0)
     n_zeros = np.count_nonzero(distances == 0, axis=0)
 
     def quantile(share):
-        place = np.minimum(n_zeros + share * (n_rows - 1 - n_zeros), n_rows - 1)
-        low, high = (np.take_along_axis(distances, f(place).astype(int)[None], axis=0)[0] for f in (np.floor, np.ceil))
+        place = np.minimum(n_zeros + share * (n_values - 1 - n_zeros), n_values - 1)
+        low, high = at(distances, np.floor(place)), at(distances, np.ceil(place))
         return low + (place % 1) * (high - low)
 
-    tenth, median, ninth_tenth, last = map(quantile, (0.1, 0.5, 0.9, 0.98))
-    root_mean_square = np.sqrt(np.einsum("ij,ij->j", distances, distances) / (n_rows - n_zeros))
-    tell = n_rows - n_zeros >= np.where(has_two, _MIN_TAILS_VALUES, _MIN_TAIL_VALUES)
+    tenth, median, ninth_tenth, last, largest = map(quantile, (0.1, 0.5, 0.9, 0.98, 1))
+    distances[np.isnan(distances)] = 0
+    root_mean_square = np.sqrt(np.einsum("ij,ij->j", distances, distances) / (n_values - n_zeros))
+    tell = n_values - n_zeros >= np.where(has_two, _MIN_TAILS_VALUES, _MIN_TAIL_VALUES)
     are_long = tell & (ninth_tenth > LONG_TAIL * median)
     are_long &= ~has_two | (root_mean_square > LONG_TAIL * median) & (last > LAST_DECILE * ninth_tenth)
     limits = torch.finfo(dtype)
-    least = np.maximum(limits.tiny, 2 * distances[-1] / limits.max)  # half of max, for the ratio is rounded
+    least = np.maximum(limits.tiny, 2 * largest / limits.max)  # half of max, for the ratio is rounded
     return np.where(are_long, log_zero, 0), np.where(are_long, np.maximum(tenth, least), 0)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from ..inputs.chunks import chunks_of_columns, dense_chunks
-from .logarithms import logarithms
+from .logarithms import inverse_logarithms, logarithms
 from .scalings import MAX_STRAY, SCALINGS, long_tails, spread
+from .sentinels import Sentinels, Told, distances, find_sentinels, replace_sentinels, what_is_told
 
 _SAMPLE = (512, 4096)  # least and most rows that tell of which kind a column is,
 _SAMPLE_VALUES = 2**24  # and as many values as they should have
@@ -18,12 +19,15 @@ class ColumnStatistics(NamedTuple):
 
     ``center`` and ``scale``, such as mean and standard deviation, are those of the logarithms in columns that have a
     ``unit``, those of long tails; ``log_zero`` is the value whose logarithm is 0. Other columns have 0 for both.
+    ``stand_in`` stands for values that are, seen from it, beyond ``limit``: for none where it is the limit itself.
     """
 
     center: np.ndarray
     scale: np.ndarray
     log_zero: np.ndarray
     unit: np.ndarray
+    limit: np.ndarray
+    stand_in: np.ndarray
 
     def of(self, columns):
         """Those of some columns, by their numbers."""
@@ -35,12 +39,13 @@ def column_statistics(rows, scaling, columns, dtype):
 
     Both kinds of matrix go through the same dense chunks, so that a CSR matrix and its dense twin give the
     same numbers to the last bit. Columns whose scale would be 0, as where they do not vary, get a scale of 1.
-    Columns of long tails, or of few values far astray, may be scaled in ways of their own (see
+    Columns of long tails, of sentinels, or of few values far astray, may be scaled in ways of their own (see
     :class:`~skdual.scaling.scalings.Scaling`); many rows are judged by a sample of them.
 
     Parameters
     ----------
     rows : Rows
+        With their classes.
     scaling : str
         A name in :data:`~skdual.scaling.scalings.SCALINGS` other than "none".
     columns : ndarray of int64
@@ -55,33 +60,70 @@ def column_statistics(rows, scaling, columns, dtype):
     way = SCALINGS[scaling]
     chunks = chunks_of_columns(rows.X, columns, rows.subset) if way.whole_columns else dense_chunks(rows, columns)
     assert way.statistics is not None
-    log_zero, unit = np.zeros((2, len(columns)))
+    kinds = _Kinds(*np.zeros((5, len(columns))))
     with np.errstate(all="ignore"):  # the caller looks at what is not finite
         if way.by_column:
-            log_zero, unit, spread_of_sample = _kinds(rows, columns, dtype)
-            center, scale = way.statistics(_with_logarithms(chunk, log_zero, unit) for chunk in chunks)
-            _scale_by_spread(center, scale, rows, columns, np.where(unit == 0, spread_of_sample, 0))
+            kinds = _kinds(rows, columns, dtype)
+            center, scale = way.statistics(_compressed(chunk, kinds) for chunk in chunks)
+            _scale_by_spread(center, scale, rows, columns, kinds.spread)
         else:
             center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
-    return ColumnStatistics(center, np.where(scale == 0, 1, scale), log_zero, unit)
+    return ColumnStatistics(center, np.where(scale == 0, 1, scale), *kinds[:4])
+
+
+class _Kinds(NamedTuple):
+    """What a sample says of columns, as in :class:`ColumnStatistics`; and the spread of those that are as they are."""
+
+    log_zero: np.ndarray
+    unit: np.ndarray
+    limit: np.ndarray
+    stand_in: np.ndarray
+    spread: np.ndarray
 
 
 def _kinds(rows, columns, dtype):
-    """What tells the kind of a column, by a sample of rows that lie evenly in the data set.
-
-    Returns
-    -------
-    log_zero, unit, spread : ndarray of float64 of shape (n_columns,)
-    """
+    """What tells the kind of a column, by a sample of rows that lie evenly in the data set."""
     size = np.clip(_SAMPLE_VALUES // len(columns), *_SAMPLE)
     sample = np.unique(np.linspace(0, len(rows) - 1, size).astype(np.int64))
+    y = rows.y[sample]
     sample = sample if rows.subset is None else rows.subset[sample]
-    kinds = []
+    kinds, found, start = _Kinds(*np.zeros((5, len(columns)))), [], 0
     for chunk in chunks_of_columns(rows.X, columns, sample):
+        some = slice(start, start + chunk.shape[1])
         chunk.sort(axis=0)
-        kinds.append((*long_tails(chunk, dtype), spread([chunk])[1]))
-    log_zero, unit, deviation = np.concatenate(kinds, axis=1)
-    return log_zero, unit, deviation
+        sentinels = find_sentinels(chunk)
+        chunk[:, sentinels.columns] = _without(sentinels, chunk[:, sentinels.columns])
+        kinds.log_zero[some], kinds.unit[some] = long_tails(chunk, dtype)
+        kinds.spread[some] = np.where(kinds.unit[some] == 0, spread([chunk])[1], 0)  # which mixes up the sorted values
+        found.append(sentinels._replace(columns=start + sentinels.columns))
+        start = some.stop
+    _set_stand_ins(kinds, Sentinels(*map(np.concatenate, zip(*found, strict=True))), rows.X, columns, sample, y)
+    return kinds
+
+
+def _without(sentinels, ordered):
+    """Sorted columns in which sentinels are NaN, and at the end."""
+    return np.sort(np.where(sentinels.have(ordered), np.nan, ordered), axis=0)
+
+
+def _set_stand_ins(kinds, sentinels, X, columns, sample, y):
+    """Let columns with sentinels have a limit and a stand-in, by the classes of the sample."""
+    at, told, start = sentinels.columns, [], 0
+    if not len(at):
+        return
+    for chunk in chunks_of_columns(X, columns[at], sample):
+        some = slice(start, start + chunk.shape[1])
+        are_sentinels = Sentinels(*(of[some] for of in sentinels)).have(chunk)
+        x = _with_logarithms(chunk, kinds.log_zero[at[some]], kinds.unit[at[some]])
+        told.append(what_is_told(x, are_sentinels, y))
+        start = some.stop
+    of_all = Told(*(np.concatenate(of_chunks, axis=-1) for of_chunks in zip(*told, strict=True)))
+    stand_in = of_all.center + sentinels.side * distances(of_all) * of_all.deviation
+    at_log = np.flatnonzero(kinds.unit[at])
+    stand_in = _changed(stand_in[None], at_log, inverse_logarithms, kinds.log_zero[at], kinds.unit[at])[0]
+    stays = (stand_in - sentinels.limit) * sentinels.side >= 0  # no sentinel is moved away from the others
+    kinds.limit[at], kinds.stand_in[at] = sentinels.limit, np.where(stays, sentinels.limit, stand_in)
+    kinds.spread[at] = 0
 
 
 def _scale_by_spread(center, scale, rows, columns, spread_of_sample):
@@ -94,10 +136,20 @@ def _scale_by_spread(center, scale, rows, columns, spread_of_sample):
         center[stray[astray]], scale[stray[astray]] = median[astray], deviation[astray]
 
 
+def _compressed(chunk, kinds):
+    """A chunk, changed in place, with stand-ins and logarithms."""
+    with_stand_in = np.flatnonzero(kinds.limit != kinds.stand_in)
+    chunk = _changed(chunk, with_stand_in, replace_sentinels, kinds.limit, kinds.stand_in)
+    return _with_logarithms(chunk, kinds.log_zero, kinds.unit)
+
+
 def _with_logarithms(chunk, log_zero, unit):
     """A chunk, changed in place, whose columns that have a unit hold logarithms."""
-    with_unit = np.flatnonzero(unit)
-    if len(with_unit):
-        of_columns = (chunk[:, with_unit], log_zero[with_unit], unit[with_unit])
-        chunk[:, with_unit] = logarithms(*map(torch.from_numpy, of_columns)).numpy()
+    return _changed(chunk, np.flatnonzero(unit), logarithms, log_zero, unit)
+
+
+def _changed(chunk, at, function, *of_columns):
+    """A chunk with what a function of tensors makes of some columns, and of what belongs to these, in their place."""
+    if len(at):
+        chunk[:, at] = function(*map(torch.from_numpy, (chunk[:, at], *(values[at] for values in of_columns)))).numpy()
     return chunk

@@ -8,10 +8,9 @@ members, which take all of them as they are, where there are such.
 import math
 
 import numpy as np
-import scipy.sparse as sp
 import torch
-from scipy.special import ndtr
 
+from ..anova import analysis_of_variance, indicator, shrunk_power
 from ..devices import send
 from ..inputs.chunks import dense_chunks
 from ..inputs.slices import consecutive_slices
@@ -21,7 +20,6 @@ FLOOR = 1.0
 """Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
 
 _MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 128 MiB
-_ROUNDING = 1e-9  # share of its squares below which a variance is rounding
 
 
 def set_relevance(network, rows, mask, scalers, class_weight):
@@ -60,9 +58,7 @@ def set_relevance(network, rows, mask, scalers, class_weight):
 def column_relevance(n_rows, n_classes, eta_squared, variance):
     """What to multiply columns by: the root of the power to tell the classes that each is thought to have.
 
-    A column's power is epsilon squared (Kelley, 1935): the share of its variance that lies between classes, eta
-    squared, less what this is by chance. Few rows show it through noise, so it is shrunk towards the mean of the
-    columns (empirical Bayes, see below), and ``FLOOR`` times the mean is added: where no column tells anything all are
+    See :func:`~skdual.anova.shrunk_power`. ``FLOOR`` times the mean is added: where no column tells anything all are
     alike.
 
     Parameters
@@ -79,27 +75,12 @@ def column_relevance(n_rows, n_classes, eta_squared, variance):
     varies = variance > 0
     if n_rows <= n_classes or not varies.any():
         return np.ones(len(variance))
-    by_chance = (n_classes - 1) / (n_rows - 1)
-    epsilon_squared = (eta_squared - by_chance) / (1 - by_chance)
-    # of normal columns that tell nothing eta squared has a beta distribution, whose mean is by_chance
-    noise_variance = 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
-    power = np.where(varies, _shrunk(epsilon_squared, varies, noise_variance), 0)
+    power = np.zeros(len(variance))
+    power[varies] = shrunk_power(eta_squared[varies], n_rows, n_classes)
     power += FLOOR * power.mean()
     total = power @ variance
     # 0 where no column tells anything, not finite where values are too large
     return np.sqrt(power * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
-
-
-def _shrunk(power, varies, noise_variance):
-    """The posterior mean of max(0, power), where powers are normal over the columns that vary (Morris, 1983)."""
-    prior_mean = max(0.0, power[varies].mean())
-    prior_variance = max(0.0, np.mean(np.square(power[varies] - prior_mean)) - noise_variance)
-    mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (power - prior_mean)
-    std = math.sqrt(prior_variance * noise_variance / (prior_variance + noise_variance))
-    if not std:
-        return np.maximum(0, mean)
-    z = mean / std
-    return mean * ndtr(z) + std * np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
 
 
 def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
@@ -135,26 +116,6 @@ def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
     return zip(n_rows, [n_classes] * n_folds, eta_squared, variance, strict=True)
 
 
-def analysis_of_variance(class_sums, squares, class_weights):
-    """Eta squared, the sum of squares between classes as a share of the total one, and the variance of columns.
-
-    Parameters
-    ----------
-    class_sums : ndarray of shape (n_classes, n_columns)
-        Weighted sums of the rows of each class.
-    squares : ndarray of shape (n_columns,)
-        Weighted sums of the squares of all rows.
-    class_weights : ndarray of shape (n_classes,)
-        Weight of all rows of a class together.
-    """
-    total_weight = class_weights.sum()
-    of_mean = np.square(class_sums.sum(axis=0)) / total_weight
-    ss_total = squares - of_mean
-    ss_total[ss_total < _ROUNDING * squares] = 0
-    ss_between = (np.square(class_sums) / np.where(class_weights > 0, class_weights, 1)[:, None]).sum(axis=0) - of_mean
-    return ss_between / np.where(ss_total > 0, ss_total, 1), ss_total / total_weight
-
-
 def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
     """Sums of some scaled columns by fold and class, (n_folds, n_classes, n_columns), and of their squares by fold.
 
@@ -174,9 +135,3 @@ def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
         squares += indicator(fold_and_class[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
         start += len(x)
     return sums.reshape(n_folds, n_classes, -1), squares
-
-
-def indicator(cell, n_cells, row_weight):
-    """Sparse matrix (n_cells, n) that sums weighted rows by cell."""
-    n_rows = len(cell)
-    return sp.csc_matrix((row_weight, cell, np.arange(n_rows + 1)), (n_cells, n_rows))

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from ..anova import analysis_of_variance, indicator
 from ..defaults import allows_row_norms
 from ..inputs.chunks import dense_chunks
 from ..scaling.row_norm import row_norms
-from .relevance import analysis_of_variance, indicator
 
 LEAST_SHARE = 0.1
 """Share of the variance of the norms that lies between the classes, from which on they may tell these."""

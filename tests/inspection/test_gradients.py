@@ -209,6 +209,22 @@ def test_columns_of_a_long_tail_are_explained_by_their_logarithms(planted, setti
     assert (gap <= 1.01 * allowed).all()
 
 
+@pytest.mark.parametrize("method", ["gradient_x_input", "smooth_grad", "integrated_gradients"])
+def test_codes_for_what_is_missing_are_explained_as_their_stand_ins(planted, settings, method):
+    X, y = planted[0].to_numpy(np.float64), planted[1]
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    is_missing = np.random.default_rng(0).random(X.shape) < 0.2
+    model = DualBranchClassifier(10, **settings).fit(np.where(is_missing, -99, X), y)
+    stand_in = np.concatenate([scaler.stand_in for scaler in model.network_.scalers])
+    assert (stand_in > -10).all()
+    coded, replaced = (
+        attributions(model, np.where(is_missing, of, X)[:8], target="two", method=method, random_state=0)
+        for of in (-99, stand_in)
+    )
+    assert_allclose(coded, replaced, rtol=1e-6, atol=1e-9)
+    assert coded.abs().max(axis=None) > 0.1
+
+
 def test_with_two_classes_a_class_has_a_score_of_its_own(planted, blocks, settings):
     X, y = planted[0], planted[1] == "one"
     model = DualBranchClassifier(blocks, **settings).fit(X[:300], y[:300])

@@ -425,7 +425,7 @@ def test_standardised_inside_or_before_is_the_same(n_members):
     inside, before = make_network(n_members=n_members), make_network(n_members=n_members, standardize=("none", "none"))
     x_a, x_b = make_inputs()
     for scaler, x in ((inside.scaler_a, x_a), (inside.scaler_b, x_b)):
-        of_columns = (x.mean(0), x.std(0), torch.zeros(x.shape[1]), torch.zeros(x.shape[1]))
+        of_columns = (x.mean(0), x.std(0), *torch.zeros(4, x.shape[1]))
         scaler.set_statistics(ColumnStatistics(*(values.numpy() for values in of_columns)))
     before.load_state_dict(inside.state_dict())
     expected = before.scores(inside.scaler_a(x_a), inside.scaler_b(x_b))

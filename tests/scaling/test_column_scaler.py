@@ -11,8 +11,12 @@ from skdual.scaling.statistics import ColumnStatistics
 MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
 
 
-def statistics_of(center=(0, 0, 0), scale=(1, 1, 1), log_zero=(0, 0, 0), unit=(0, 0, 0)):
-    return ColumnStatistics(*(np.array(values, dtype=float) for values in (center, scale, log_zero, unit)))
+ZERO = (0, 0, 0)
+
+
+def statistics_of(center=ZERO, scale=(1, 1, 1), log_zero=ZERO, unit=ZERO, limit=ZERO, stand_in=ZERO):
+    of_columns = (center, scale, log_zero, unit, limit, stand_in)
+    return ColumnStatistics(*(np.array(values[: len(center)], dtype=float) for values in of_columns))
 
 
 @pytest.fixture
@@ -87,6 +91,28 @@ def test_columns_with_a_unit_are_scaled_by_their_logarithms(unit, log_zero):
     assert torch.equal(loaded(rows), layer(rows))
 
 
+def test_values_beyond_a_limit_are_scaled_as_their_stand_ins():
+    layer = ColumnScaler(3, "standard").double()
+    limit, stand_in, log_zero, unit = [0.5, 50, 7], [1.5, 3, 7], [0, 0, 2], [2, 0, 0]
+    layer.set_statistics(statistics_of(MEAN, SCALE, log_zero, unit, limit, stand_in))
+    x = np.array([[0, 1, 2], [0.51, 99, 8], [1.31, 50, 7], [-1e9, 51, -999], [60, 1e20, 1e20]])
+    compressed, expected = np.empty_like(x), np.empty_like(x)
+    for i, j in np.ndindex(x.shape):
+        value = x[i, j]
+        if (j == 0 and value < 0.5) or (j == 1 and value > 50):  # the third has no limit
+            value = stand_in[j]
+        value = compressed[i, j] = math.log(1 + value / 2) if j == 0 else value
+        z = (value - MEAN[j]) / SCALE[j]
+        expected[i, j] = z / math.sqrt(1 + (z / LIMIT) ** 2)
+    rows = torch.from_numpy(x)
+    np.testing.assert_allclose(layer.compress(rows), compressed, rtol=1e-12)
+    np.testing.assert_allclose(layer(rows), expected, rtol=1e-12)
+    torch.testing.assert_close(layer(layer.expand(layer.compress(rows))), layer(rows))  # as gradients are taken
+    loaded = ColumnScaler(3, "standard").double()
+    loaded.load_state_dict(layer.state_dict())
+    assert torch.equal(loaded(rows), layer(rows))
+
+
 def test_logarithms_have_their_gradients_at_0():
     layer = ColumnScaler(3, "standard").double()
     layer.set_statistics(statistics_of(unit=[4, 0, 2], log_zero=[0, 0, 5]))
@@ -100,7 +126,7 @@ def test_logarithms_have_their_gradients_at_0():
 
 def test_values_too_large_to_divide_end_at_the_limit():
     layer = ColumnScaler(1, "standard")
-    layer.set_statistics(statistics_of([0], [1], [0], [1e-10]))
+    layer.set_statistics(statistics_of([0], [1], unit=[1e-10]))
     x = torch.tensor([[3e38], [-3e38], [1]], requires_grad=True)
     z = layer(x)
     assert z.ravel().tolist()[:2] == pytest.approx([LIMIT, -LIMIT], rel=1e-3)
@@ -125,12 +151,12 @@ def test_column_scaler_has_mean_0_and_scale_1_until_statistics_are_set():
 
 def test_a_scale_that_float32_rounds_to_0_is_none():
     scaler = ColumnScaler(2, "maxabs")
-    scaler.set_statistics(statistics_of([0, 0], [1e-60, 2], [0, 0], [0, 0]))
+    scaler.set_statistics(statistics_of([0, 0], [1e-60, 2]))
     assert scaler(torch.tensor([[0.0, 4.0]])).tolist() == [[0.0, 2.0]]
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"center", "scale", "log_zero", "unit", "clipped_mean"}
+    assert set(scaler.state_dict()) == {"center", "scale", "log_zero", "unit", "limit", "stand_in", "clipped_mean"}
     assert not list(scaler.parameters())
 
 

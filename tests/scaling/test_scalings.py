@@ -146,7 +146,7 @@ def test_dense_and_csr_give_the_same_model(way, dtype):
 
 def data_set(X, subset=None):
     columns = ColumnBlocks(("a", "b"), (np.arange(7), np.arange(7, 12)))
-    return Rows(X, columns, torch.device("cpu"), torch.float64, subset=subset)
+    return Rows(X, columns, torch.device("cpu"), torch.float64, np.arange(X.shape[0]) % 3, subset)
 
 
 @pytest.mark.parametrize("way", sorted(set(WAYS) - {"none"}))

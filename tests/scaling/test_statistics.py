@@ -8,13 +8,18 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import norm
 from sklearn.preprocessing import StandardScaler
-from stored_rows import N, P, chosen, data_set, every_value_twice, of_rows, stored_as
+from stored_rows import N, P, chosen, every_value_twice, of_rows, stored_as
+from stored_rows import data_set as rows_of
 
 from skdual.inputs import chunks
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.scaling import statistics
 from skdual.scaling.statistics import column_statistics
+
+
+def data_set(X, **options):
+    return rows_of(X, y=np.arange(X.shape[0]) % 3, **options)
 
 
 def statistics_of(rows):
@@ -73,13 +78,13 @@ def by_quartiles(column):
 def test_a_column_of_few_values_far_astray_is_scaled_by_its_quartiles(X, stored, subset, tmp_path):
     X = X.copy()
     X[:, [2, 5]] = np.random.default_rng(0).normal(size=(len(X), 2))
-    X[::7, 2] = -999
+    X[::7, 2] = -999 - np.arange(len(X[::7]))  # not one value, which would be a sentinel
     rows = chosen(X, subset).astype(np.float64)
     expected = StandardScaler().fit(rows)
     center, scale = expected.mean_, expected.scale_
     center[2], scale[2] = by_quartiles(rows[:, 2])
     got = statistics_of(data_set(stored(X, tmp_path), subset=subset))
-    assert_allclose(got, (center, scale, np.zeros(P), np.zeros(P)), rtol=1e-10)
+    assert_allclose(got, (center, scale, *np.zeros((4, P))), rtol=1e-10)
 
 
 @pytest.mark.parametrize("deviations", [99, 101])
@@ -87,14 +92,15 @@ def test_a_column_is_scaled_by_its_quartiles_from_a_hundred_of_them_on(deviation
     rng = np.random.default_rng(0)
     X = rng.normal(size=(5000, P))
     is_far = rng.random(5000) < 0.05
+    apart = rng.uniform(0.9, 1.1, 5000)  # one value would be a sentinel
     _, spread = by_quartiles(np.where(is_far, -1e9, X[:, 3]))
     # a value that is far enough for the deviation to be what is asked for
     low, high = 1.0, 1e6
     for _ in range(100):
         middle = (low + high) / 2
-        far_enough = np.where(is_far, -middle, X[:, 3]).std() > deviations * spread
+        far_enough = np.where(is_far, -middle * apart, X[:, 3]).std() > deviations * spread
         low, high = (low, middle) if far_enough else (middle, high)
-    X[is_far, 3] = -low
+    X[is_far, 3] = -low * apart[is_far]
     center, scale, *_ = statistics_of(data_set(X))
     expected = by_quartiles(X[:, 3]) if deviations > 100 else (X[:, 3].mean(), X[:, 3].std())
     assert_allclose((center[3], scale[3]), expected, rtol=1e-6)
@@ -136,7 +142,7 @@ def test_columns_of_long_tails_are_scaled_by_their_logarithms(tails, stored, sub
     columns, log_zero, unit = zip(*map(with_logarithms, rows.T), strict=True)
     expected = StandardScaler().fit(np.transpose(columns))
     got = statistics_of(data_set(stored(tails, tmp_path), subset=subset))
-    assert_allclose(got, (expected.mean_, expected.scale_, log_zero, unit), rtol=1e-9)
+    assert_allclose(got, (expected.mean_, expected.scale_, log_zero, unit, *np.zeros((2, P))), rtol=1e-9)
     assert set(np.flatnonzero(unit)) <= {0, 1, 3, 6}
     assert ({1, 6} if len(rows) < 50 else {1, 3, 6}) <= set(np.flatnonzero(unit))
 
@@ -145,7 +151,7 @@ def test_columns_of_long_tails_are_scaled_by_their_logarithms(tails, stored, sub
 def test_a_tail_is_long_from_three_times_the_median_on(ratio):
     X = np.random.default_rng(0).normal(size=(101, P))
     X[:, 1] = np.random.default_rng(1).permutation(np.interp(np.arange(101), [0, 50, 90, 100], [0.5, 1, ratio, 5]))
-    *_, unit = statistics_of(data_set(X))
+    unit = statistics_of(data_set(X)).unit
     assert_allclose(unit, np.where(np.arange(P) == 1, 0.6, 0) if ratio > 3 else 0)
 
 
@@ -171,17 +177,17 @@ def test_two_tails_are_long_by_three_quotients(ninth, last, farthest, are_long, 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(403, P))
     X[:, 1] = rng.permutation([7, *(7 + distances), *(7 - distances)])
-    _, _, log_zero, unit = statistics_of(data_set(store(X)))
+    _, _, log_zero, unit, *_ = statistics_of(data_set(store(X)))
     assert_array_equal(log_zero, np.where(np.arange(P) == 1, 7 * are_long, 0))
     assert_array_equal(unit > 0, (np.arange(P) == 1) & are_long)
 
 
 def test_two_tails_are_those_of_the_same_values_elsewhere_and_in_other_units():
     X = np.random.default_rng(0).standard_t(1, (N, P))
-    center, scale, log_zero, unit = statistics_of(data_set(X))
+    center, scale, log_zero, unit, *_ = statistics_of(data_set(X))
     factor, shift = np.logspace(-3, 3, P), np.linspace(-5, 5, P)
     assert (unit > 0).sum() > P / 2
-    moved = statistics_of(data_set(factor * (X + shift)))
+    moved = statistics_of(data_set(factor * (X + shift)))[:4]
     is_long = (unit > 0) & (factor * (X + shift) < 0).any(axis=0)
     expected = (center, scale, factor * (log_zero + shift), factor * unit)
     assert_allclose([of[is_long] for of in moved], [of[is_long] for of in expected], rtol=1e-9, atol=1e-12)
@@ -190,7 +196,7 @@ def test_two_tails_are_those_of_the_same_values_elsewhere_and_in_other_units():
 def test_many_rows_tell_their_tails_by_a_sample():
     X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
     expected = [np.quantile(X[np.linspace(0, 9_999, 4_096).astype(int), j], 0.1) for j in range(P)]
-    center, scale, _, unit = statistics_of(data_set(X))
+    center, scale, _, unit, *_ = statistics_of(data_set(X))
     assert_allclose(unit, expected)
     logarithms = np.log1p(X / unit)
     assert_allclose((center, scale), (logarithms.mean(axis=0), logarithms.std(axis=0)), rtol=1e-9)
@@ -200,7 +206,7 @@ def test_values_below_0_outside_the_sample_have_logarithms_too():
     X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
     sample = np.linspace(0, 9_999, 4_096).astype(int)
     X[np.setdiff1d(np.arange(10_000), sample)[:200], 1] = -999
-    center, scale, log_zero, unit = statistics_of(data_set(X))
+    center, scale, log_zero, unit, *_ = statistics_of(data_set(X))
     assert (unit > 0).all()
     assert not log_zero.any()
     logarithms = np.copysign(np.log1p(abs(X) / unit), X)
@@ -209,7 +215,7 @@ def test_values_below_0_outside_the_sample_have_logarithms_too():
 
 def test_values_far_astray_in_a_column_of_a_long_tail_are_left_to_its_logarithm(tails):
     tails[::50, 1] = 1e9
-    center, scale, _, unit = statistics_of(data_set(tails))
+    center, scale, _, unit, *_ = statistics_of(data_set(tails))
     assert unit[1] > 0
     logarithms = np.log1p(tails[:, 1] / unit[1])
     assert_allclose((center[1], scale[1]), (logarithms.mean(), logarithms.std()), rtol=1e-9)
@@ -221,7 +227,7 @@ def test_few_values_far_astray_in_a_column_of_mostly_one_value(X, stored, subset
     """Where the quartiles are one value, what differs from it says how the column is scaled."""
     X, random_generator = X.copy(), np.random.default_rng(0)
     X[:, 2] = random_generator.random(len(X)) < 0.2
-    X[:, 5] = np.where(random_generator.random(len(X)) < 0.2, random_generator.normal(3, 1, len(X)), 7)
+    X[:, 5] = np.where(random_generator.random(len(X)) < 0.2, random_generator.normal(7, 4, len(X)), 7)
     X[3::25, 2], X[5::25, 5] = -9999, 1e6
     rows = chosen(X, subset).astype(np.float64)
     expected = StandardScaler().fit(rows)
@@ -230,7 +236,7 @@ def test_few_values_far_astray_in_a_column_of_mostly_one_value(X, stored, subset
         distances = sorted(abs(x - value) for x in rows[:, j] if x != value)
         center[j], scale[j] = value, distances[(len(distances) - 1) // 2] * math.sqrt(len(distances) / len(rows))
     got = statistics_of(data_set(stored(X, tmp_path), subset=subset))
-    assert_allclose(got, (center, scale, np.zeros(P), np.zeros(P)), rtol=1e-10)
+    assert_allclose(got, (center, scale, *np.zeros((4, P))), rtol=1e-10)
     assert 0.3 < scale[2] < 0.7
 
 
@@ -247,7 +253,7 @@ def test_no_logarithm_is_beyond_the_dtype(dtype):
     X = rng.normal(size=(N, P))
     X[:, 1] = 10.0 ** rng.uniform(-100, 0, N)  # such as p-values: float32 ends at 1e-38
     X[:, 4] = 10.0 ** rng.uniform(-30, 30, N)  # of which the largest is 1e57 units
-    center, scale, _, unit = column_statistics(data_set(X), "standard", np.arange(P), dtype)
+    center, scale, _, unit, *_ = column_statistics(data_set(X), "standard", np.arange(P), dtype)
     tenths = np.quantile(X[:, [1, 4]], 0.1, axis=0)
     if dtype == torch.float64:
         assert_allclose(unit[[1, 4]], tenths)
@@ -264,7 +270,7 @@ def test_no_logarithm_is_beyond_the_dtype(dtype):
 def test_a_sample_of_some_columns_copies_no_others(store):
     wide = store(sp.random(600, 20_000, density=0.05, format="csr", random_state=0).toarray())
     columns = ColumnBlocks(("a", "b"), (np.arange(5), np.arange(5, 20_000)))
-    rows = Rows(wide, columns, torch.device("cpu"), torch.float64)
+    rows = Rows(wide, columns, torch.device("cpu"), torch.float64, np.arange(600) % 3)
     tracemalloc.start()
     column_statistics(rows, "standard", np.arange(5), torch.float64)
     peak = tracemalloc.get_traced_memory()[1]

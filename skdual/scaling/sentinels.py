@@ -1,0 +1,146 @@
+"""Values that many rows share and that lie far from all others of their column, such as a code for what is missing.
+
+It may be so far that nothing is heard of what the others tell, or be all that counts, as where a marker is off. The
+classes say which: it is replaced by a value the farther from the others the more it tells of the classes beside them.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..anova import analysis_of_variance, indicator, shrunk_power
+
+_LEAST_SHARE, _LEAST_OTHERS, _LEAST_ROWS = 0.02, 0.1, 10
+"""So large a share of the rows have it at least, so large a one have other values, and both are so many rows."""
+
+_NEAR, _GAP = 0.01, 0.5
+"""All others but so large a share lie so many of their standard deviations away from it at least."""
+
+_MANY = 10
+"""Fewer other values may be codes too, and lie farther away from it than from each other."""
+
+_ROUNDING = 1e-5
+"""Others that differ by so small a share are one value, such as that of a binary column, and rounding."""
+
+
+class Sentinels(NamedTuple):
+    """Sentinels of some columns, arrays of shape (n_found,) by the numbers of the columns.
+
+    Values beyond ``limit``, which is half way to the nearest other value, are sentinels; ``side`` is -1 where these are
+    the lowest of the column and 1 where they are the highest.
+    """
+
+    columns: np.ndarray
+    side: np.ndarray
+    limit: np.ndarray
+
+    def have(self, x):
+        """Which values of these columns, (n, n_found), are sentinels."""
+        return (x - self.limit) * self.side > 0
+
+
+def find_sentinels(ordered):
+    """The sentinels of sorted columns, (n, n_columns); the lowest values where both ends are such.
+
+    Returns
+    -------
+    sentinels : Sentinels
+    """
+    low, high = _at_low_end(ordered), _at_low_end(-ordered[::-1])
+    high = high._replace(side=-high.side, limit=-high.limit)
+    new = ~np.isin(high.columns, low.columns)
+    return Sentinels(*(np.concatenate([a, b[new]]) for a, b in zip(low, high, strict=True)))
+
+
+def _at_low_end(ordered):
+    n_rows = len(ordered)
+    least, least_others = (max(_LEAST_ROWS, math.ceil(share * n_rows)) for share in (_LEAST_SHARE, _LEAST_OTHERS))
+    columns = np.empty(0, dtype=np.int64)
+    if n_rows >= least + least_others:
+        columns = np.flatnonzero((ordered[0] == ordered[least - 1]) & (ordered[0] < ordered[-least_others]))
+    values = ordered[:, columns]
+    n_others = np.count_nonzero(values > values[0], axis=0)
+    is_other = np.arange(n_rows)[:, None] >= n_rows - n_others
+    center = np.where(is_other, values, 0).sum(axis=0) / n_others
+    deviation = np.sqrt(np.where(is_other, np.square(values - center), 0).sum(axis=0) / n_others)
+    nearest, near = (
+        np.take_along_axis(values, (n_rows - n_others + place)[None], axis=0)[0]
+        for place in (0, (_NEAR * (n_others - 1)).astype(np.int64))
+    )
+    many = np.count_nonzero(np.diff(values, axis=0), axis=0) >= _MANY
+    is_far = (deviation > _ROUNDING * np.abs(center)) & (near - values[0] > _GAP * deviation)
+    is_far &= many | (nearest - values[0] > values[-1] - nearest)
+    found = (columns, np.full(len(columns), -1), (values[0] + nearest) / 2)
+    return Sentinels(*(of[is_far] for of in found))
+
+
+class Told(NamedTuple):
+    """What is told by whether a value is a sentinel, and by the other values; arrays of shape (n_found,).
+
+    The share of sentinels; mean and standard deviation of the others; and of both eta squared, the number of rows and
+    the number of classes, of shape (2, n_found).
+    """
+
+    share: np.ndarray
+    center: np.ndarray
+    deviation: np.ndarray
+    eta_squared: np.ndarray
+    n_rows: np.ndarray
+    n_classes: np.ndarray
+
+
+def what_is_told(x, is_sentinel, y):
+    """Of columns x, (n, n_found), and sentinels of the same shape, of rows of the classes y; an instance of Told."""
+    n_classes = int(y.max()) + 1
+    by_class = indicator(y, n_classes, np.ones(len(y)))
+    n_others = np.count_nonzero(~is_sentinel, axis=0)
+    center = np.where(is_sentinel, 0, x).sum(axis=0) / n_others
+    others = np.where(is_sentinel, 0, x - center)
+    squares = np.square(others).sum(axis=0)
+    counts = by_class @ np.ones(x.shape)
+    with_sentinel = by_class @ is_sentinel.astype(np.float64)
+    rows = np.array([counts, counts - with_sentinel])
+    eta_squared = [
+        analysis_of_variance(*sums, weights)[0]
+        for sums, weights in zip(
+            [(with_sentinel, is_sentinel.sum(axis=0)), (by_class @ others, squares)], rows, strict=True
+        )
+    ]
+    return Told(
+        1 - n_others / len(x),
+        center,
+        np.sqrt(squares / n_others),
+        np.array(eta_squared),
+        rows.sum(axis=1),
+        np.count_nonzero(rows, axis=1),
+    )
+
+
+def distances(told):
+    """How far from the mean of the others to put the sentinels of all columns, in standard deviations of the others.
+
+    With power p_s to tell the classes by whether a value is a sentinel (see :func:`~skdual.anova.shrunk_power`), p_o by
+    the other values, and a share s of sentinels, it is sqrt(p_s / (p_o s)): the variances that the column has from
+    either are as p_s to p_o.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_found,)
+        Infinite where the others tell nothing.
+    """
+    known = ((told.n_rows > told.n_classes) & (told.n_classes > 1)).all(axis=0)
+    power = np.ones((2, len(known)))
+    if known.any():
+        power[:, known] = [
+            shrunk_power(*of_both)
+            for of_both in zip(told.eta_squared[:, known], told.n_rows[:, known], told.n_classes[:, known], strict=True)
+        ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(np.where((power == 0).all(axis=0), 1, power[0] / power[1]) / told.share)
+
+
+def replace_sentinels(x, limit, stand_in):
+    """x with the stand-in of its column where it is beyond the limit of it, seen from the stand-in."""
+    return torch.where((x - limit) * (limit - stand_in).sign() > 0, stand_in, x)
