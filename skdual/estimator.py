@@ -246,13 +246,13 @@ class DualBranchClassifier(FittedMethods):
       half.
 
     - Scaling by "standard". A code for what is missing, such as 0 or -999, may be so far from the other values of its
-      column that these are all alike beside it. So a value at either end of a column is replaced if 2 % of the rows
-      have it, ten at least, and it is far from those of the others, a tenth of the rows and ten at least: 99 % of these
-      lie half of their standard deviation or more away from it, and, where they are fewer than ten values, all of them
-      farther than from each other. What stands in for it is, on its side, sqrt(p / (q s)) of their standard deviations
-      away from their mean, if that is nearer than half way to the nearest of them, with the share s of rows that have
-      it, the epsilon squared p of who has it, and q of the values of the others (both shrunk, see below): the more a
-      code tells of the classes beside other values, the more it is heard.
+      column that these are all alike beside it. So a value is replaced if 2 % of the rows have it, ten at least, and it
+      is far from those of the others, a tenth of the rows and ten at least: 95 % of these lie on one side of it, half
+      of their standard deviation away or more, and, where they are fewer than twenty values, all of them, and farther
+      than from each other. What stands in for it is, on its side, sqrt(p / (q s)) of their standard deviations away
+      from their mean, if that is nearer, with the share s of rows that have it, the epsilon squared p of who has it,
+      and q of the values of the others (both shrunk, see below): the more a code tells of the classes beside other
+      values, the more it is heard.
       Then columns of long tails are replaced by logarithms. Those without negative values, such as counts and
       concentrations, by log(1 + x / u), where they have at least ten values other than 0, whose 90th percentile exceeds
       three times their median; u is their 10th percentile. Those with negative values, such as increments and

@@ -32,7 +32,7 @@ class ColumnScaler(nn.Module):
 
     Attributes
     ----------
-    center, scale, log_zero, unit, limit, stand_in : tensor of shape (n_columns,)
+    center, scale, log_zero, unit, sentinel, stand_in : tensor of shape (n_columns,)
         Those of :class:`~skdual.scaling.statistics.ColumnStatistics`; until :meth:`set_statistics` 1 for the scale and
         0 for the others.
     clipped_mean : tensor of shape (n_columns,)
@@ -44,7 +44,7 @@ class ColumnScaler(nn.Module):
 
     log_zero: torch.Tensor
     unit: torch.Tensor
-    limit: torch.Tensor
+    sentinel: torch.Tensor
     stand_in: torch.Tensor
     center: torch.Tensor
     scale: torch.Tensor
@@ -57,7 +57,7 @@ class ColumnScaler(nn.Module):
         self.scaling = scaling
         self._scales = SCALINGS[scaling].statistics is not None
         self._logarithm, self.clipped = SCALINGS[scaling].logarithm, SCALINGS[scaling].clipped
-        for name in ("log_zero", "unit", "limit", "stand_in", "center"):
+        for name in ("log_zero", "unit", "sentinel", "stand_in", "center"):
             self.register_buffer(name, torch.zeros(n_columns))
         self.register_buffer("scale", torch.ones(n_columns))
         self.register_buffer("clipped_mean", torch.zeros(n_columns))
@@ -80,7 +80,7 @@ class ColumnScaler(nn.Module):
 
     def _find_kinds(self):
         self._with_unit = self.unit.nonzero()[:, 0]
-        self._with_stand_in = (self.limit != self.stand_in).nonzero()[:, 0]
+        self._with_stand_in = (self.sentinel != self.stand_in).nonzero()[:, 0]
 
     def set_clipped_mean(self, clipped_mean):
         """Copy the mean of clipped columns, an array of shape (n_columns,), into the layer."""
@@ -95,7 +95,7 @@ class ColumnScaler(nn.Module):
         """Rows, (n, n_columns), with stand-ins and logarithms where they stand for x."""
         if self._logarithm:
             return torch.log1p(x)
-        x = _changed(x, self._with_stand_in, replace_sentinels, self.limit, self.stand_in)
+        x = _changed(x, self._with_stand_in, replace_sentinels, self.sentinel, self.stand_in)
         return _changed(x, self._with_unit, logarithms, self.log_zero, self.unit)
 
     def expand(self, compressed):

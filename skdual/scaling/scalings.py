@@ -26,7 +26,7 @@ It is less where values gather far away and not in between, such as those of a m
 MAX_STRAY = 100.0
 """Standard deviation of a column, in units of its :func:`spread`, from which on few of its values are far astray.
 
-So are codes for what is missing, such as -999, and values in another unit.
+So are values in another unit, and codes for what is missing, such as -999, that too few rows have to be sentinels.
 """
 
 _MIN_TAIL_VALUES, _MIN_TAILS_VALUES = 10, 50

@@ -1,4 +1,4 @@
-"""Values that many rows share and that lie far from all others of their column, such as a code for what is missing.
+"""Values that many rows share and that lie far from the others of their column, such as a code for what is missing.
 
 It may be so far that nothing is heard of what the others tell, or be all that counts, as where a marker is off. The
 classes say which: it is replaced by a value the farther from the others the more it tells of the classes beside them.
@@ -15,11 +15,11 @@ from ..anova import analysis_of_variance, indicator, shrunk_power
 _LEAST_SHARE, _LEAST_OTHERS, _LEAST_ROWS = 0.02, 0.1, 10
 """So large a share of the rows have it at least, so large a one have other values, and both are so many rows."""
 
-_NEAR, _GAP = 0.01, 0.5
-"""All others but so large a share lie so many of their standard deviations away from it at least."""
+_NEAR, _GAP = 0.05, 0.5
+"""All others but so large a share are on one side of it, so many of their standard deviations away at least."""
 
-_MANY = 10
-"""Fewer other values may be codes too, and lie farther away from it than from each other."""
+_MANY = 20
+"""Fewer other values may be codes too: all are on one side, and farther away from it than from each other."""
 
 _ROUNDING = 1e-5
 """Others that differ by so small a share are one value, such as that of a binary column, and rounding."""
@@ -28,28 +28,23 @@ _ROUNDING = 1e-5
 class Sentinels(NamedTuple):
     """Sentinels of some columns, arrays of shape (n_found,) by the numbers of the columns.
 
-    Values beyond ``limit``, which is half way to the nearest other value, are sentinels; ``side`` is -1 where these are
-    the lowest of the column and 1 where they are the highest.
+    ``side`` is -1 where the ``value`` is among the lowest of the column and 1 where it is among the highest.
     """
 
     columns: np.ndarray
     side: np.ndarray
-    limit: np.ndarray
-
-    def have(self, x):
-        """Which values of these columns, (n, n_found), are sentinels."""
-        return (x - self.limit) * self.side > 0
+    value: np.ndarray
 
 
 def find_sentinels(ordered):
-    """The sentinels of sorted columns, (n, n_columns); the lowest values where both ends are such.
+    """The sentinels of sorted columns, (n, n_columns); the low ones where both ends have such.
 
     Returns
     -------
     sentinels : Sentinels
     """
     low, high = _at_low_end(ordered), _at_low_end(-ordered[::-1])
-    high = high._replace(side=-high.side, limit=-high.limit)
+    high = high._replace(side=-high.side, value=-high.value)
     new = ~np.isin(high.columns, low.columns)
     return Sentinels(*(np.concatenate([a, b[new]]) for a, b in zip(low, high, strict=True)))
 
@@ -57,23 +52,27 @@ def find_sentinels(ordered):
 def _at_low_end(ordered):
     n_rows = len(ordered)
     least, least_others = (max(_LEAST_ROWS, math.ceil(share * n_rows)) for share in (_LEAST_SHARE, _LEAST_OTHERS))
-    columns = np.empty(0, dtype=np.int64)
-    if n_rows >= least + least_others:
-        columns = np.flatnonzero((ordered[0] == ordered[least - 1]) & (ordered[0] < ordered[-least_others]))
-    values = ordered[:, columns]
-    n_others = np.count_nonzero(values > values[0], axis=0)
-    is_other = np.arange(n_rows)[:, None] >= n_rows - n_others
+    if n_rows < least + least_others:
+        return Sentinels(*np.empty((3, 0), dtype=np.int64))
+    # the lowest value of so many rows, if no more rows than may lie below
+    starts = ordered[: 1 + int(_NEAR * n_rows)]
+    is_start = starts == ordered[least - 1 :][: len(starts)]
+    columns = np.flatnonzero(is_start.any(axis=0) & (ordered[0] < ordered[-1]))
+    values, value = ordered[:, columns], starts[is_start.argmax(axis=0)[columns], columns]
+    is_other = values != value
+    n_below, n_others = np.count_nonzero(values < value, axis=0), np.count_nonzero(is_other, axis=0)
     center = np.where(is_other, values, 0).sum(axis=0) / n_others
     deviation = np.sqrt(np.where(is_other, np.square(values - center), 0).sum(axis=0) / n_others)
-    nearest, near = (
-        np.take_along_axis(values, (n_rows - n_others + place)[None], axis=0)[0]
-        for place in (0, (_NEAR * (n_others - 1)).astype(np.int64))
+    may_be_near = (_NEAR * (n_others - 1)).astype(np.int64)
+    near, nearest = (
+        np.take_along_axis(values, np.minimum(n_rows - n_others + place, n_rows - 1)[None], axis=0)[0]
+        for place in (may_be_near, n_below)
     )
+    found = (n_others >= least_others) & (n_below <= may_be_near)
+    found &= (deviation > _ROUNDING * np.abs(center)) & (near - value > _GAP * deviation)
     many = np.count_nonzero(np.diff(values, axis=0), axis=0) >= _MANY
-    is_far = (deviation > _ROUNDING * np.abs(center)) & (near - values[0] > _GAP * deviation)
-    is_far &= many | (nearest - values[0] > values[-1] - nearest)
-    found = (columns, np.full(len(columns), -1), (values[0] + nearest) / 2)
-    return Sentinels(*(of[is_far] for of in found))
+    found &= many | (n_below == 0) & (nearest - value > values[-1] - nearest)
+    return Sentinels(columns[found], np.full(np.count_nonzero(found), -1), value[found])
 
 
 class Told(NamedTuple):
@@ -102,12 +101,8 @@ def what_is_told(x, is_sentinel, y):
     counts = by_class @ np.ones(x.shape)
     with_sentinel = by_class @ is_sentinel.astype(np.float64)
     rows = np.array([counts, counts - with_sentinel])
-    eta_squared = [
-        analysis_of_variance(*sums, weights)[0]
-        for sums, weights in zip(
-            [(with_sentinel, is_sentinel.sum(axis=0)), (by_class @ others, squares)], rows, strict=True
-        )
-    ]
+    of_both = (with_sentinel, is_sentinel.sum(axis=0)), (by_class @ others, squares)
+    eta_squared = [analysis_of_variance(*sums, weights)[0] for sums, weights in zip(of_both, rows, strict=True)]
     return Told(
         1 - n_others / len(x),
         center,
@@ -141,6 +136,6 @@ def distances(told):
         return np.sqrt(np.where((power == 0).all(axis=0), 1, power[0] / power[1]) / told.share)
 
 
-def replace_sentinels(x, limit, stand_in):
-    """x with the stand-in of its column where it is beyond the limit of it, seen from the stand-in."""
-    return torch.where((x - limit) * (limit - stand_in).sign() > 0, stand_in, x)
+def replace_sentinels(x, sentinel, stand_in):
+    """x with the stand-in of its column where it is the sentinel, as float32 has both: rows may be of any dtype."""
+    return torch.where(x.float() == sentinel.float(), stand_in, x)

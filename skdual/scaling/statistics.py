@@ -19,14 +19,14 @@ class ColumnStatistics(NamedTuple):
 
     ``center`` and ``scale``, such as mean and standard deviation, are those of the logarithms in columns that have a
     ``unit``, those of long tails; ``log_zero`` is the value whose logarithm is 0. Other columns have 0 for both.
-    ``stand_in`` stands for values that are, seen from it, beyond ``limit``: for none where it is the limit itself.
+    ``stand_in`` stands for the value ``sentinel``; both are the same where there is no such value.
     """
 
     center: np.ndarray
     scale: np.ndarray
     log_zero: np.ndarray
     unit: np.ndarray
-    limit: np.ndarray
+    sentinel: np.ndarray
     stand_in: np.ndarray
 
     def of(self, columns):
@@ -76,7 +76,7 @@ class _Kinds(NamedTuple):
 
     log_zero: np.ndarray
     unit: np.ndarray
-    limit: np.ndarray
+    sentinel: np.ndarray
     stand_in: np.ndarray
     spread: np.ndarray
 
@@ -103,17 +103,17 @@ def _kinds(rows, columns, dtype):
 
 def _without(sentinels, ordered):
     """Sorted columns in which sentinels are NaN, and at the end."""
-    return np.sort(np.where(sentinels.have(ordered), np.nan, ordered), axis=0)
+    return np.sort(np.where(ordered == sentinels.value, np.nan, ordered), axis=0)
 
 
 def _set_stand_ins(kinds, sentinels, X, columns, sample, y):
-    """Let columns with sentinels have a limit and a stand-in, by the classes of the sample."""
+    """Let columns with sentinels have these and their stand-ins, by the classes of the sample."""
     at, told, start = sentinels.columns, [], 0
     if not len(at):
         return
     for chunk in chunks_of_columns(X, columns[at], sample):
         some = slice(start, start + chunk.shape[1])
-        are_sentinels = Sentinels(*(of[some] for of in sentinels)).have(chunk)
+        are_sentinels = chunk == sentinels.value[some]
         x = _with_logarithms(chunk, kinds.log_zero[at[some]], kinds.unit[at[some]])
         told.append(what_is_told(x, are_sentinels, y))
         start = some.stop
@@ -121,8 +121,8 @@ def _set_stand_ins(kinds, sentinels, X, columns, sample, y):
     stand_in = of_all.center + sentinels.side * distances(of_all) * of_all.deviation
     at_log = np.flatnonzero(kinds.unit[at])
     stand_in = _changed(stand_in[None], at_log, inverse_logarithms, kinds.log_zero[at], kinds.unit[at])[0]
-    stays = (stand_in - sentinels.limit) * sentinels.side >= 0  # no sentinel is moved away from the others
-    kinds.limit[at], kinds.stand_in[at] = sentinels.limit, np.where(stays, sentinels.limit, stand_in)
+    stays = (stand_in - sentinels.value) * sentinels.side >= 0  # none is moved away from the others
+    kinds.sentinel[at], kinds.stand_in[at] = sentinels.value, np.where(stays, sentinels.value, stand_in)
     kinds.spread[at] = 0
 
 
@@ -138,8 +138,8 @@ def _scale_by_spread(center, scale, rows, columns, spread_of_sample):
 
 def _compressed(chunk, kinds):
     """A chunk, changed in place, with stand-ins and logarithms."""
-    with_stand_in = np.flatnonzero(kinds.limit != kinds.stand_in)
-    chunk = _changed(chunk, with_stand_in, replace_sentinels, kinds.limit, kinds.stand_in)
+    with_stand_in = np.flatnonzero(kinds.sentinel != kinds.stand_in)
+    chunk = _changed(chunk, with_stand_in, replace_sentinels, kinds.sentinel, kinds.stand_in)
     return _with_logarithms(chunk, kinds.log_zero, kinds.unit)
 
 

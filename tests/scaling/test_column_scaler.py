@@ -14,8 +14,8 @@ MEAN, SCALE = np.array([1.0, -2, 0]), np.array([2.0, 0.5, 1])
 ZERO = (0, 0, 0)
 
 
-def statistics_of(center=ZERO, scale=(1, 1, 1), log_zero=ZERO, unit=ZERO, limit=ZERO, stand_in=ZERO):
-    of_columns = (center, scale, log_zero, unit, limit, stand_in)
+def statistics_of(center=ZERO, scale=(1, 1, 1), log_zero=ZERO, unit=ZERO, sentinel=ZERO, stand_in=ZERO):
+    of_columns = (center, scale, log_zero, unit, sentinel, stand_in)
     return ColumnStatistics(*(np.array(values[: len(center)], dtype=float) for values in of_columns))
 
 
@@ -91,15 +91,15 @@ def test_columns_with_a_unit_are_scaled_by_their_logarithms(unit, log_zero):
     assert torch.equal(loaded(rows), layer(rows))
 
 
-def test_values_beyond_a_limit_are_scaled_as_their_stand_ins():
+def test_sentinels_are_scaled_as_their_stand_ins():
     layer = ColumnScaler(3, "standard").double()
-    limit, stand_in, log_zero, unit = [0.5, 50, 7], [1.5, 3, 7], [0, 0, 2], [2, 0, 0]
-    layer.set_statistics(statistics_of(MEAN, SCALE, log_zero, unit, limit, stand_in))
-    x = np.array([[0, 1, 2], [0.51, 99, 8], [1.31, 50, 7], [-1e9, 51, -999], [60, 1e20, 1e20]])
+    sentinel, stand_in, log_zero, unit = [-1, 1e20, 7], [1.5, 3, 7], [0, 0, 2], [2, 0, 0]
+    layer.set_statistics(statistics_of(MEAN, SCALE, log_zero, unit, sentinel, stand_in))
+    x = np.array([[-1, 1, 2], [0.51, 1e20, 7], [1.5, 1e19, -7], [60, 1e20 * (1 + 1e-9), -999]])
     compressed, expected = np.empty_like(x), np.empty_like(x)
     for i, j in np.ndindex(x.shape):
         value = x[i, j]
-        if (j == 0 and value < 0.5) or (j == 1 and value > 50):  # the third has no limit
+        if np.float32(value) == np.float32(sentinel[j]):  # the third has none
             value = stand_in[j]
         value = compressed[i, j] = math.log(1 + value / 2) if j == 0 else value
         z = (value - MEAN[j]) / SCALE[j]
@@ -156,7 +156,7 @@ def test_a_scale_that_float32_rounds_to_0_is_none():
 
 
 def test_statistics_are_saved_but_not_trained(scaler):
-    assert set(scaler.state_dict()) == {"center", "scale", "log_zero", "unit", "limit", "stand_in", "clipped_mean"}
+    assert set(scaler.state_dict()) == {"center", "scale", "log_zero", "unit", "sentinel", "stand_in", "clipped_mean"}
     assert not list(scaler.parameters())
 
 

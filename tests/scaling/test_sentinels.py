@@ -36,7 +36,7 @@ def found_in(*columns):
 def others_near(distance, n_near):
     """0 in a hundred rows and 300 others of deviation 1 about, the n nearest at a distance."""
     others = 10 + norm.ppf((np.arange(300) + 0.5) / 300)
-    others[:n_near] = distance
+    others[:n_near] = distance + np.linspace(0, 0.01, n_near)
     return np.r_[np.zeros(100), others]
 
 
@@ -51,7 +51,8 @@ SENTINELS = {
     "1 to 5 and 99": (coded(99, others=integers), 99),
     "1 to 5 and 10": (coded(10, others=integers), 10),
     "0, 1 and 9": (coded(9, others=integers > 2), 9),
-    "few of the others are near": (others_near(0.1, 2), 0),
+    "few of the others are near": (others_near(0.1, 14), 0),
+    "few of the others are on its other side": (others_near(-7, 14), 0),
 }
 
 NONE = {
@@ -67,7 +68,10 @@ NONE = {
     "1 to 5 and 9": coded(9, others=integers),
     "0, 1 and 2": coded(2, others=integers > 2),
     "counts": np.random.default_rng(0).poisson(1, N),
-    "more of the others are near": others_near(0.1, 4),
+    "more of the others are near": others_near(0.1, 16),
+    "more of the others are on its other side": others_near(-7, 16),
+    "0 amid 16 values": coded(0, 0.3, others=np.random.default_rng(4).integers(5, 21, N)),
+    "1 to 5, 99 and 100": np.where(np.arange(N) == 7, 100, coded(99, others=integers)),
 }
 
 
@@ -79,9 +83,8 @@ def test_a_far_value_of_many_rows_is_a_sentinel(name, sign):
     others = column[column != value].astype(np.float64)
     found = found_in(normal(), column, normal())
     assert_array_equal(found.columns, [1])
-    assert_array_equal(found.side, [1 if value == max(column) else -1])
-    assert_allclose(found.limit, (value + others[np.argmin(abs(others - value))]) / 2)
-    assert_array_equal(found.have(column[:, None])[:, 0], column == value)
+    assert_array_equal(found.side, [np.sign(value - others.mean())])
+    assert_array_equal(found.value, [value])
 
 
 @pytest.mark.parametrize("name", NONE)
@@ -92,7 +95,7 @@ def test_what_is_no_sentinel(name):
 def test_of_two_sentinels_the_lowest_counts():
     column = coded(99, 0.05, others=coded(-99, 0.04, seed=3))
     assert_array_equal(found_in(column, -column).side, [-1, -1])
-    assert_allclose(found_in(column).limit, (-99 + min(column[column > -99])) / 2)
+    assert_array_equal(found_in(column, -column).value, [-99, -99])
 
 
 @pytest.mark.parametrize("n_rows", [1, 12, 19, 20])
@@ -115,7 +118,7 @@ def told():
     columns = []
     for by_sentinel, by_others, code in ((0.2, 0, 0), (0, 0.7, 0), (0.1, 0.4, 0), (0, 0, 0), (0.1, 0.4, 99)):
         is_coded = rng.random(N) < 0.3 + by_sentinel * (Y - 1)
-        columns.append(np.where(is_coded, code, 20 + rng.normal(size=N) + by_others * (Y == 1)))
+        columns.append(np.where(is_coded, code, 10 + rng.normal(size=N) + by_others * (Y == 1)))
     return np.transpose(columns)
 
 
@@ -152,9 +155,9 @@ def test_sentinels_count_as_much_as_the_others_where_classes_say_nothing(y):
 @pytest.mark.parametrize("values", [1, 1000, 2**24])
 def test_columns_are_scaled_with_stand_ins(store, values, told, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_VALUES", values)
-    X = np.c_[np.exp(1.5 * (told[:, 1] - 20)), told, normal()]
+    X = np.c_[np.exp(1.5 * (told[:, 1] - 10)), told, normal()]
     X[told[:, 1] == 0, 0] = -99  # amid a long tail
-    center, scale, log_zero, unit, limit, stand_in = column_statistics(
+    center, scale, log_zero, unit, sentinel, stand_in = column_statistics(
         data_set(store(X), y=Y), "standard", np.arange(P), torch.float64
     )
     is_coded = (X == 0) | (abs(X) == 99)
@@ -167,17 +170,11 @@ def test_columns_are_scaled_with_stand_ins(store, values, told, monkeypatch):
     of_told = what_is_told(logarithms[:, some], is_coded[:, some], Y)
     side = np.array([-1, -1, -1, -1, -1, 1])
     expected = of_told.center + side * distances(of_told) * of_told.deviation
-    nearest = [
-        min(X[~of, j]) if s < 0 else max(X[~of, j])
-        for j, of, s in zip(range(6), is_coded[:, some].T, side, strict=True)
-    ]
     code = np.where(side > 0, 99, np.where(np.arange(6) == 0, -99, 0))
-    half_way = (nearest + code) / 2
-    stays = expected * side > half_way * side
-    stays[0] = False
+    stays = expected * side > code * side
     assert stays.tolist() == [False, True, False, False, False, False]
-    assert_allclose(limit, [*half_way, 0])
-    assert_allclose(stand_in[1:], [*np.where(stays, half_way, expected)[1:], 0])
+    assert_array_equal(sentinel, [*code, 0])
+    assert_allclose(stand_in[1:], [*np.where(stays, code, expected)[1:], 0])
     assert_allclose(np.log1p(stand_in[0] / unit[0]), expected[0])
     logarithms[:, some] = np.where(is_coded[:, some] & ~stays, expected, logarithms[:, some])
     oracle = StandardScaler().fit(logarithms)
@@ -226,3 +223,10 @@ def test_markers_that_are_off_stay_off():
         accuracy.append(DualBranchClassifier(40, **SMALL).fit(x[:300], y[:300]).score(x[300:], y[300:]))
     assert accuracy[1] > 0.9
     assert accuracy[0] > accuracy[1] - 0.04
+
+
+def test_rows_of_another_dtype_have_the_same_codes():
+    X, y, is_missing = told_by_values(200)
+    X = np.where(is_missing, -99.9, X)
+    model = DualBranchClassifier(40, **SMALL, max_epochs=5).fit(X, y)
+    assert_allclose(model.predict_proba(X.astype(np.float32)), model.predict_proba(X), rtol=1e-4)
