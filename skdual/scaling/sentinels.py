@@ -59,20 +59,21 @@ def _at_low_end(ordered):
     is_start = starts == ordered[least - 1 :][: len(starts)]
     columns = np.flatnonzero(is_start.any(axis=0) & (ordered[0] < ordered[-1]))
     values, value = ordered[:, columns], starts[is_start.argmax(axis=0)[columns], columns]
-    is_other = values != value
-    n_below, n_others = np.count_nonzero(values < value, axis=0), np.count_nonzero(is_other, axis=0)
-    center = np.where(is_other, values, 0).sum(axis=0) / n_others
-    deviation = np.sqrt(np.where(is_other, np.square(values - center), 0).sum(axis=0) / n_others)
+    n_below, n_others = np.count_nonzero(values < value, axis=0), np.count_nonzero(values != value, axis=0)
     may_be_near = (_NEAR * (n_others - 1)).astype(np.int64)
     near, nearest = (
         np.take_along_axis(values, np.minimum(n_rows - n_others + place, n_rows - 1)[None], axis=0)[0]
         for place in (may_be_near, n_below)
     )
+    many = np.count_nonzero(values[1:] != values[:-1], axis=0) >= _MANY
     found = (n_others >= least_others) & (n_below <= may_be_near)
-    found &= (deviation > _ROUNDING * np.abs(center)) & (near - value > _GAP * deviation)
-    many = np.count_nonzero(np.diff(values, axis=0), axis=0) >= _MANY
     found &= many | (n_below == 0) & (nearest - value > values[-1] - nearest)
-    return Sentinels(columns[found], np.full(np.count_nonzero(found), -1), value[found])
+    columns, value, near, n_others, values = (of[..., found] for of in (columns, value, near, n_others, values))
+    is_other = values != value
+    center = np.where(is_other, values, 0).sum(axis=0) / n_others
+    deviation = np.sqrt(np.where(is_other, np.square(values - center), 0).sum(axis=0) / n_others)
+    is_far = (deviation > _ROUNDING * np.abs(center)) & (near - value > _GAP * deviation)
+    return Sentinels(columns[is_far], np.full(np.count_nonzero(is_far), -1), value[is_far])
 
 
 class Told(NamedTuple):

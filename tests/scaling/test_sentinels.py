@@ -181,7 +181,7 @@ def test_columns_are_scaled_with_stand_ins(store, values, told, monkeypatch):
     assert_allclose((center, scale), (oracle.mean_, oracle.scale_), rtol=1e-10)
 
 
-SMALL = {"hidden_layer_sizes": ((32, 16), (16,)), "n_members": 2, "random_state": 0}
+SMALL = {"hidden_layer_sizes": ((32, 16), (16,)), "n_members": 2, "max_epochs": 12, "random_state": 0}
 
 
 def told_by_values(n):
@@ -199,13 +199,13 @@ def test_codes_for_what_is_missing_are_as_good_as_means():
     for value in (means, np.where(np.arange(60) % 2, 0, 99)):
         filled = np.where(is_missing, value, X)
         accuracy.append(DualBranchClassifier(40, **SMALL).fit(filled[:300], y[:300]).score(filled[300:], y[300:]))
-    assert accuracy[0] > 0.9
+    assert accuracy[0] > 0.85
     assert accuracy[1] > accuracy[0] - 0.02
 
 
 def test_how_far_away_a_code_is_makes_no_difference():
     X, y, is_missing = told_by_values(200)
-    models = [DualBranchClassifier(40, **SMALL, max_epochs=5) for _ in range(2)]
+    models = [DualBranchClassifier(40, **SMALL) for _ in range(2)]
     coded = [np.where(is_missing, code, X) for code in (-999, -1e30)]
     near, far = (model.fit(x, y).predict_proba(x) for model, x in zip(models, coded, strict=True))
     assert_allclose(near, far, rtol=1e-9)
@@ -228,5 +228,5 @@ def test_markers_that_are_off_stay_off():
 def test_rows_of_another_dtype_have_the_same_codes():
     X, y, is_missing = told_by_values(200)
     X = np.where(is_missing, -99.9, X)
-    model = DualBranchClassifier(40, **SMALL, max_epochs=5).fit(X, y)
+    model = DualBranchClassifier(40, **SMALL).fit(X, y)
     assert_allclose(model.predict_proba(X.astype(np.float32)), model.predict_proba(X), rtol=1e-4)
