@@ -84,7 +84,7 @@ def test_blocks_are_whitened_the_same_way_there(n_columns, together, accelerator
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
 def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, variant, to_matrix, accelerator, settings):
     X, y = to_matrix(two_blocks[0]), two_blocks[1]
-    params = settings | variant
+    params = settings | variant | {"max_epochs": 2}
     there, here = (DualBranchClassifier(device=device, **params).fit(X, y) for device in (accelerator, "cpu"))
     assert there.device_.type == accelerator
     assert {parameter.device.type for parameter in there.network_.parameters()} == {accelerator}
@@ -230,22 +230,25 @@ def test_a_device_without_memory_for_a_chunk_predicts_the_same(two_blocks, quick
 
 def test_a_model_of_an_absent_device_loads_and_predicts_the_same(two_blocks, quick, accelerator, tmp_path):
     X, y = two_blocks
-    for device in (accelerator, torch.device(accelerator, 0)):
-        model = DualBranchClassifier(device=str(device), **quick).fit(X, y)
-        joblib.dump(model, tmp_path / "model.joblib")
-        np.save(tmp_path / "X.npy", X)
-        code = (
-            "import joblib, numpy as np, torch, warnings\n"
-            f"getattr(torch, {accelerator!r}, torch).is_available = lambda: False\n"
-            "with warnings.catch_warnings(record=True) as seen:\n"
-            "    warnings.simplefilter('always')\n"
-            "    model = joblib.load('model.joblib')\n"
-            f"assert any({accelerator!r} in str(w.message) and 'CPU' in str(w.message) for w in seen), seen\n"
-            "assert model.device_.type == 'cpu'\n"
-            "np.save('proba.npy', model.predict_proba(np.load('X.npy')))\n"
-        )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-        assert_allclose(np.load(tmp_path / "proba.npy"), model.predict_proba(X), rtol=1e-5, atol=1e-6)
+    devices = [accelerator, str(torch.device(accelerator, 0))]
+    models = [DualBranchClassifier(device=device, **quick).fit(X, y) for device in devices]
+    for name, model in zip("ab", models, strict=True):
+        joblib.dump(model, tmp_path / f"{name}.joblib")
+    np.save(tmp_path / "X.npy", X)
+    code = (
+        "import joblib, numpy as np, torch, warnings\n"
+        f"getattr(torch, {accelerator!r}, torch).is_available = lambda: False\n"
+        "for name in 'ab':\n"
+        "    with warnings.catch_warnings(record=True) as seen:\n"
+        "        warnings.simplefilter('always')\n"
+        "        model = joblib.load(name + '.joblib')\n"
+        f"    assert any({accelerator!r} in str(w.message) and 'CPU' in str(w.message) for w in seen), seen\n"
+        "    assert model.device_.type == 'cpu'\n"
+        "    np.save(name + '.npy', model.predict_proba(np.load('X.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    for name, model in zip("ab", models, strict=True):
+        assert_allclose(np.load(tmp_path / f"{name}.npy"), model.predict_proba(X), rtol=1e-5, atol=1e-6)
 
 
 def test_a_model_is_saved_off_the_device_and_comes_back_to_it(two_blocks, quick, accelerator):

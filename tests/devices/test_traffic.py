@@ -49,7 +49,7 @@ def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once, of_values)
     """Host synchronisations and read-backs do not grow with the number of steps."""
     X, y = of_values(two_blocks[0]), two_blocks[1]
     counts = []
-    for batch_size in (10, 50):
+    for batch_size in (25, 75):
         params = quick | {"batch_size": batch_size, "n_members": n_members}
         model = DualBranchClassifier(device="standin", memory_bank_size=16, **params)
         with standin_device.traffic() as seen:
@@ -65,7 +65,7 @@ def test_a_step_waits_for_nothing(two_blocks, quick, n_members, once, of_values)
 def test_copies_and_waits_do_not_grow_with_the_number_of_batches(two_blocks, quick, to_matrix, params):
     """Of up to 64 batches an epoch, which are decided together."""
     params = params | {"max_epochs": 2}
-    few, many = (fit_seen(two_blocks, quick, to_matrix, batch_size=size, **params)[1] for size in (50, 12))
+    few, many = (fit_seen(two_blocks, quick, to_matrix, batch_size=size, **params)[1] for size in (75, 30))
     for kind in ("sync", "to_host", "to_device"):
         assert few[kind] == many[kind]
     assert few["to_device"] > 0
@@ -88,32 +88,32 @@ def test_rows_that_stay_on_the_device_travel_once(two_blocks, quick, to_matrix, 
     if not there:
         monkeypatch.setattr("skdual.inputs.matrices.RESIDENT_SHARE", 0)
     n_bytes = {}
-    for n_epochs in (2, 5):
+    for n_epochs in (1, 3):
         params = {"mixup_alpha": 0, "max_epochs": n_epochs}
         n_bytes[n_epochs] = fit_seen(two_blocks, quick, to_matrix, **params)[1]["bytes_to_device"]
     numbers = 150 * 8
     X = to_matrix(two_blocks[0])
     values = X.nnz * (4 + 8) if sp.issparse(X) else X.nbytes  # of CSR each value with its place
-    assert n_bytes[5] - n_bytes[2] == 3 * (numbers + (0 if there else values))
+    assert n_bytes[3] - n_bytes[1] == 2 * (numbers + (0 if there else values))
 
 
 @of_each_matrix
 def test_validation_rows_travel_once(two_blocks, quick, to_matrix):
     X, y = to_matrix(two_blocks[0]), two_blocks[1]
     n_bytes = {}
-    for n_epochs in (2, 5):
+    for n_epochs in (1, 3):
         params = quick | {"mixup_alpha": 0, "max_epochs": n_epochs, "early_stopping": True, "patience": 10}
         model = DualBranchClassifier(device="standin", **params)
         with standin_device.traffic() as seen:
             model.fit(X, y, X_val=X[:100], y_val=y[:100])
         n_bytes[n_epochs] = seen["bytes_to_device"]
-    assert n_bytes[5] - n_bytes[2] == 3 * (150 + 100) * 8  # their numbers
+    assert n_bytes[3] - n_bytes[1] == 2 * (150 + 100) * 8  # their numbers
 
 
 @of_each_matrix
 @pytest.mark.parametrize("params", DRAWN.values(), ids=DRAWN.keys())
 def test_rows_on_the_device_or_the_host_make_the_same_model(two_blocks, quick, to_matrix, params, monkeypatch):
-    X = to_matrix(two_blocks[0])
+    X, params = to_matrix(two_blocks[0]), params | {"max_epochs": 2}
     taken = []
     for kind in (HostMatrix, ResidentDense, ResidentCSR):
         original = kind.take

@@ -116,8 +116,8 @@ def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
     X = rng.normal(size=(1200, 6)).astype(np.float32)
     y = (X[:, 0] + X[:, 3] > 0) ^ (rng.random(1200) < 0.25)
     params = quick | {"blocks": 3, "max_epochs": 150, "learning_rate": 1e-2, "dropout": 0.0, "mixup_alpha": 0}
-    params["hidden_layer_sizes"] = ((64, 32), (64, 32))
-    model = DualBranchClassifier(**(params | {"n_members": 8})).fit(X[:300], y[:300])
+    params |= {"hidden_layer_sizes": ((64, 32), (64, 32)), "batch_size": 100, "n_members": 8}
+    model = DualBranchClassifier(**params).fit(X[:300], y[:300])
     assert model.probability_temperature_ > 1.5
     scores = model.decision_function(X[300:])
     cool = log_loss(y[300:], model.predict_proba(X[300:]))

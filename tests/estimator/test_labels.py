@@ -18,7 +18,7 @@ def test_labels_of_any_kind_come_back_as_they_are(two_blocks, quick, labels):
     X, y = two_blocks
     codes = np.unique(y, return_inverse=True)[1]
     y = np.asarray(labels)[codes]
-    model = model_of(quick, max_epochs=40).fit(X, y)
+    model = model_of(quick, max_epochs=10, learning_rate=1e-2).fit(X, y)
     assert_array_equal(model.classes_, np.unique(y))
     assert model.predict(X).dtype == y.dtype
     assert model.score(X, y) > 0.9

@@ -163,7 +163,9 @@ def test_the_best_epoch_counts_those_before_a_warm_start_and_is_kept_in_files(tw
     assert joblib.load(tmp_path / "model.joblib").best_epoch_ == model.best_epoch_
 
 
-def test_the_learning_rate_falls_once_where_skorchs_early_stopping_watches(two_blocks, quick):
+def test_the_learning_rate_falls_once_where_skorchs_early_stopping_watches(two_blocks, quick, monkeypatch):
+    monkeypatch.setattr("skdual.defaults.MIN_STEPS", 60)
+
     def falls(**params):
         history = model_of(quick, n_members=2, max_epochs="auto", batch_size=64, **params).fit(*two_blocks).history_
         rates = [epoch["learning_rate"] for epoch in history]

@@ -84,7 +84,8 @@ def test_a_warm_start_on_other_rows_keeps_it():
 def test_classes_that_surround_each_other_are_told_apart():
     X, y = surrounding(900, widths=(20, 20), factor=1.4)
     X[:, 20:] = np.random.default_rng(1).normal(size=(900, 20)) * np.where(y, 1.4, 1.0)[:, None]
-    model = DualBranchClassifier(20, n_members=2, random_state=0, device="cpu").fit(X[:600], y[:600])
+    params = {"hidden_layer_sizes": ((64, 32), (64, 32)), "n_members": 2, "random_state": 0, "device": "cpu"}
+    model = DualBranchClassifier(20, **params).fit(X[:600], y[:600])
     best = np.mean(((X[600:] ** 2).mean(axis=1) > 1.42) == y[600:])  # the boundary of the two densities
     assert best > 0.9
     assert model.score(X[600:], y[600:]) > best - 0.03

@@ -415,7 +415,7 @@ def test_whitening_lets_what_neighbours_do_not_share_be_heard(n_columns, signal,
 def test_whitening_together_lets_a_small_difference_be_heard(n_columns, noise, signal, gain, monkeypatch):
     """Beside a network whose blocks are whitened one by one, and logistic regression."""
     X, y = pairs(1150, (n_columns, n_columns), noise, signal)
-    params = {"hidden_layer_sizes": ((128, 64), (128, 64)), "max_epochs": "auto", "projection_dim": 16}
+    params = {"hidden_layer_sizes": ((128, 64), (128, 64)), "max_epochs": 40, "projection_dim": 16}
     model = fit(X[:150], y[:150], n_columns, **params)
     assert model.settings_["whitened_together"]
     accuracy = model.score(X[150:], y[150:])

@@ -295,8 +295,8 @@ def test_the_learning_rate_rises_and_falls(two_blocks, quick):
 def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_cent_lower(
     two_blocks, quick, losses, best, monkeypatch
 ):
-    """There are 72 epochs of 5 steps; without members that hold rows out there is one cycle."""
-    monkeypatch.setattr("skdual.defaults.MIN_STEPS", 5 * 72)
+    """There are 72 epochs of 2 steps; without members that hold rows out there is one cycle."""
+    monkeypatch.setattr("skdual.defaults.MIN_STEPS", 2 * 72)
     given = list(losses or ())
     monkeypatch.setattr("skdual.training.loop.cycles.held_out_loss", lambda *arguments: given.pop(0))
     states = {}
@@ -306,15 +306,16 @@ def test_the_end_of_the_first_of_two_cycles_is_kept_if_held_out_loss_is_3_per_ce
         state.merge_relevance()
 
     params = {"max_epochs": "auto", "n_members": 2 if losses else 1, "warmup": 0.2, "learning_rate": 0.01}
+    params["batch_size"] = 75
     model = fit(two_blocks, quick, **params, callbacks=[Watch("on_epoch_end", note)])
     assert not given
     assert model.n_epochs_ == 72
     assert model.best_epoch_ == best
     for name, parameter in model.network_.named_parameters():
         assert torch.equal(parameter, states[best].get_parameter(name)), name
-    factor = WarmRestarts([5 * 18, 5 * 54] if losses else [5 * 72], 0.2)
+    factor = WarmRestarts([2 * 18, 2 * 54] if losses else [2 * 72], 0.2)
     rates = [epoch["learning_rate"] for epoch in model.history_]
-    assert_allclose(rates, [0.01 * factor(5 * epoch) for epoch in range(72)], rtol=1e-12)
+    assert_allclose(rates, [0.01 * factor(2 * epoch) for epoch in range(72)], rtol=1e-12)
 
 
 @pytest.mark.parametrize(("noisy", "best"), [(True, 10), (False, 40)])

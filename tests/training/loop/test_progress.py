@@ -205,11 +205,11 @@ def test_lines_end_with_the_last_epoch_of_a_fit_that_stops_early(two_blocks, qui
 
 
 def test_processes_side_by_side_print_one_whole_line_a_fit(two_blocks, quick, capfd, fresh_workers):
-    grid = {"verbose": [1, 2], "max_epochs": [20, 30]}
+    grid = {"verbose": [1, 2], "max_epochs": [4, 6]}
     GridSearchCV(model_of(quick), grid, cv=2, n_jobs=2, refit=False).fit(*two_blocks)
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert sorted(line[:2] for line in lines(printed.err)) == 4 * [("20", "20")] + 4 * [("30", "30")]
+    assert sorted(line[:2] for line in lines(printed.err)) == 4 * [("4", "4")] + 4 * [("6", "6")]
 
 
 @pytest.mark.parametrize("verbose", [1, 2])

@@ -149,6 +149,7 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     losses = []
     monkeypatch.setattr(cycles, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
     monkeypatch.setattr(cycles, "LEAST_GAIN", math.inf)  # the last weights are kept
+    monkeypatch.setattr("skdual.defaults.MIN_STEPS", 40)
     model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)
     assert len(losses) == 2
