@@ -206,6 +206,10 @@ class DualBranchClassifier(FittedMethods):
     probability_temperature_ : float
         The weighted scores are divided by it, so that probabilities are calibrated: above 1 where they were
         overconfident. Fitted with the weights; 1 where there are no rows for it.
+    class_offsets_ : ndarray of shape (n_classes,)
+        What is added to the scores of each class, so that rare classes are given as often as they occur: a multiple of
+        the logarithms of the class sizes. Fitted with the weights; 0 where there are no rows for it, and where all
+        classes are of one size.
     rejection_threshold_ : float
         Least familiarity of a row that :meth:`predict` accepts; with ``rejection_quantile`` only.
     network_ : skdual.network.DualBranchNetwork
@@ -300,10 +304,12 @@ class DualBranchClassifier(FittedMethods):
       ``early_stopping``. Held-out and validation rows decide how much each of four mean scores counts: of plain
       members, of regularised ones, and of the latter by block A and by block B alone. These weights
       (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows, with a small
-      cost of single blocks. The columns of held-out rows count in what columns are scaled and whitened by, in the span
-      of the rows (below) and in the statistics of batch normalisation; their labels in nothing but where codes for
-      what is missing are put, whether the norm of a row is a column, and whether and how much a block is whitened
-      (above).
+      cost of single blocks. So has what is added to the scores of each class, t times the logarithm of its size (of the
+      weights of its rows together), with a cost of 1.5 t squared in log loss summed over rows: the temperature sharpens
+      what the scores say of the sizes too, and rare classes would be given too seldom. The columns of held-out rows
+      count in what columns are scaled and whitened by, in the span of the rows (below) and in the statistics of batch
+      normalisation; their labels in nothing but where codes for what is missing are put, whether the norm of a row is a
+      column, and whether and how much a block is whitened (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are
@@ -333,7 +339,8 @@ class DualBranchClassifier(FittedMethods):
     - Learning rate and weight decay: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR
       2017, "Decoupled Weight Decay Regularization", ICLR 2019; Wang & Aitchison, "How to set AdamW's weight decay as
       you scale model and dataset size", ICML 2025.
-    - Temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    - Temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. Offsets of classes: Menon et al.,
+      "Long-tail Learning via Logit Adjustment", ICLR 2021.
     - Random turn of the rows' span: Ailon & Chazelle, "The Fast Johnson-Lindenstrauss Transform", SIAM Journal on
       Computing 2009.
 
@@ -520,7 +527,7 @@ class DualBranchClassifier(FittedMethods):
     def _remember(self, data, device, fit, earlier_history):
         """Commit a finished fit; the only place of a fit that writes fitted attributes, all of them at once."""
         network, history = fit.net.module_, earlier_history + fit.net.epochs()
-        block_weights, temperature = network.ensemble.block_weights_and_temperature()
+        block_weights, temperature, class_offsets = network.ensemble.as_fitted()
         fitted = {
             "classes_": data.classes,
             "n_features_in_": data.X.shape[1],
@@ -532,6 +539,7 @@ class DualBranchClassifier(FittedMethods):
             "device_": device,
             "block_weights_": block_weights,
             "probability_temperature_": temperature,
+            "class_offsets_": class_offsets,
             "rejection_threshold_": fit.rejection_threshold,
             "history_": history,
             "n_epochs_": len(history),

@@ -114,7 +114,7 @@ class DualBranchNetwork(nn.Module):
     ):
         super().__init__()
         self.n_members, self.n_classes = n_members, n_classes
-        self.ensemble = Ensemble(n_members, by_single_blocks=block_dropout > 0)
+        self.ensemble = Ensemble(n_members, n_classes, by_single_blocks=block_dropout > 0)
         d_a, d_b = (int(widths[-1]) for widths in hidden_layer_sizes)
         self.embedding_dim, self.projection_dim = d_a + d_b, projection_dim
         self._bfloat16 = bfloat16
@@ -230,17 +230,19 @@ class DualBranchNetwork(nn.Module):
         """Class scores, (batch, n_classes); their softmax is the probability."""
         groups, sources, weights = self.ensemble.counted()
         means = group_means(self.head(self._embed_by(sources, x_a, x_b)), groups, sources)
-        return _weighted_sum(weights, means)
+        return _weighted_sum(weights, means) + self.ensemble.class_offsets
 
     def scores_and_familiarity(self, x_a, x_b):
         """Both at the cost of one, (batch, n_classes) and (batch,)."""
         z = self._embed_by(self.ensemble.sources, x_a, x_b)
-        return _weighted_sum(self.ensemble.weights, self._means(self.head(z))), self._familiarity(z)
+        scores = _weighted_sum(self.ensemble.weights, self._means(self.head(z))) + self.ensemble.class_offsets
+        return scores, self._familiarity(z)
 
     def projection_error(self, x_a, x_b):
         """Squared distance to each class's subspace, (batch, n_classes); with ``head="subspace"`` only.
 
-        The mean over members and groups, weighted by scale and group weight, so that it ranks classes as the scores do.
+        The mean over members and groups, weighted by scale and group weight, so that it ranks classes as the scores do
+        before their offsets are added.
         """
         errors, scales = self._group_errors(self._embed_by(self.ensemble.sources, x_a, x_b))
         weights = self.ensemble.weights * scales

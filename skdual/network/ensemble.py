@@ -36,11 +36,12 @@ class Ensemble(nn.Module):
     """The groups of a network's members and their weights.
 
     The groups are the plain members by both blocks, and the regularised ones by both, by block A and by block B. Scores
-    are the sum over groups of the mean scores of a group, times ``weights``.
+    are the sum over groups of the mean scores of a group, times ``weights``, plus the offset of each class.
 
     Parameters
     ----------
     n_members : int
+    n_classes : int
     by_single_blocks : bool
         Whether the regularised members score rows by either block alone too.
 
@@ -50,37 +51,43 @@ class Ensemble(nn.Module):
     sources : list of int
         What rows are scored by.
     weights : tensor of shape (n_groups,)
+    class_offsets : tensor of shape (n_classes,)
     """
 
     weights: torch.Tensor
+    class_offsets: torch.Tensor
 
-    def __init__(self, n_members, by_single_blocks):
+    def __init__(self, n_members, n_classes, by_single_blocks):
         super().__init__()
         plain, regularized = member_halves(n_members)
         self.groups = [ScoreGroup(half, BOTH) for half in (plain, regularized) if half.start < half.stop]
         self.groups += [ScoreGroup(regularized, source) for source in (ONLY_A, ONLY_B) if by_single_blocks]
         self.sources = [BOTH, ONLY_A, ONLY_B] if by_single_blocks else [BOTH]
         self.register_buffer("weights", torch.zeros(len(self.groups)))
-        self.reset_weights()
+        self.register_buffer("class_offsets", torch.zeros(n_classes))
+        self.reset()
 
-    def reset_weights(self):
-        """Give the scores by both blocks of all members equal weights, and those by single blocks none."""
+    def reset(self):
+        """Give the scores by both blocks of all members equal weights, those by single blocks none; and no offsets."""
         sizes = np.array([members.stop - members.start for members, _ in self.groups])
         by_both = np.array([source == BOTH for _, source in self.groups])
-        self.set_weights(sizes / sizes[by_both].sum() * by_both)
+        self.set(sizes / sizes[by_both].sum() * by_both, np.zeros(len(self.class_offsets)))
 
-    def set_weights(self, weights):
-        """Copy the weights of the groups, an array of shape (n_groups,), into the network."""
+    def set(self, weights, class_offsets):
+        """Copy the weights of the groups and the offsets of the classes, two arrays, into the network."""
         self.weights.copy_(torch.from_numpy(weights).to(self.weights.dtype))
+        self.class_offsets.copy_(torch.from_numpy(class_offsets).to(self.weights.dtype))
 
-    def block_weights_and_temperature(self):
-        """How much scores by both blocks, by A alone and by B alone count, and what their weighted mean is divided by.
+    def as_fitted(self):
+        """Block weights, temperature and class offsets: float, and ndarrays of float64; one copy from the device.
 
-        The weights, ndarray of float64, sum to 1; there is one where rows are scored by both blocks only.
+        Block weights say how much scores by both blocks, by A alone and by B alone count. They sum to 1; there is one
+        where rows are scored by both blocks only. Their weighted mean is divided by the temperature.
         """
-        weights = self.weights.cpu().numpy().astype(np.float64)
+        numbers = torch.cat([self.weights, self.class_offsets]).cpu().numpy().astype(np.float64)
+        weights, class_offsets = np.split(numbers, [len(self.groups)])
         by_source = np.bincount([source for _, source in self.groups], weights=weights)
-        return by_source / by_source.sum(), float(1 / weights.sum())
+        return by_source / by_source.sum(), float(1 / weights.sum()), class_offsets
 
     def counted(self):
         """The groups that count for anything, what these score by, and their weights."""

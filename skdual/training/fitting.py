@@ -91,7 +91,7 @@ def fit_network(params, data, device, seed, previous=None):
             set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
         else:
             net.module_.load_state_dict(previous.weights)
-            net.module_.ensemble.reset_weights()
+            net.module_.ensemble.reset()
         span = SpanTraining(net, training, validation)
         span.enter(mask, seed, fitted_before=previous is not None)
         with held_interrupts() as held:

@@ -90,6 +90,7 @@ def test_a_device_gives_the_numbers_of_the_cpu(two_blocks, variant, to_matrix, a
     assert {parameter.device.type for parameter in there.network_.parameters()} == {accelerator}
     assert there.network_.ensemble.weights.device.type == accelerator
     assert_allclose(there.block_weights_, here.block_weights_, rtol=1e-3, atol=1e-3)
+    assert_allclose(there.class_offsets_, here.class_offsets_, rtol=1e-3, atol=1e-3)
     assert there.probability_temperature_ == pytest.approx(here.probability_temperature_, rel=1e-3)
     assert (there.probability_temperature_ == 1) == (there.network_.n_members == 1)
     for method in ("predict_proba", "transform", "decision_function"):

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from member_scores import (
-    assert_block_weights,
+    assert_ensemble,
     codes_of,
+    ensemble_fitted_on,
     held_out_scores_in_groups,
     model_of,
     scores_in_groups,
-    weights_fitted_on,
 )
 from numpy.testing import assert_allclose
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import f1_score, log_loss
 
 from skdual import DualBranchClassifier
 from skdual.training.held_out import held_out_folds
@@ -31,11 +32,12 @@ def test_the_group_weights_are_fitted_on_held_out_and_validation_rows(two_blocks
     held_out = held_out_scores_in_groups(model, X, folds, rows)
     weight = np.array([3.0, 1.0, 1.0])
     weight /= weight[codes_of(y)].mean()
-    assert_block_weights(model, weights_fitted_on(model, held_out, y[rows], weight))
+    assert_ensemble(model, *ensemble_fitted_on(model, held_out, y[rows], y, weight))
+    assert np.abs(model.class_offsets_).max() > 0.01
     X_val, y_val = X[:40], np.roll(y, 1)[:40]
     watched = model_of(quick, **params).fit(X, y, X_val=X_val, y_val=y_val)
     seen = np.concatenate([held_out, scores_in_groups(model, X_val)], axis=1)
-    assert_block_weights(watched, weights_fitted_on(watched, seen, np.concatenate([y[rows], y_val]), weight))
+    assert_ensemble(watched, *ensemble_fitted_on(watched, seen, np.concatenate([y[rows], y_val]), y, weight))
     assert watched.probability_temperature_ > 1.1 * model.probability_temperature_  # for most of these labels are wrong
 
 
@@ -50,7 +52,7 @@ def test_with_early_stopping_held_out_rows_are_training_rows(two_blocks, quick, 
             held_out = np.flatnonzero(folds == 0)  # which one member of either half holds out
             chosen = np.concatenate([held_out_scores_in_groups(model, X, folds, held_out), chosen], axis=1)
             fitted_on = np.concatenate([held_out, fitted_on])
-        assert_block_weights(model, weights_fitted_on(model, chosen, y[fitted_on]))
+        assert_ensemble(model, *ensemble_fitted_on(model, chosen, y[fitted_on], y[rows_seen["train"]]))
 
 
 @pytest.mark.parametrize(("block_dropout", "unfitted"), [(0, [1]), (0.5, [1, 0, 0])])
@@ -64,10 +66,10 @@ def test_one_member_has_group_weights_from_validation_rows_only(two_blocks, quic
     scores = scores_in_groups(without, X)
     assert_allclose(without.decision_function(X), scores[0], rtol=1e-5, atol=1e-5)
     given = model_of(quick, **params).fit(X, y, X_val=X[:40], y_val=y[:40])
-    expected = weights_fitted_on(given, scores_in_groups(given, X[:40]), y[:40])
-    assert_block_weights(given, expected)
+    expected, class_offsets = ensemble_fitted_on(given, scores_in_groups(given, X[:40]), y[:40], y)
+    assert_ensemble(given, expected, class_offsets)
     assert abs(math.log(expected.sum())) > 0.05
-    by_hand = np.tensordot(expected, scores, axes=1)
+    by_hand = np.tensordot(expected, scores, axes=1) + class_offsets
     assert_allclose(given.decision_function(X), by_hand, rtol=1e-3, atol=1e-3 if block_dropout else 1e-4)
 
 
@@ -116,8 +118,8 @@ def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
     X = rng.normal(size=(1200, 6)).astype(np.float32)
     y = (X[:, 0] + X[:, 3] > 0) ^ (rng.random(1200) < 0.25)
     params = quick | {"blocks": 3, "max_epochs": 150, "learning_rate": 1e-2, "dropout": 0.0, "mixup_alpha": 0}
-    params |= {"hidden_layer_sizes": ((64, 32), (64, 32)), "batch_size": 100, "n_members": 8}
-    model = DualBranchClassifier(**params).fit(X[:300], y[:300])
+    params["hidden_layer_sizes"] = ((64, 32), (64, 32))
+    model = DualBranchClassifier(**(params | {"n_members": 8})).fit(X[:300], y[:300])
     assert model.probability_temperature_ > 1.5
     scores = model.decision_function(X[300:])
     cool = log_loss(y[300:], model.predict_proba(X[300:]))
@@ -125,3 +127,18 @@ def test_the_temperature_makes_probabilities_of_noisy_labels_honest(quick):
     assert cool < hot - 0.05
     sure = np.maximum(*model.predict_proba(X[300:]).T).mean()
     assert sure == pytest.approx(model.score(X[300:], y[300:]), abs=0.08)
+
+
+def test_offsets_let_rare_classes_be_given_about_as_often_as_they_occur():
+    rng = np.random.default_rng(3)
+    y = rng.choice(3, 2200, p=[0.6, 0.32, 0.08])
+    X = rng.normal(size=(2200, 50)) + (0.9 * rng.normal(size=(3, 50)) * (rng.random(50) < 0.4))[y]
+    params = {"hidden_layer_sizes": ((64, 32), (64, 32)), "batch_size": 32, "max_epochs": 40, "projection_dim": 16}
+    model = DualBranchClassifier(30, **params, n_members=4, random_state=0, device="cpu").fit(X[:200], y[:200])
+    scores, truth = model.decision_function(X[200:]), y[200:]
+    with_offsets, without = softmax(scores, axis=1), softmax(scores - model.class_offsets_, axis=1)
+    occurs = np.mean(truth == 2)
+    assert without[:, 2].mean() < 0.8 * occurs < with_offsets[:, 2].mean() < 1.2 * occurs
+    macro_f1 = [f1_score(truth, proba.argmax(axis=1), average="macro") for proba in (with_offsets, without)]
+    assert macro_f1[0] > macro_f1[1] + 0.02
+    assert log_loss(truth, with_offsets) < 0.9 * log_loss(truth, without)

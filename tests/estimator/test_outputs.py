@@ -52,7 +52,9 @@ def test_probabilities_are_the_softmax_of_the_weighted_mean_score_over_the_tempe
         sum(w for w, (_, of) in zip(weights, groups_of(model), strict=True) if of == which) for which in (0, 1, 2)
     ]
     assert_allclose(model.block_weights_ * weights.sum(), by_blocks[: len(model.block_weights_)], rtol=1e-5)
-    expected = softmax(np.tensordot(weights, scores_in_groups(model, X), axes=1), axis=1)
+    assert model.class_offsets_.shape == (3,)
+    assert model.class_offsets_.dtype == np.float64
+    expected = softmax(np.tensordot(weights, scores_in_groups(model, X), axes=1) + model.class_offsets_, axis=1)
     assert_allclose(model.predict_proba(X), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -80,7 +82,9 @@ def test_two_classes_give_one_score_and_both_errors(two_blocks, quick, n_members
     scales = np.exp(model.network_.head.log_scale.detach().numpy())
     weights = model.network_.ensemble.weights.tolist()
     scale = sum(weight * scales[list(of)].mean() for weight, (of, _) in zip(weights, groups_of(model), strict=True))
-    assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]), rtol=1e-4, atol=1e-4)
+    offset = model.class_offsets_[1] - model.class_offsets_[0]
+    assert (offset != 0) == (n_members > 1)
+    assert_allclose(score, scale * (errors[:, 0] - errors[:, 1]) + offset, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])

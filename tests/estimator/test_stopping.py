@@ -113,7 +113,7 @@ def wide():
         (SpanBranch, "widen", 1),
         (SpanBranch, "widen", 2),
         (calibration, "held_out_scores", 3),
-        (calibration, "fit_group_weights", 3),
+        (calibration, "fit_ensemble", 3),
         (fitting, "_rejection_threshold", 1),
     ],
 )

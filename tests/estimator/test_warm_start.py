@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from member_scores import assert_block_weights, member_scores, model_of, scores_in_groups, weights_fitted_on
+from member_scores import assert_ensemble, ensemble_fitted_on, member_scores, model_of, scores_in_groups
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
@@ -63,7 +63,7 @@ def test_group_weights_are_fitted_anew_by_every_warm_start(two_blocks, quick):
     assert again.probability_temperature_ == 1
     assert again.network_.ensemble.weights.tolist() == again.block_weights_.tolist() == [1, 0, 0]
     model.fit(X, y, X_val=X[:40], y_val=y[:40])
-    assert_block_weights(model, weights_fitted_on(model, scores_in_groups(model, X[:40]), y[:40]))
+    assert_ensemble(model, *ensemble_fitted_on(model, scores_in_groups(model, X[:40]), y[:40], y))
     assert_allclose(model.network_.head.bases.detach(), again.network_.head.bases.detach(), rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What each member of a fitted model scores by itself, and the weights of the groups that follow from it."""
+"""What each member of a fitted model scores by itself, and the weights and offsets that follow from it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 
 from skdual import DualBranchClassifier
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import fit_group_weights
+from skdual.training.calibration import class_log_sizes, fit_ensemble
 
 
 def model_of(quick, **params):
@@ -46,10 +46,11 @@ def scores_in_groups(model, X):
     return np.stack([scores[which, list(members)].mean(axis=0) for members, which in groups_of(model)])
 
 
-def weights_fitted_on(model, scores, y, weight=(1.0, 1.0, 1.0)):
-    """Weights of the groups by these scores, with the cost of single blocks."""
+def ensemble_fitted_on(model, scores, y, trained_on, weight=(1.0, 1.0, 1.0)):
+    """Weights of the groups and offsets by these scores, with the cost of single blocks; ``trained_on`` are labels."""
     by_single_block = np.array([which > 0 for _, which in groups_of(model)])
-    return fit_group_weights(scores, codes_of(y), np.array(weight), by_single_block)
+    log_sizes = class_log_sizes(codes_of(trained_on), np.array(weight))
+    return fit_ensemble(scores, codes_of(y), np.array(weight), log_sizes, by_single_block)
 
 
 def held_out_scores_in_groups(model, X, folds, rows):
@@ -66,6 +67,7 @@ def one_member(model, member, source=0):
         name: tensor[[member]] if name in of_members else tensor for name, tensor in model.network_.state_dict().items()
     }
     state["ensemble.weights"] = torch.eye(len(model.block_weights_))[source]
+    state["ensemble.class_offsets"] = torch.zeros(len(model.classes_))
     alone.to(model.network_.ensemble.weights.dtype).load_state_dict(state)
     return alone.eval()
 
@@ -84,10 +86,11 @@ def members_weights(model):
     return np.concatenate([p.detach().flatten(1).numpy() for p in model.network_.parameters() if p.ndim > 1], axis=1)
 
 
-def assert_block_weights(model, expected):
+def assert_ensemble(model, expected, class_offsets):
     assert model.probability_temperature_ == pytest.approx(1 / expected.sum(), rel=1e-4)
     shares = np.zeros(len(model.block_weights_))
     for (_, which), weight in zip(groups_of(model), expected, strict=True):
         shares[which] += weight / expected.sum()
     assert_allclose(model.block_weights_, shares, rtol=1e-3, atol=1e-4)
     assert_allclose(model.network_.ensemble.weights, expected, rtol=1e-3, atol=1e-4)
+    assert_allclose(model.class_offsets_, class_offsets, rtol=1e-3, atol=1e-4)

@@ -77,7 +77,7 @@ def test_branches_have_their_own_widths_and_dropout():
 
 def single_of(network, member, **arguments):
     """A network of one member with the numbers of this one."""
-    shared, single = ("ensemble.weights", "scaler"), make_network(**arguments).double()
+    shared, single = ("ensemble", "scaler"), make_network(**arguments).double()
     state = {n: v if n.startswith(shared) else v[member : member + 1] for n, v in network.state_dict().items()}
     state["ensemble.weights"] = single.ensemble.weights
     single.load_state_dict(state)
@@ -102,7 +102,7 @@ def test_each_member_is_a_network_of_its_own(fusion, head, normalization, traini
     for ours, theirs in zip(_outputs(output), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
     for name, value in network.state_dict().items():  # as left by the step
-        if not name.startswith(("ensemble.weights", "scaler")):
+        if not name.startswith(("ensemble", "scaler")):
             theirs = torch.cat([single.state_dict()[name] for single in singles])
             torch.testing.assert_close(value, theirs, rtol=0, atol=1e-12)
     assert (output.scores[0] - output.scores[1]).abs().max() > 0.01
@@ -174,7 +174,7 @@ def test_gradient_stays_with_the_member(normalization):
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_network_passes_through_its_parts_in_order(n_members):
     network, (x_a, x_b) = make_network(n_members=n_members, block_dropout=0), make_inputs()
-    network.ensemble.set_weights(np.array([0.6, 0.3][: len(network.ensemble.groups)]))
+    network.ensemble.set(np.array([0.6, 0.3][: len(network.ensemble.groups)]), np.zeros(3))
     h_a, h_b = network.branch_a(network.scaler_a(x_a)), network.branch_b(network.scaler_b(x_b))
     z = network.fusion(h_a, h_b)
     for ours, expected in zip(network.encode_members(x_a, x_b), (h_a, h_b), strict=True):
@@ -277,8 +277,9 @@ def test_scores_are_the_sum_over_groups_of_the_mean_over_their_members(n_members
     np.testing.assert_allclose(group_scores, np.stack(means, axis=1), rtol=1e-5, atol=1e-5)
     for weights in ([1.0, 0.0, 0.0, 0.4], [0.0, 4.0, 0.0, 0.0], [0.1, 0.0, 0.3, 1.0], [2.0, 0.5, 0.7, 0.2]):
         weights = weights[: len(means)]
-        network.ensemble.set_weights(np.array(weights))
-        expected = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
+        class_offsets = np.array([0.3, -1.0, 0.7])
+        network.ensemble.set(np.array(weights), class_offsets)
+        expected = class_offsets + sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         np.testing.assert_allclose(network.scores(*inputs).detach(), expected, rtol=1e-5, atol=1e-5)
         assert torch.equal(network(*inputs).scores, of_members)  # losses know no weights
 
@@ -288,7 +289,7 @@ def test_scores_are_the_sum_over_groups_of_the_mean_over_their_members(n_members
 )
 def test_groups_that_count_for_nothing_are_not_computed(weights, n_ways):
     network, inputs = make_network(n_members=4).eval(), make_inputs()
-    network.ensemble.set_weights(np.array(weights))
+    network.ensemble.set(np.array(weights), np.zeros(3))
     n_rows = []
     network.fusion.register_forward_hook(lambda fusion, blocks, z: n_rows.append(z.shape[1]))
     with torch.no_grad():
@@ -308,7 +309,7 @@ def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperatu
         assert torch.equal(network.scores(*inputs), of_members[0])
     mean = sum(of_members.detach().double().numpy()) / n_members
     for temperature in (1.0, 0.25, 3.0):
-        network.ensemble.set_weights(np.array([1] if n_members == 1 else [1 / 3, 2 / 3]) / temperature)
+        network.ensemble.set(np.array([1] if n_members == 1 else [1 / 3, 2 / 3]) / temperature, np.zeros(3))
         np.testing.assert_allclose(network.scores(*inputs).detach(), mean / temperature, rtol=1e-5, atol=1e-6)
         assert torch.equal(network(*inputs).scores, of_members)
 
@@ -317,15 +318,17 @@ def test_scores_without_block_dropout_are_the_mean_over_members_by_the_temperatu
     ("n_members", "block_dropout", "expected"),
     [(1, 0.5, [1, 0, 0]), (4, 0.5, [0.5, 0.5, 0, 0]), (5, 0.5, [0.4, 0.6, 0, 0]), (1, 0, [1]), (4, 0, [0.5, 0.5])],
 )
-def test_group_weights_are_saved_but_not_trained(n_members, block_dropout, expected):
+def test_group_weights_and_class_offsets_are_saved_but_not_trained(n_members, block_dropout, expected):
     network = make_network(n_members=n_members, block_dropout=block_dropout)
     assert network.state_dict()["ensemble.weights"].tolist() == pytest.approx(expected)
     inputs = make_inputs()
     torch.testing.assert_close(network.eval().scores(*inputs), network(*inputs).scores.mean(dim=0))
-    network.ensemble.set_weights(np.ones(len(expected)))
-    network.ensemble.reset_weights()
+    network.ensemble.set(np.ones(len(expected)), np.arange(3.0))
+    assert network.state_dict()["ensemble.class_offsets"].tolist() == [0, 1, 2]
+    network.ensemble.reset()
     assert network.state_dict()["ensemble.weights"].tolist() == pytest.approx(expected)
-    assert "ensemble.weights" not in dict(network.named_parameters())
+    assert network.state_dict()["ensemble.class_offsets"].tolist() == [0, 0, 0]
+    assert not any(name.startswith("ensemble") for name, _ in network.named_parameters())
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.1, 2.0, 0.5], [0.0, 0.4, 0.0, 0.0], [0.1, 0.2, 3.0, 0.4]])
@@ -336,7 +339,7 @@ def test_projection_error_ranks_classes_as_the_weighted_groups_do(n_members, wei
     weights = np.array(weights if n_members == 3 else weights[:3])
     with torch.no_grad():
         network.head.log_scale.copy_(torch.from_numpy(np.log(scales)))
-        network.ensemble.set_weights(weights)
+        network.ensemble.set(weights, np.zeros(3))
         error, scores = network.projection_error(*inputs).numpy(), network.scores(*inputs).numpy()
         unweighted = network.group_scores(*inputs).mean(dim=1).numpy()
     np.testing.assert_array_equal(error.argmin(axis=1), scores.argmax(axis=1))

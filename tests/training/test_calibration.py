@@ -12,7 +12,7 @@ from skdual import DualBranchClassifier
 from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training.calibration import chance_loss, fit_group_weights, held_out_loss, held_out_scores
+from skdual.training.calibration import chance_loss, class_log_sizes, fit_ensemble, held_out_loss, held_out_scores
 from skdual.training.held_out import held_out_folds, training_mask
 
 # scores of held-out rows
@@ -89,13 +89,15 @@ def test_held_out_rows_are_scored_in_smaller_chunks_where_memory_is_short(fitted
     assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_held_out_loss_is_the_weighted_log_loss_of_the_best_group_weights(fitted, two_blocks):
+def test_held_out_loss_is_the_weighted_log_loss_of_the_best_weights_and_offsets(fitted, two_blocks):
     codes, weight = np.unique(two_blocks[1], return_inverse=True)[1], np.array([0.5, 2.0, 1.0])
     rows = rows_of(two_blocks[0], codes)
     mask = training_mask(fitted.network_.n_members, rows.y)
     scores, held_out = held_out_scores(fitted.network_, rows, mask)
-    codes, group_weights = codes[held_out], fit_group_weights(scores, codes[held_out], weight)
-    proba = softmax(np.einsum("v,vnc->nc", group_weights, scores), axis=1)
+    log_sizes = class_log_sizes(codes, weight)
+    codes = codes[held_out]
+    group_weights, class_offsets = fit_ensemble(scores, codes, weight, log_sizes)
+    proba = softmax(np.einsum("v,vnc->nc", group_weights, scores) + class_offsets, axis=1)
     expected = log_loss(codes, proba, sample_weight=weight[codes]) * weight[codes].mean()
     assert held_out_loss(fitted.network_, rows, mask, weight) == pytest.approx(expected, rel=1e-4)
 
@@ -120,7 +122,8 @@ def test_a_single_member_holds_out_rows_where_there_are_enough(two_blocks, quick
     with torch.no_grad():
         x = torch.from_numpy(X[held_out])
         scores = model.network_.member_scores(x[:, :7], x[:, 7:])[0].numpy()
-    expected = fit_group_weights(scores, codes[held_out], np.ones(3), np.array([False, True, True]))
+    log_sizes = class_log_sizes(codes, np.ones(3))
+    expected, _ = fit_ensemble(scores, codes[held_out], np.ones(3), log_sizes, np.array([False, True, True]))
     assert abs(expected - [1, 0, 0]).max() > 0.1
     assert_allclose(model.network_.ensemble.weights, expected if enough_rows else [1, 0, 0], rtol=1e-3, atol=1e-3)
 
@@ -156,6 +159,13 @@ def simulated_groups(n, n_classes, group_weights, seed=0):
     scores = 2 * rng.normal(size=(len(group_weights), n, n_classes))
     logits = np.tensordot(group_weights, scores, axes=1)
     return scores, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+
+
+def fit_group_weights(scores, codes, weight, *by_single_block):
+    """Of classes of one size, whose offsets are 0."""
+    group_weights, class_offsets = fit_ensemble(scores, codes, weight, np.zeros(len(weight)), *by_single_block)
+    assert_array_equal(class_offsets, 0)
+    return group_weights
 
 
 def fitted_temperature(scores, codes, weight):
@@ -290,6 +300,55 @@ def test_a_single_block_has_a_cost_of_a_twentieth_of_the_deviation_of_its_scores
     assert found.success
     assert_allclose(fitted, found.x**2, rtol=2e-3, atol=2e-3)
     assert fitted[1:].sum() < fit_group_weights(scores, codes, weight)[1:].sum() - 0.02
+
+
+# offsets of the classes
+
+
+@pytest.mark.parametrize("weight", [(1.0, 1.0, 1.0, 1.0), (0.2, 3.0, 0.8, 1.0)])
+def test_class_log_sizes_are_those_of_the_weights_of_all_rows_around_their_mean(weight):
+    expected = [math.log(sum(weight[code] for _ in range(n))) for code, n in enumerate((20, 5, 1, 10))]
+    expected -= np.mean(expected)
+    codes = np.repeat(np.arange(4), (20, 5, 1, 10))
+    assert_allclose(class_log_sizes(codes, np.array(weight)), expected)
+    codes, weight = np.append(codes, [4, 4]), np.array([*weight, 0, 1])  # one of no weight, and one without rows
+    assert_allclose(class_log_sizes(codes, weight), [*expected, 0, 0])
+    assert_array_equal(class_log_sizes(np.arange(6) % 3, np.ones(3)), 0)
+
+
+def test_the_offsets_have_a_cost_of_the_square_of_the_exponent_and_a_half():
+    scores, codes = simulated_groups(60, 3, (0.7, 0.5))
+    log_sizes, weight = class_log_sizes(np.repeat([0, 1, 2], (50, 9, 1)), np.ones(3)), np.array([1.0, 2.0, 0.5])
+
+    def loss(roots_and_exponent):
+        exponent = roots_and_exponent[-1]
+        with_offsets = np.concatenate([scores, np.tile(exponent * log_sizes, (1, len(codes), 1))])
+        cost = 1.5 * exponent**2
+        return cost + log_loss_by_hand(with_offsets, codes, weight, [*roots_and_exponent[:-1] ** 2, 1.0])
+
+    group_weights, class_offsets = fit_ensemble(scores, codes, weight, log_sizes)
+    found = minimize(loss, np.array([0.7, 0.7, -0.3]), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9})
+    assert found.success
+    assert abs(found.x[-1]) > 0.1
+    assert_allclose(group_weights, found.x[:-1] ** 2, rtol=2e-3, atol=2e-3)
+    assert_allclose(class_offsets, found.x[-1] * log_sizes, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("underconfidence", [1.0, 2.0, 4.0])
+def test_a_temperature_sharpens_what_rows_say_and_not_the_sizes_of_the_classes(underconfidence):
+    """What the rows say is that many times too small in the scores, and how large the classes are is right."""
+    rng = np.random.default_rng(0)
+    log_priors = np.log([0.8, 0.15, 0.05])
+    evidence = 2 * rng.normal(size=(20_000, 3))
+    codes = (evidence + log_priors + rng.gumbel(size=evidence.shape)).argmax(axis=1)
+    log_sizes = log_priors - log_priors.mean()
+    scores = evidence / underconfidence + log_priors
+    [group_weight], class_offsets = fit_ensemble(scores[None], codes, np.ones(3), log_sizes)
+    assert group_weight == pytest.approx(underconfidence, rel=0.04)
+    assert_allclose(class_offsets, (1 - underconfidence) * log_sizes, atol=0.12)
+
+
+# any groups
 
 
 def test_of_groups_that_are_alike_the_one_by_both_blocks_is_heard():
