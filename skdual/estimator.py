@@ -207,9 +207,9 @@ class DualBranchClassifier(FittedMethods):
         The weighted scores are divided by it, so that probabilities are calibrated: above 1 where they were
         overconfident. Fitted with the weights; 1 where there are no rows for it.
     class_offsets_ : ndarray of shape (n_classes,)
-        What is added to the scores of each class, so that rare classes are given as often as they occur: a multiple of
-        the logarithms of the class sizes. Fitted with the weights; 0 where there are no rows for it, and where all
-        classes are of one size.
+        What is added to the scores of each class, so that rare classes are given about as often as they occur: a
+        multiple of the logarithms of the class sizes. Fitted with the weights; 0 where there are no rows for it, and
+        where all classes are of one size.
     rejection_threshold_ : float
         Least familiarity of a row that :meth:`predict` accepts; with ``rejection_quantile`` only.
     network_ : skdual.network.DualBranchNetwork

@@ -12,8 +12,9 @@ from .validation import check_finite_numbers
 class ProjectionErrorDisplay:
     """Projection error of every row onto its own class's subspace, against the least onto another's.
 
-    A row above the diagonal is nearest to its own class and classified correctly (unless ``rejection_quantile`` rejects
-    it); one below is misclassified, and one beside it was a close call.
+    A row above the diagonal is nearest to its own class, one below to another, and one beside it was a close call: with
+    ``class_offsets_`` of the classifier one below may be correct, and one above misclassified. Rejection
+    (``rejection_quantile``) does not count.
 
     Parameters
     ----------
@@ -21,11 +22,12 @@ class ProjectionErrorDisplay:
         Of the row's own class.
     other_errors : ndarray of shape (n_samples,)
         The least of all other classes.
+    misclassified : ndarray of bool of shape (n_samples,), default=None
+        Which rows have a larger probability of another class than of their own; by default those nearer to another.
 
     Attributes
     ----------
     misclassified : ndarray of bool of shape (n_samples,)
-        Where another class is nearer than the row's own.
     scatter_ : list of matplotlib PathCollection
         The correct rows, then the misclassified ones.
     line_ : matplotlib Line2D
@@ -36,7 +38,8 @@ class ProjectionErrorDisplay:
     Raises
     ------
     ValueError
-        If the errors are not finite numbers, one a row, or not as many of one as of the other.
+        If the errors are not finite numbers, one a row, or not as many of one as of the other; or if ``misclassified``
+        is no array of bool of as many.
 
     See Also
     --------
@@ -54,7 +57,7 @@ class ProjectionErrorDisplay:
     True
     """
 
-    def __init__(self, own_errors, other_errors):
+    def __init__(self, own_errors, other_errors, misclassified=None):
         self.own_errors = check_finite_numbers(own_errors, "own_errors")
         self.other_errors = check_finite_numbers(other_errors, "other_errors")
         if len(self.own_errors) != len(self.other_errors):
@@ -62,7 +65,14 @@ class ProjectionErrorDisplay:
                 f"own_errors and other_errors must have one number for each row; got {len(self.own_errors)} and "
                 f"{len(self.other_errors)}."
             )
-        self.misclassified = self.other_errors < self.own_errors
+        if misclassified is None:
+            misclassified = self.other_errors < self.own_errors
+        self.misclassified = np.asarray(misclassified)
+        if self.misclassified.dtype != bool or self.misclassified.shape != self.own_errors.shape:
+            raise ValueError(
+                f"misclassified must have one bool for each of {len(self.own_errors)} rows; got "
+                f"{self.misclassified.dtype} of shape {self.misclassified.shape}."
+            )
 
     @classmethod
     def from_estimator(cls, estimator, X, y, *, ax=None):
@@ -110,9 +120,12 @@ class ProjectionErrorDisplay:
             raise ValueError(
                 f"{cls.__name__} needs a classifier that was fitted with head='subspace', got one fitted without."
             )
-        errors = classifier.projection_error(classifier_input(estimator, X))
-        own = np.arange(errors.shape[1]) == encode_fitted_labels(y, classifier.classes_, "y", len(errors))[:, None]
-        return cls(errors[own], np.where(own, np.inf, errors).min(axis=1)).plot(ax=ax)
+        X = classifier_input(estimator, X)
+        errors = classifier.projection_error(X)
+        codes = encode_fitted_labels(y, classifier.classes_, "y", len(errors))
+        own = np.arange(errors.shape[1]) == codes[:, None]
+        misclassified = classifier.predict_proba(X).argmax(axis=1) != codes
+        return cls(errors[own], np.where(own, np.inf, errors).min(axis=1), misclassified).plot(ax=ax)
 
     def plot(self, ax=None):
         """Draw.

@@ -3,6 +3,7 @@ import copy
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -24,11 +25,15 @@ def test_projection_error_display_holds_each_rows_error_to_its_class_and_the_nea
         assert other == min(errors.values())
 
 
-def test_rows_below_the_diagonal_are_those_that_predict_gets_wrong(fitted, two_blocks):
+@pytest.mark.parametrize("with_offsets", [False, True])
+def test_rows_that_predict_gets_wrong_are_drawn_as_such(fitted, two_blocks, with_offsets):
     X, y = two_blocks
     y = np.roll(y, 30)  # so that many are
+    fitted = copy.deepcopy(fitted)
+    fitted.network_.ensemble.class_offsets.copy_(torch.tensor([1.0, -1.0, 0.0]) if with_offsets else torch.zeros(3))
     display = ProjectionErrorDisplay.from_estimator(fitted, X, y)
     wrong = fitted.predict(X) != y
+    assert np.array_equal(display.other_errors < display.own_errors, wrong) == (not with_offsets)
     assert 0 < wrong.sum() < len(y)
     np.testing.assert_array_equal(display.misclassified, wrong)
     right_drawn, wrong_drawn = (np.asarray(scatter.get_offsets()) for scatter in display.scatter_)
@@ -129,6 +134,9 @@ def test_projection_error_display_refuses_wrong_arguments(fitted, two_blocks, qu
             ProjectionErrorDisplay(errors, [0.1])
     with pytest.raises(ValueError, match=r"other_errors must be finite numbers .* got \['a'\]"):
         ProjectionErrorDisplay([0.1], ["a"])
+    for misclassified in ([0], [True, False], [[True]], True):
+        with pytest.raises(ValueError, match=r"misclassified must have one bool for each of 1 rows; got"):
+            ProjectionErrorDisplay([0.1], [0.2], misclassified)
     with pytest.raises(ValueError, match="own_errors and other_errors must have one number for each row; got 1 and 2"):
         ProjectionErrorDisplay([0.1], [0.1, 0.2])
     with pytest.raises(NotFittedError):
