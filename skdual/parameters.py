@@ -158,6 +158,7 @@ def settings_by_parameter(settings, dtype):
     module, net = settings["module"], settings["net"]
     return {
         **_chosen(module, "standardize", "row_norms"),
+        "splines": tuple(n > 0 for n in module["n_hats"]),
         "whitened": tuple(rank > 0 for rank in module["whitening_ranks"][:2]),
         "whitened_together": module["whitening_ranks"][2] > 0,
         **_chosen(module, "hidden_layer_sizes", "dropout", "n_members"),
@@ -197,7 +198,8 @@ def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weigh
         "dropout": _dropout(params["dropout"], max_ranks),
         "standardize": scaling_pair(params["standardize"], block_names),
         "row_norms": (False, False),  # the rows may tell otherwise
-        "whitening_ranks": (0, 0, 0),  # as well
+        "n_hats": (0, 0),  # as well
+        "whitening_ranks": (0, 0, 0),
         "bfloat16": params["precision"] == "bfloat16" or (params["precision"] == "auto" and is_large),
         **_chosen(params, *_OF_MODULE),
     }

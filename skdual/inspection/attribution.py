@@ -36,7 +36,8 @@ def attributions(
       ``standardize`` divides each column by, mostly its training standard deviation, and 1 if by nothing;
     - ``"integrated_gradients"``: (x_i - b_i) * integral of df/dx_i(b + t (x - b)) over t from 0 to 1. They are
       complete: a row's attributions add up to f(x) - f(b). The sum is checked for every row: it is within 0.001 times
-      the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200 or 800.
+      the largest absolute class score of the row or the baseline, with 50 Gauss-Legendre steps, or else 200, 800 or
+      1,600.
 
     In blocks with ``standardize="log1p"`` x and b stand for log(1 + x) and log(1 + b), and in columns of a long tail
     that "standard" takes the logarithm of for these. For a value that "standard" replaces, such as a code for what is
@@ -87,7 +88,7 @@ def attributions(
     Warns
     -----
     ConvergenceWarning
-        If integrated gradients are not complete after 800 steps, with the number of such rows.
+        If integrated gradients are not complete after 1,600 steps, with the number of such rows.
 
     References
     ----------

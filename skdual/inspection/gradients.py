@@ -15,7 +15,7 @@ from ..warn import warn
 TOLERANCE = 1e-3
 """Share of a row's largest class score, or the baseline's, by which integrated gradients may miss their sum."""
 
-N_STEPS = (50, 200, 800)
+N_STEPS = (50, 200, 800, 1600)
 """Steps along the path; rows that miss their sum are computed anew with the next number."""
 
 N_SAMPLES = 50

@@ -80,6 +80,8 @@ class DualBranchNetwork(nn.Module):
         How each block is scaled: names in :data:`~skdual.scaling.scalings.SCALINGS`.
     row_norms : pair of bool
         Whether each branch reads the norm of a row besides (see :class:`~skdual.scaling.row_norm.RowNorm`).
+    n_hats : pair of int
+        Hat functions of columns that each branch reads besides (see :class:`~skdual.scaling.splines.LinearSplines`).
     whitening_ranks : tuple of three int
         Of what the plain members whiten the scaled blocks by (see :class:`~skdual.scaling.whitening.Whitening`).
     bfloat16 : bool
@@ -109,6 +111,7 @@ class DualBranchNetwork(nn.Module):
         block_dropout,
         standardize,
         row_norms,
+        n_hats,
         whitening_ranks,
         bfloat16,
     ):
@@ -125,7 +128,7 @@ class DualBranchNetwork(nn.Module):
         rates = torch.tensor([0.0] * n_plain + [block_rate] * n_regularized)
         self.register_buffer("block_dropout_rates", rates[:, None, None], persistent=False)
         self.scalings = tuple(standardize)
-        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings, row_norms)
+        self.scaler_a, self.scaler_b = map(ColumnScaler, in_features, self.scalings, row_norms, n_hats)
         self.whitening = Whitening([scaler.n_outputs for scaler in self.scalers], whitening_ranks)
         self.branch_a, self.branch_b = (
             BranchEncoder(n_members, scaler.n_outputs, widths, rate, activation, normalization, initialization)

@@ -2,5 +2,5 @@
 
 The ways there are (``scalings``), what some can't take (``validation``), ``logarithms`` of long tails, ``sentinels``
 far from other values, ``statistics`` of the training rows, the layer that scales (``column_scaler``, with
-``clipping`` and ``row_norm``), and ``fitting`` it to the rows; ``whitening`` of scaled columns.
+``clipping``, ``row_norm`` and ``splines``), and ``fitting`` it to the rows; ``whitening`` of scaled columns.
 """

@@ -8,6 +8,7 @@ from .logarithms import inverse_logarithms, logarithms
 from .row_norm import RowNorm
 from .scalings import SCALINGS
 from .sentinels import replace_sentinels
+from .splines import LinearSplines
 
 
 class ColumnScaler(nn.Module):
@@ -29,6 +30,8 @@ class ColumnScaler(nn.Module):
         z is clipped.
     with_norm : bool, default=False
         Whether the scaled columns are followed by one more, the norm of the row; with scalings that are clipped only.
+    n_hats : int, default=0
+        Hat functions of the columns up to there that follow; with such scalings only.
 
     Attributes
     ----------
@@ -38,6 +41,7 @@ class ColumnScaler(nn.Module):
     clipped_mean : tensor of shape (n_columns,)
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
     row_norm : RowNorm or None
+    splines : LinearSplines or None
     n_outputs : int
         Columns that come out.
     """
@@ -52,7 +56,7 @@ class ColumnScaler(nn.Module):
     _with_unit: torch.Tensor
     _with_stand_in: torch.Tensor
 
-    def __init__(self, n_columns, scaling, with_norm=False):
+    def __init__(self, n_columns, scaling, with_norm=False, n_hats=0):
         super().__init__()
         self.scaling = scaling
         self._scales = SCALINGS[scaling].statistics is not None
@@ -64,7 +68,8 @@ class ColumnScaler(nn.Module):
         for name in ("_with_unit", "_with_stand_in"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64), persistent=False)
         self.row_norm = RowNorm() if with_norm else None
-        self.n_outputs = n_columns + with_norm
+        self.splines = LinearSplines(n_hats) if n_hats else None
+        self.n_hats, self.n_outputs = n_hats, n_columns + with_norm + n_hats
 
     def set_statistics(self, statistics):
         """Copy :class:`~skdual.scaling.statistics.ColumnStatistics` in; a scale too small for its dtype is 1."""
@@ -105,11 +110,16 @@ class ColumnScaler(nn.Module):
         return _changed(compressed, self._with_unit, inverse_logarithms, self.log_zero, self.unit)
 
     def forward(self, x):
+        z = self.scale_columns_and_norm(x)
+        return z if self.splines is None else self.splines(z)
+
+    def scale_columns_and_norm(self, x):
+        """The scaled columns and the norm of the row, without hat functions."""
         z = self.scale_columns(x)
         return z if self.row_norm is None else self.row_norm(z)
 
     def scale_columns(self, x):
-        """The scaled columns without the norm of the row."""
+        """The scaled columns without what is appended."""
         if not self._scales:
             return x
         # in place where the gradient needs no earlier value: memory takes time on the CPU

@@ -2,15 +2,17 @@
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from ..inputs.chunks import dense_chunks
 from ..inputs.frames import column_label
+from ..inputs.rows import Rows
 from .column_scaler import ColumnScaler
 from .row_norm import row_norms
 from .statistics import column_statistics
 
 
-def fit_scalers(network, rows, feature_names):
+def fit_scalers(network, rows, feature_names, hats=None):
     """Scale the blocks by the rows; both at one reading where they are scaled the same way.
 
     Parameters
@@ -19,6 +21,8 @@ def fit_scalers(network, rows, feature_names):
     rows : Rows
         To train on.
     feature_names : ndarray of str, optional
+    hats : pair of HatFunctions, optional
+        Where the scalers append such.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def fit_scalers(network, rows, feature_names):
     largest = torch.finfo(dtype).max
     with torch.device("cpu"):  # the default device may be any of the caller's
         on_host = [
-            ColumnScaler(p, scaler.scaling, scaler.row_norm is not None).to(of_rows)
+            ColumnScaler(p, scaler.scaling, scaler.row_norm is not None, scaler.n_hats).to(of_rows)
             for p, scaler in zip(rows.columns.n_columns, network.scalers, strict=True)
         ]
     pairs = zip(network.scalers, on_host, strict=True)
@@ -56,8 +60,9 @@ def fit_scalers(network, rows, feature_names):
             at = np.searchsorted(columns, index)
             for scaler in scalers:
                 scaler.set_statistics(statistics.of(at))
-    for _, scalers, index in blocks:
+    for (_, scalers, index), of_block in zip(blocks, hats or (None, None), strict=True):
         _fit_row_norm(scalers, rows, index)
+        _fit_splines(scalers, rows, index, of_block)
     return on_host
 
 
@@ -70,6 +75,37 @@ def _fit_row_norm(scalers, rows, index):
     norms = torch.cat([row_norms(on_host.scale_columns(chunk)) for chunk in chunks]).double()
     for scaler in scalers:
         scaler.row_norm.set_statistics(norms.mean().item(), norms.std(correction=0).item())
+
+
+def _fit_splines(scalers, rows, index, hats):
+    """Set the hat functions, where scalers have such, and standardise them by the training rows."""
+    _, on_host = scalers
+    if on_host.splines is None:
+        return
+    for scaler in scalers:
+        scaler.splines.set_hats(hats)
+    moments = StandardScaler()
+    for chunk in map(torch.from_numpy, dense_chunks(rows, index, rows.X.dtype)):
+        moments.partial_fit(on_host.splines.hats(on_host.scale_columns_and_norm(chunk)).double().numpy())
+    for scaler in scalers:
+        scaler.splines.set_statistics(moments.mean_, np.sqrt(moments.var_))
+
+
+def scaled_rows(scaler, rows, index, numbers):
+    """Some rows, by their numbers, of a block, scaled on the host: float64 of shape (n, n_columns).
+
+    Parameters
+    ----------
+    scaler : ColumnScaler
+    rows : Rows
+    index : ndarray of int64 of shape (n_columns,)
+        Positions of the columns in X.
+    numbers : ndarray of int64 of shape (n,)
+    """
+    subset = numbers if rows.subset is None else rows.subset[numbers]
+    some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
+    chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
+    return torch.cat([scaler(chunk) for chunk in chunks]).double().numpy()
 
 
 def center_clipped(scaler, rows):

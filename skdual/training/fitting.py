@@ -28,6 +28,7 @@ from .relevance import set_relevance
 from .row_norms import informative_row_norms
 from .skorch_arguments import check_callbacks, check_net_params
 from .span.training import SpanTraining
+from .splines import informative_splines
 from .warm_start import KEPT_IF_AUTO, check_continuation
 from .whitening import whiten_blocks
 
@@ -85,6 +86,11 @@ def fit_network(params, data, device, seed, previous=None):
             if any(settings["module"]["row_norms"]):  # which takes a network of one more column
                 net = _build_net(params, settings, device, dtype, seed)
                 scalers = fit_scalers(net.module_, training, data.feature_names)
+            hats = informative_splines(training, original, scalers)
+            settings["module"]["n_hats"] = tuple(len(of_block.column) for of_block in hats)
+            if any(settings["module"]["n_hats"]):
+                net = _build_net(params, settings, device, dtype, seed)
+                scalers = fit_scalers(net.module_, training, data.feature_names, hats)
             whiten_blocks(net.module_, training, original, scalers)
             settings["module"]["whitening_ranks"] = net.module_.whitening.ranks
             _shift_units(net.module_, training)
@@ -140,7 +146,7 @@ def _checked_settings(params, data, training, validation, split, previous):
     )
     settings["split"] = split
     if previous is not None:  # columns stay scaled and whitened as they were, whatever the rows
-        for name in ("row_norms", "whitening_ranks"):
+        for name in ("row_norms", "n_hats", "whitening_ranks"):
             settings["module"][name] = previous.settings["module"][name]
     scalings = settings["module"]["standardize"]
     check_non_negative(data.X, data.columns, scalings, feature_names=data.feature_names)

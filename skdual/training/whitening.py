@@ -8,11 +8,10 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from ..devices import send
-from ..inputs.chunks import dense_chunks
-from ..inputs.rows import Rows
-from ..inputs.slices import consecutive_slices
 from ..network.members import n_plain_members
+from ..scaling.fitting import scaled_rows
 from ..scaling.whitening import whitening_factor
+from .ridge import left_out_errors, principal_axes
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0)
 """Of the ridge regressions that tell how much whitening a block needs, as shares of the mean variance of its axes."""
@@ -29,27 +28,7 @@ SHRINKAGE_PER_PENALTY, SHRINKAGE_PER_PENALTY_TOGETHER = 10.0, 1.0
 _LEAST_ROWS = 10  # fewer can't be sure
 _MAX_ROWS = 4096  # that decide: the neighbours of all take time that grows with their square
 _MAX_VALUES = 2**23  # 64 MiB of float64, and some arrays of that size
-_PART_VALUES = 2**17  # of rows that are left out at one time, 1 MiB: they stay in a processor's cache
 _MAX_NEIGHBORS = 20
-_ROUNDING = 1e-10  # share of the largest variance below which one is rounding
-
-
-class PrincipalAxes(NamedTuple):
-    """The singular value decomposition of centred rows, as of a principal component analysis.
-
-    Attributes
-    ----------
-    variances : ndarray of shape (r,)
-        Of the rows along each axis; none is 0.
-    components : ndarray of shape (r, n_columns)
-        Orthonormal: the axes.
-    left_vectors : ndarray of shape (n, r)
-        Left singular vectors.
-    """
-
-    variances: np.ndarray
-    components: np.ndarray
-    left_vectors: np.ndarray
 
 
 def whiten_blocks(network, rows, original, scalers):
@@ -80,7 +59,7 @@ def whiten_blocks(network, rows, original, scalers):
         return
     numbers = np.random.default_rng(0).permutation(np.unique(original))
     blocks = [
-        _by_itself(scaler, rows, index, numbers) if scaler.clipped and scaler.row_norm is None else None
+        _by_itself(scaler, rows, index, numbers) if scaler.clipped and scaler.n_outputs == len(index) else None
         for scaler, index in zip(scalers, rows.columns.indices, strict=True)
     ]
     together = _together(scalers, rows, numbers, blocks)
@@ -104,7 +83,7 @@ def _by_itself(scaler, rows, index, numbers):
     numbers = _deciding(numbers, len(index))
     if not len(numbers):
         return None
-    z = _scaled(scaler, rows, index, numbers)
+    z = scaled_rows(scaler, rows, index, numbers)
     mean = z.mean(axis=0)
     z -= mean
     found = whitening_of(z, rows.y[numbers])
@@ -121,7 +100,7 @@ def _together(scalers, rows, numbers, blocks):
         return None
     z, scales = [], []
     for scaler, index, block in zip(scalers, rows.columns.indices, blocks, strict=True):
-        centred = _scaled(scaler, rows, index, numbers)
+        centred = scaled_rows(scaler, rows, index, numbers)
         centred -= centred.mean(axis=0)
         z.append(centred if block.factor is None else centred @ block.factor.T @ block.factor)
         n_axes = min(len(numbers) - 1, len(index))
@@ -144,14 +123,6 @@ def _deciding(numbers, n_columns):
     return np.sort(numbers[:n_rows]) if is_enough else numbers[:0]
 
 
-def _scaled(scaler, rows, index, numbers):
-    """Some rows of some columns, scaled, in float64."""
-    subset = numbers if rows.subset is None else rows.subset[numbers]
-    some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
-    chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
-    return torch.cat([scaler(chunk) for chunk in chunks]).double().numpy()
-
-
 def whitening_of(z, codes):
     """The penalty that suits the columns best, and their principal axes; None if they are not to be whitened.
 
@@ -171,25 +142,14 @@ def whitening_of(z, codes):
     if not len(axes.variances):
         return None
     left_out = nearest_rows(z, len(np.unique(codes)))
-    errors = np.stack([left_out_errors(axes, penalty, codes, left_out) for penalty in PENALTIES])
+    variances, left_vectors = axes.variances, axes.left_vectors
+    errors = np.stack([left_out_errors(variances, left_vectors, penalty, codes, left_out) for penalty in PENALTIES])
     more = errors - errors[np.argmin(errors.mean(axis=1))]
     mean, standard_error = more.mean(axis=1), more.std(axis=1, ddof=1) / math.sqrt(len(z))
     if mean[-1] < max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error[-1]):
         return None
     chosen = np.flatnonzero(mean <= standard_error)[-1]
     return PENALTIES[chosen], axes
-
-
-def principal_axes(z):
-    """The :class:`PrincipalAxes` of centred rows, (n, n_columns), by the smaller of both matrices of products."""
-    n, p = z.shape
-    squares, vectors = np.linalg.eigh(z.T @ z if p <= n else z @ z.T)
-    varies = squares > _ROUNDING * squares[-1]
-    squares, vectors = squares[varies], vectors[:, varies]
-    lengths = np.sqrt(squares)
-    if p <= n:
-        return PrincipalAxes(squares / n, vectors.T, z @ vectors / lengths)
-    return PrincipalAxes(squares / n, vectors.T @ z / lengths[:, None], vectors)
 
 
 def nearest_rows(z, n_classes):
@@ -213,40 +173,3 @@ def nearest_rows(z, n_classes):
         return numbers
     nearest = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(z).kneighbors(return_distance=False)
     return np.hstack([numbers, nearest])
-
-
-def left_out_errors(axes, penalty, codes, left_out):
-    """Squared errors of ridge regression of the classes, each row predicted without those that are left out with it.
-
-    That takes one regression for all rows (PRESS, Allen, 1974). The predictions are rescaled by one factor (least
-    squares), so that shrinkage alone is no error.
-
-    Parameters
-    ----------
-    axes : PrincipalAxes
-    penalty : float
-        As a share of the mean variance along the axes.
-    codes : ndarray of int64 of shape (n,)
-        Of two classes or more.
-    left_out : ndarray of int64 of shape (n, n_left_out)
-        Numbers of the rows, each row's own first.
-
-    Returns
-    -------
-    errors : ndarray of shape (n,)
-        Whose mean is 1 where nothing is explained.
-    """
-    n, r = axes.left_vectors.shape
-    target = (codes[:, None] == np.unique(codes)).astype(np.float64)
-    target -= target.mean(axis=0)
-    kept = axes.variances / (axes.variances + penalty * axes.variances.mean())
-    residuals = target - (axes.left_vectors * kept) @ (axes.left_vectors.T @ target)
-    predicted = np.empty_like(target)
-    for some in consecutive_slices(n, max(1, _PART_VALUES // (left_out.shape[1] * max(r, target.shape[1])))):
-        vectors = axes.left_vectors[left_out[some]]
-        leverage = 1 / n + (vectors * kept) @ vectors.transpose(0, 2, 1)
-        others = np.linalg.solve(np.eye(left_out.shape[1]) - leverage, residuals[left_out[some]])
-        predicted[some] = target[some] - others[:, 0]
-    total = np.sum(predicted**2)
-    factor = max(0.0, np.sum(predicted * target) / total) if total else 0.0
-    return np.sum((target - factor * predicted) ** 2, axis=1) * (n / np.sum(target**2))

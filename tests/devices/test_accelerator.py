@@ -54,6 +54,16 @@ def test_the_norm_of_a_row_is_the_same_column_there(two_blocks, accelerator, set
     assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
 
 
+def test_splines_are_the_same_columns_there(two_blocks, accelerator, settings):
+    X = two_blocks[0].copy()
+    X[:, 0] = np.random.default_rng(0).integers(0, 6, 150)
+    y = np.isin(X[:, 0], [1, 2, 5])
+    there, here = (DualBranchClassifier(device=device, **settings).fit(X, y) for device in (accelerator, "cpu"))
+    assert {buffer.device.type for buffer in there.network_.scaler_a.splines.buffers()} == {accelerator}
+    assert there.settings_["splines"] == (True, False)
+    assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("together", [False, True], ids=["a block", "together"])
 @pytest.mark.parametrize("n_columns", [8, 200], ids=["in the columns", "in the span of the rows"])
 def test_blocks_are_whitened_the_same_way_there(n_columns, together, accelerator, settings, monkeypatch):

@@ -17,6 +17,7 @@ def test_auto_is_what_the_parameters_say_it_is():
     assert model.fit(htad.data, htad.target).settings_ == {
         "standardize": ("standard", "standard"),
         "row_norms": (False, False),
+        "splines": (False, False),
         "whitened": (False, False),
         "whitened_together": False,
         "hidden_layer_sizes": ((256, 128), (256, 128)),
@@ -49,7 +50,7 @@ def test_settings_that_were_given_are_those_of_the_fit(two_blocks, quick):
         "precision": "float64",
     }
     model = DualBranchClassifier(**(quick | given), sampling="class_aware", device="cpu").fit(*two_blocks)
-    of_rows = {"row_norms": (False, False), "whitened": (False, False), "whitened_together": False}
+    of_rows = dict.fromkeys(["row_norms", "splines", "whitened"], (False, False)) | {"whitened_together": False}
     assert model.settings_ == given | of_rows
 
 

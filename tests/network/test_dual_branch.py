@@ -27,6 +27,7 @@ def make_network(**changed):
         "block_dropout": 0.5,
         "standardize": ("standard", "standard"),
         "row_norms": (False, False),
+        "n_hats": (0, 0),
         "whitening_ranks": (0, 0, 0),
         "bfloat16": False,
     }

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose
 from scipy.stats import ttest_1samp
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from skorch.callbacks import Callback
 
 from skdual import DualBranchClassifier
@@ -16,7 +16,8 @@ from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
 from skdual.training import fitting, whitening
 from skdual.training.held_out import split_rows
-from skdual.training.whitening import PENALTIES, left_out_errors, nearest_rows, principal_axes, whitening_of
+from skdual.training.ridge import left_out_errors, principal_axes
+from skdual.training.whitening import PENALTIES, nearest_rows, whitening_of
 
 PARAMS = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 2, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 BLOCKS = ColumnBlocks(("a", "b"), (np.arange(20), np.arange(20, 30)))
@@ -59,36 +60,6 @@ def whitened(monkeypatch):
 
 def fit(X, y, n_a=20, **params):
     return DualBranchClassifier(n_a, **(PARAMS | params)).fit(X, y)
-
-
-@pytest.mark.parametrize("penalty", [0.003, 0.3])
-@pytest.mark.parametrize(("n", "p"), [(30, 8), (12, 40)])
-@pytest.mark.parametrize("n_left_out", [1, 3])
-def test_left_out_errors_are_those_of_a_regression_on_the_other_rows(n, p, penalty, n_left_out, monkeypatch):
-    monkeypatch.setattr(whitening, "_PART_VALUES", 100)  # a few rows at a time
-    random_generator = np.random.default_rng(1)
-    codes = np.arange(n) % 3
-    z = random_generator.normal(size=(n, p)) @ random_generator.normal(size=(p, p)) + np.eye(3, p)[codes] * 3
-    z -= z.mean(axis=0)
-    axes = principal_axes(z)
-    target = np.eye(3)[codes]
-    target -= target.mean(axis=0)
-    ridge = Ridge(alpha=penalty * np.square(z).sum() / len(axes.variances))
-    left_out = np.stack([np.append(i, random_generator.permutation(np.delete(np.arange(n), i))) for i in range(n)])
-    left_out = left_out[:, :n_left_out]
-    others = [np.delete(np.arange(n), numbers) for numbers in left_out]
-    predicted = np.stack([ridge.fit(z[rest], target[rest]).predict(z[[i]])[0] for i, rest in enumerate(others)])
-    factor = max(0, np.linalg.lstsq(predicted.reshape(-1, 1), target.ravel(), rcond=None)[0][0])
-    expected = np.sum((target - factor * predicted) ** 2, axis=1) / np.sum(target**2) * n
-    assert_allclose(left_out_errors(axes, penalty, codes, left_out), expected, rtol=1e-8)
-
-
-def test_left_out_predictions_that_are_worse_than_none_count_as_none():
-    z = np.random.default_rng(0).normal(size=(9, 4))
-    z -= z.mean(axis=0)
-    codes = np.zeros(9, dtype=int)
-    codes[0] = 1
-    assert left_out_errors(principal_axes(z), 1e6, codes, np.arange(9)[:, None]).mean() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("stored", [np.asarray, sp.csr_matrix], ids=["dense", "csr"])
@@ -174,7 +145,8 @@ def test_whitening_needs_a_gain_of_a_tenth_of_the_variance_of_the_classes_and_fo
             X, y = neighbours(n, widths=(10, 3), signal=signal, seed=seed)
             z = (X - X.mean(axis=0))[:, :10]
             left_out = nearest_rows(z, len(np.unique(y)))
-            errors = np.stack([left_out_errors(principal_axes(z), penalty, y, left_out) for penalty in PENALTIES])
+            variances, _, vectors = principal_axes(z)
+            errors = np.stack([left_out_errors(variances, vectors, penalty, y, left_out) for penalty in PENALTIES])
             best = np.argmin(errors.mean(axis=1))
             gain = errors[-1] - errors[best]
             is_large, is_sure = gain.mean() >= 0.1, ttest_1samp(gain, 0).statistic >= 4
@@ -287,16 +259,6 @@ def test_rows_of_one_class_are_not_whitened():
 @pytest.mark.parametrize("value", [0.0, 1e-200, np.nan, np.inf])
 def test_rows_that_do_not_vary_or_are_not_finite_are_not_whitened(value):
     assert whitening_of(np.full((20, 3), value), np.arange(20) % 2) is None
-
-
-def test_a_column_and_its_copy_are_one():
-    X, y = neighbours()
-    z = X - X.mean(axis=0)
-    axes, twice = principal_axes(z), principal_axes(np.hstack([z, z]))
-    assert twice.components.shape == (30, 60)
-    assert_allclose(twice.variances, 2 * axes.variances)
-    alone = np.arange(120)[:, None]
-    assert_allclose(left_out_errors(twice, 0.01, y, alone), left_out_errors(axes, 0.01, y, alone), rtol=1e-6)
 
 
 def test_early_stopping_whitens_by_the_rows_that_are_trained_on():

@@ -1,0 +1,176 @@
+"""Which columns have linear splines beside them: those that tell the classes by their level, not by their size."""
+
+import math
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.preprocessing import KernelCenterer
+
+from ..anova import analysis_of_variance, indicator
+from ..scaling.fitting import scaled_rows
+from ..scaling.splines import HatFunctions, LinearSplines, hats_at
+from .relevance import column_relevance
+from .ridge import left_out_errors, spectrum
+
+PENALTIES = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)
+"""Of the kernel ridge regressions that tell whether splines help, as shares of the mean variance of the axes."""
+
+LEAST_GAIN = 0.03
+"""Least drop of the squared error of these, as a share of the variance of the classes."""
+
+LEAST_GAIN_IN_STANDARD_ERRORS = 3.0
+"""The same in standard errors of the mean over the rows."""
+
+SIGNIFICANCE = 0.001
+"""How seldom levels of a column that tell no more than its size would seem to."""
+
+LEAST_RATIO = 0.5
+"""Of what levels of a column tell beyond its size to what its size tells."""
+
+MAX_LEVELS = 20
+"""Values of a column that are levels by themselves; of more, the levels are around ``_N_QUANTILES`` of them."""
+
+_N_QUANTILES, _FIRST_QUANTILE = 8, 0.03
+_DECIMALS = 4  # of scaled values: levels that are closer are one
+_LEAST_ROWS, _LEAST_SHARE = 10, 0.02  # of a level; those of fewer count as one, and have no hat function
+_MAX_ROWS = 1024  # that decide: a regression takes time that grows with their cube
+_MAX_VALUES = 2**23  # of them in a block, 64 MiB of float64
+
+
+def informative_splines(rows, original, scalers):
+    """Hat functions of the columns that tell the classes by their level, for each block.
+
+    Whether they help is not for one column to tell: what is not monotone in one may be linear in two. So they are taken
+    where kernel ridge regression of the classes (Saunders et al., 1998) with a Gaussian kernel, on the columns times
+    their relevance, has a much smaller error on rows left out with them than without: it is at ease with whatever is
+    smooth in the columns together, as the network is.
+
+    Training rows that members hold out count as well: which columns are levels is all that these learn of the labels.
+
+    Parameters
+    ----------
+    rows : Rows
+        To train on.
+    original : ndarray of int64 of shape (n,)
+        The first row that each is a copy of: a row that is left out must not be known from a copy.
+    scalers : pair of ColumnScaler
+        That scale the columns of either block on the host, and append no splines yet.
+
+    Returns
+    -------
+    hats : tuple of two HatFunctions
+        Of no column at all in blocks whose scaling does not centre and clip the columns, or of more columns than rows.
+    """
+    numbers = np.sort(np.random.default_rng(0).permutation(np.unique(original))[:_MAX_ROWS])
+    codes, most = np.unique(rows.y[numbers], return_inverse=True)[1], min(len(rows), _MAX_VALUES // len(numbers))
+    blocks = [
+        scaled_rows(scaler, rows, index, numbers)
+        if scaler.clipped and len(index) <= most
+        else np.empty((len(numbers), 0))
+        for scaler, index in zip(scalers, rows.columns.indices, strict=True)
+    ]
+    hats = tuple(level_hats(z, codes) for z in blocks)
+    return hats if any(len(of.column) for of in hats) and _help(blocks, hats, codes) else (_no_hats(), _no_hats())
+
+
+def _no_hats():
+    return HatFunctions(np.empty(0, dtype=np.int64), *np.empty((3, 0)))
+
+
+def level_hats(z, codes):
+    """Hat functions at the levels of the columns, (n, n_columns), whose levels tell what their size does not.
+
+    Of a column and its levels' numbers the larger eta squared is what its size tells, and Pearson's chi squared over n,
+    of the table of levels and classes, what its levels tell in all. The rest must be significant, and half as large as
+    the former, both less what they are by chance.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, n_columns)
+    codes : ndarray of int64 of shape (n,)
+        All of 0 to the largest occur.
+
+    Returns
+    -------
+    hats : HatFunctions
+    """
+    n_rows, n_classes = len(z), int(codes.max()) + 1
+    least = max(_LEAST_ROWS, math.ceil(_LEAST_SHARE * n_rows))
+    if n_classes < 2 or n_rows < 3 * least or not np.isfinite(z).all():
+        return _no_hats()
+    centers = [_centers(values) for values in z.T]
+    levels = np.empty(z.shape, dtype=np.int64)
+    for column, at in enumerate(centers):
+        levels[:, column] = np.searchsorted((at[1:] + at[:-1]) / 2, z[:, column])
+    of_size = n_rows * np.maximum(_statistics(z, codes)[0], _statistics(levels, codes)[0])
+    found = [_no_hats()]
+    for column, at in enumerate(centers):
+        table = np.zeros((len(at), n_classes))
+        np.add.at(table, (levels[:, column], codes), 1)
+        is_common = table.sum(axis=1) >= least
+        of_levels, by_levels = _pearson(np.vstack([table[is_common], table[~is_common].sum(axis=0)]))
+        by_size = n_classes - 1
+        more, by_chance = of_levels - of_size[column], by_levels - by_size
+        is_enough = more - by_chance > LEAST_RATIO * (of_size[column] - by_size)
+        if is_enough and by_chance > 0 and chi2.sf(more, by_chance) < SIGNIFICANCE:
+            found.append(HatFunctions(*(of_hats[is_common] for of_hats in hats_at(column, at))))
+    return HatFunctions(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _pearson(table):
+    """Pearson's chi squared of a table, (n_levels, n_classes), and its degrees of freedom."""
+    table = table[table.any(axis=1)]
+    of_rows, of_columns = table.sum(axis=1), table.sum(axis=0)
+    explained = np.sum(np.square(table) / of_rows[:, None] / of_columns)
+    return of_rows.sum() * (explained - 1), (table.shape[0] - 1) * (table.shape[1] - 1)
+
+
+def _centers(values):
+    """The levels of a column, in ascending order."""
+    distinct = np.unique(values.round(_DECIMALS))
+    if len(distinct) <= MAX_LEVELS:
+        return distinct
+    shares = np.linspace(_FIRST_QUANTILE, 1 - _FIRST_QUANTILE, _N_QUANTILES)
+    return np.unique(np.quantile(values, shares).round(_DECIMALS))
+
+
+def _statistics(z, codes):
+    """Eta squared and the variance of columns."""
+    n_classes = int(codes.max()) + 1
+    centred, one = z - z.mean(axis=0), np.ones(len(codes))
+    by_class = indicator(codes, n_classes, one)
+    return analysis_of_variance(by_class @ centred, np.square(centred).sum(axis=0), by_class @ one)
+
+
+def _help(blocks, hats, codes):
+    """Whether the classes are told much better with the hat functions of the columns of both blocks."""
+    with_hats = [
+        _with_hats(z, of_block) if len(of_block.column) else z for z, of_block in zip(blocks, hats, strict=True)
+    ]
+    gain = _errors(np.hstack(blocks), codes) - _errors(np.hstack(with_hats), codes)
+    standard_error = gain.std(ddof=1) / math.sqrt(len(gain))
+    return gain.mean() >= max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error)
+
+
+def _with_hats(z, hats):
+    if not len(hats.column):
+        return z
+    with torch.device("cpu"):  # the default device may be any of the caller's
+        layer = LinearSplines(len(hats.column)).double()
+    layer.set_hats(hats)
+    values = layer.hats(torch.from_numpy(z)).numpy()
+    layer.set_statistics(values.mean(axis=0), values.std(axis=0))
+    return layer(torch.from_numpy(z)).numpy()
+
+
+def _errors(z, codes):
+    """The least errors on rows left out, of all penalties."""
+    z = z * column_relevance(len(z), int(codes.max()) + 1, *_statistics(z, codes))
+    squares = euclidean_distances(z, squared=True)
+    kernel = KernelCenterer().fit_transform(np.exp(-squares / squares.mean()))
+    variances, vectors = spectrum(kernel)
+    alone = np.arange(len(z))[:, None]
+    errors = [left_out_errors(variances, vectors, penalty, codes, alone) for penalty in PENALTIES]
+    return min(errors, key=np.mean)
