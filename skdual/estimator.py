@@ -285,8 +285,8 @@ class DualBranchClassifier(FittedMethods):
       columns of both blocks times their relevance, six penalties) has a smaller squared error with them, each row
       predicted by all others, by .03 of the variance of the classes and by three standard errors. Where columns tell
       together, smoothly, what each tells by its level, it does not, nor does the network need them. That is for blocks
-      scaled by "standard", "robust" or "log1p" of no more columns than rows, by 1,024 rows at random without copies; a
-      block that has them is not whitened. A warm start goes on with them.
+      scaled by "standard", "robust" or "log1p" of no more columns than rows, by 1,024 rows at random without copies, of
+      which 640 are for the regression; a block that has them is not whitened. A warm start goes on with them.
 
     - Whitening. Where columns go together, as neighbouring wavelengths do, or two blocks that measure the same, left
       and right or before and after, what they share is most of their variance, and a network hears little of the rest.

@@ -35,7 +35,8 @@ MAX_LEVELS = 20
 _N_QUANTILES, _FIRST_QUANTILE = 8, 0.03
 _DECIMALS = 4  # of scaled values: levels that are closer are one
 _LEAST_ROWS, _LEAST_SHARE = 10, 0.02  # of a level; those of fewer count as one, and have no hat function
-_MAX_ROWS = 1024  # that decide: a regression takes time that grows with their cube
+_MAX_ROWS = 1024  # whose levels are looked at
+_MAX_ROWS_OF_KERNEL = 640  # of a regression, which takes time that grows with their cube
 _MAX_VALUES = 2**23  # of them in a block, 64 MiB of float64
 
 
@@ -146,6 +147,8 @@ def _statistics(z, codes):
 
 def _help(blocks, hats, codes):
     """Whether the classes are told much better with the hat functions of the columns of both blocks."""
+    some = np.unique(np.linspace(0, len(codes) - 1, _MAX_ROWS_OF_KERNEL).astype(np.int64))
+    blocks, codes = [z[some] for z in blocks], np.unique(codes[some], return_inverse=True)[1]
     with_hats = [
         _with_hats(z, of_block) if len(of_block.column) else z for z, of_block in zip(blocks, hats, strict=True)
     ]
