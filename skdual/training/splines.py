@@ -37,7 +37,7 @@ _DECIMALS = 4  # of scaled values: levels that are closer are one
 _LEAST_ROWS, _LEAST_SHARE = 10, 0.02  # of a level; those of fewer count as one, and have no hat function
 _MAX_ROWS = 1024  # whose levels are looked at
 _MAX_ROWS_OF_KERNEL = 640  # of a regression, which takes time that grows with their cube
-_MAX_VALUES = 2**23  # of them in a block, 64 MiB of float64
+_MAX_VALUES = 2**23  # of them in a block, or of their hat functions: 64 MiB of float64
 
 
 def informative_splines(rows, original, scalers):
@@ -73,7 +73,9 @@ def informative_splines(rows, original, scalers):
         for scaler, index in zip(scalers, rows.columns.indices, strict=True)
     ]
     hats = tuple(level_hats(z, codes) for z in blocks)
-    return hats if any(len(of.column) for of in hats) and _help(blocks, hats, codes) else (_no_hats(), _no_hats())
+    n_hats = sum(len(of_block.column) for of_block in hats)
+    is_worth_it = 0 < n_hats <= _MAX_VALUES // len(numbers) and _help(blocks, hats, codes)
+    return hats if is_worth_it else (_no_hats(), _no_hats())
 
 
 def _no_hats():
@@ -149,10 +151,7 @@ def _help(blocks, hats, codes):
     """Whether the classes are told much better with the hat functions of the columns of both blocks."""
     some = np.unique(np.linspace(0, len(codes) - 1, _MAX_ROWS_OF_KERNEL).astype(np.int64))
     blocks, codes = [z[some] for z in blocks], np.unique(codes[some], return_inverse=True)[1]
-    with_hats = [
-        _with_hats(z, of_block) if len(of_block.column) else z for z, of_block in zip(blocks, hats, strict=True)
-    ]
-    gain = _errors(np.hstack(blocks), codes) - _errors(np.hstack(with_hats), codes)
+    gain = _errors(np.hstack(blocks), codes) - _errors(np.hstack(list(map(_with_hats, blocks, hats))), codes)
     standard_error = gain.std(ddof=1) / math.sqrt(len(gain))
     return gain.mean() >= max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error)
 

@@ -103,6 +103,12 @@ def test_only_blocks_of_no_more_columns_than_rows_have_them(n_columns, expected)
     assert with_splines(np.hstack([X, noise]), y)[1] == expected
 
 
+@pytest.mark.parametrize(("n_values", "expected"), [(300 * 16, True), (300 * 16 - 1, False)])
+def test_hat_functions_of_too_many_values_are_none(n_values, expected, monkeypatch):
+    monkeypatch.setattr(splines, "_MAX_VALUES", n_values)
+    assert with_splines(*extremes()) == (expected, expected)  # eight of either block, if any
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("kind", ["continuous", "codes"])
 def test_levels_have_to_tell_half_as_much_as_size_beyond_it_and_significantly(n_classes, kind):
