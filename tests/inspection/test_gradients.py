@@ -262,7 +262,8 @@ def test_rows_whose_integrated_gradients_stay_incomplete_are_counted(unnamed, pl
     X = planted[0][:300].to_numpy(np.float64)
     rows = np.concatenate([X[:4], X.mean(axis=0) + 1e6 * (X[:2] - X.mean(axis=0))]).astype(np.float32)
     for explain in (attributions, class_attributions):
-        with pytest.warns(ConvergenceWarning, match=r"2 of 6 rows .* within 0\.001 of .* after 1600 steps") as caught:
+        message = r"of 2 of 6 rows .* within 0\.001 of .* after 1600 steps"
+        with pytest.warns(ConvergenceWarning, match=message) as caught:
             explain(unnamed, rows)
         assert caught[0].filename == __file__
 
