@@ -36,6 +36,7 @@ _MAX_WIDENED_WEIGHTS = 256_000_000  # of them after the fit, where rows are few
 _MAX_WIDENED_ROWS = 2000
 _MAX_MEMBER_ROWS = 100_000  # rows times members
 _FEW_ROWS_PER_CLASS = 10  # on the mean
+_MAX_FULL_BATCH = 64
 _MIXUP_ALPHA = 0.4
 _MAX_ZERO_SHARE = 0.5
 _LEARNING_RATE = 2e-3
@@ -127,10 +128,13 @@ def mixup_alpha(zero_shares):
 
 
 def batch_size(n_train, n_classes):
-    """The power of two nearest to a sixteenth of the rows, 32 to 256; where a class has few rows, to two of each.
+    """All rows where there are few; else the power of two nearest to a sixteenth of them, 32 to 256.
 
-    With fewer, most rows would have no other of their class beside them, which the contrastive loss needs.
+    Where a class has few rows, to two of each: with fewer, most rows would have no other of their class beside them,
+    which the contrastive loss needs.
     """
+    if n_train <= _MAX_FULL_BATCH:
+        return n_train
     n_rows = n_train / 16
     if n_train <= _FEW_ROWS_PER_CLASS * n_classes:
         n_rows = max(n_rows, 2 * n_classes)

@@ -413,10 +413,15 @@ def test_class_weights_of_durations():
 # batches and epochs
 
 
-@pytest.mark.parametrize("n_train", [2, 10, 31, 32, 33, 100, 300, 600, 900, 1000, 2000, 2500, 3500, 5000, 10**4, 10**6])
+@pytest.mark.parametrize("n_train", [2, 10, 32, 33, 63, 64])
+def test_automatic_batch_of_few_rows_has_all(n_train):
+    assert settled(n_train=n_train)["net"]["batch_size"] == n_train
+
+
+@pytest.mark.parametrize("n_train", [65, 100, 300, 600, 900, 1000, 2000, 2500, 3500, 5000, 10**4, 10**6])
 def test_automatic_batch_size(n_train):
     nearest = min([32, 64, 128, 256], key=lambda size: abs(math.log2(size) - math.log2(n_train / 16)))
-    assert settled(n_train=n_train)["net"]["batch_size"] == min(n_train, nearest)
+    assert settled(n_train=n_train)["net"]["batch_size"] == nearest
 
 
 @pytest.mark.parametrize(
