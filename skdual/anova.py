@@ -36,6 +36,13 @@ def analysis_of_variance(class_sums, squares, class_weights):
     return ss_between / np.where(ss_total > 0, ss_total, 1), ss_total / total_weight
 
 
+def chance_variance(n_rows, n_classes):
+    """Variance of the power, epsilon squared, that normal columns show which tell nothing."""
+    by_chance = (n_classes - 1) / (n_rows - 1)
+    # their eta squared has a beta distribution, whose mean is by_chance
+    return 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
+
+
 def shrunk_power(eta_squared, n_rows, n_classes):
     """The power to tell the classes that each column is thought to have.
 
@@ -55,8 +62,7 @@ def shrunk_power(eta_squared, n_rows, n_classes):
     """
     by_chance = (n_classes - 1) / (n_rows - 1)
     power = (eta_squared - by_chance) / (1 - by_chance)
-    # of normal columns that tell nothing eta squared has a beta distribution, whose mean is by_chance
-    noise_variance = 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
+    noise_variance = chance_variance(n_rows, n_classes)
     prior_mean = max(0.0, power.mean())
     prior_variance = max(0.0, np.mean(np.square(power - prior_mean)) - np.mean(noise_variance))
     mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (power - prior_mean)

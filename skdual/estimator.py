@@ -105,9 +105,9 @@ class DualBranchClassifier(FittedMethods):
         of the values of a block are 0, as in counts of words or genes.
     batch_size : "auto" or int, default="auto"
         Rows per step, at least 2; a larger number than there are training rows means all of them, and class-aware
-        batches have as many whole shares of a class as fit in. "auto" is the power of two nearest to a sixteenth of the
-        training rows, on a logarithmic scale, between 32 and 256; of ten rows a class at most, on the mean, it is
-        nearest to twice the number of classes if that is more.
+        batches have as many whole shares of a class as fit in. "auto" is all of up to 64 training rows; of more it is
+        the power of two nearest to a sixteenth of them, on a logarithmic scale, between 32 and 256; of ten rows a class
+        at most, on the mean, it is nearest to twice the number of classes if that is more.
     sampling : {"shuffle", "class_aware"}, default="shuffle"
         Batches of shuffled rows, or of ``classes_per_batch`` x ``samples_per_class`` rows, in which rare classes
         are repeated (a row about 4 times an epoch at most, or as often as one ``samples_per_class`` needs) and the
@@ -262,10 +262,14 @@ class DualBranchClassifier(FittedMethods):
       three times their median; u is their 10th percentile. Those with negative values, such as increments and
       intensities less a background, by log(1 + d / u) with the sign of x - median, where d is the distance of x from
       the median, u the 10th percentile of the distances, at least fifty of them are not 0, their 90th percentile and
-      their root mean square exceed three times their median, and their 98th percentile 1.5 times the 90th. Other
-      columns whose standard deviation exceeds 100 times what their quartiles say, as where few values are in another
-      unit, are scaled as by "robust"; where the quartiles are one value, by the median distance from it of the values
-      that differ, times the root of their share. Of more than some thousand rows a sample decides the kind of a column.
+      their root mean square exceed three times their median, and their 98th percentile 1.5 times the 90th. Of other
+      columns those whose standard deviation is that of few values far astray are scaled as by "robust" (where the
+      quartiles are one value, by the median distance from it of the values that differ, times the root of their share):
+      if it exceeds 100 times what their quartiles say, as where few values are in another unit; and from 1.5 times on,
+      if scaled so, and clipped to three deviations, they tell clearly more of the classes: if their epsilon squared
+      (shrunk, see below) is larger by half, and by two standard errors of chance. So glitches do not squeeze a column,
+      and the rows in which a marker is on are heard. Of more than some thousand rows a sample decides the kind of a
+      column.
 
     - Norm of a row. Layer normalisation makes a network all but blind to how far a row is from the mean, as long as
       its direction is the same. So where that tells the classes far better than any column does, it is one more column

@@ -23,12 +23,6 @@ LAST_DECILE = 1.5
 It is less where values gather far away and not in between, such as those of a marker that is on in some rows.
 """
 
-MAX_STRAY = 100.0
-"""Standard deviation of a column, in units of its :func:`spread`, from which on few of its values are far astray.
-
-So are values in another unit, and codes for what is missing, such as -999, that too few rows have to be sentinels.
-"""
-
 _MIN_TAIL_VALUES, _MIN_TAILS_VALUES = 10, 50
 """So many values other than 0 tell of a tail, and distances from the median of two: fewer have no 98th percentile."""
 
@@ -38,8 +32,8 @@ class Scaling(NamedTuple):
 
     ``statistics`` gives center and scale of the columns of dense chunks of float64: chunks of rows, or with
     ``whole_columns`` chunks of columns. Without it columns stay as they are. With ``by_column`` logarithms stand for x
-    in columns of :func:`long_tails`, other values for :mod:`~skdual.scaling.sentinels`, and columns that have neither
-    and a scale of more than ``MAX_STRAY`` times their :func:`spread` are scaled by that.
+    in columns of :func:`long_tails`, other values for :mod:`~skdual.scaling.sentinels`, and some of the columns that
+    have neither are scaled by their :func:`~skdual.scaling.outliers.spread`.
     """
 
     statistics: Callable | None
@@ -75,25 +69,6 @@ def quartiles(chunks):
     of_chunks = [np.percentile(chunk, [25, 50, 75], axis=0, overwrite_input=True) for chunk in chunks]
     lower, median, upper = np.concatenate(of_chunks, axis=1)
     return median, (upper - lower) / (norm.ppf(0.75) - norm.ppf(0.25))
-
-
-def spread(chunks):
-    """Medians, and a standard deviation of each column to which few values far astray are nothing.
-
-    It is what :func:`quartiles` say. Where these are one value, as in a rare binary column, it is the root mean square
-    of distances from the median if all values but that one were as far from it as half of them are.
-    """
-    medians, deviations = [], []
-    for chunk in chunks:
-        median, deviation = quartiles([chunk])
-        same = np.flatnonzero(deviation == 0)
-        distance = np.sort(np.abs(chunk[:, same] - median[same]), axis=0)
-        n_rows, n_different = len(chunk), np.count_nonzero(distance, axis=0)
-        middle = (n_rows - 1 - n_different // 2)[None]
-        deviation[same] = np.take_along_axis(distance, middle, axis=0)[0] * np.sqrt(n_different / n_rows)
-        medians.append(median)
-        deviations.append(deviation)
-    return np.concatenate(medians), np.concatenate(deviations)
 
 
 def long_tails(ordered, dtype):

@@ -7,7 +7,8 @@ import torch
 
 from ..inputs.chunks import chunks_of_columns, dense_chunks
 from .logarithms import inverse_logarithms, logarithms
-from .scalings import MAX_STRAY, SCALINGS, long_tails, spread
+from .outliers import LEAST_STRAY, MAX_STRAY, spread, tell_more_by_spread
+from .scalings import SCALINGS, long_tails
 from .sentinels import Sentinels, Told, distances, find_sentinels, replace_sentinels, what_is_told
 
 _SAMPLE = (512, 4096)  # least and most rows that tell of which kind a column is,
@@ -60,44 +61,58 @@ def column_statistics(rows, scaling, columns, dtype):
     way = SCALINGS[scaling]
     chunks = chunks_of_columns(rows.X, columns, rows.subset) if way.whole_columns else dense_chunks(rows, columns)
     assert way.statistics is not None
-    kinds = _Kinds(*np.zeros((5, len(columns))))
+    kinds = _Kinds(*np.zeros((6, len(columns))))
     with np.errstate(all="ignore"):  # the caller looks at what is not finite
         if way.by_column:
-            kinds = _kinds(rows, columns, dtype)
+            sample = _Sample.of(rows, len(columns))
+            kinds = _kinds(rows.X, columns, sample, dtype)
             center, scale = way.statistics(_compressed(chunk, kinds) for chunk in chunks)
-            _scale_by_spread(center, scale, rows, columns, kinds.spread)
+            _scale_by_spread(center, scale, rows, columns, kinds, sample)
         else:
             center, scale = way.statistics(map(np.log1p, chunks) if way.logarithm else chunks)
     return ColumnStatistics(center, np.where(scale == 0, 1, scale), *kinds[:4])
 
 
+class _Sample(NamedTuple):
+    """Rows that tell the kinds of columns: they lie evenly in the data set. Their numbers in X, and their classes."""
+
+    numbers: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def of(cls, rows, n_columns):
+        size = np.clip(_SAMPLE_VALUES // n_columns, *_SAMPLE)
+        at = np.unique(np.linspace(0, len(rows) - 1, size).astype(np.int64))
+        return cls(at if rows.subset is None else rows.subset[at], rows.y[at])
+
+
 class _Kinds(NamedTuple):
-    """What a sample says of columns, as in :class:`ColumnStatistics`; and the spread of those that are as they are."""
+    """What a sample says of columns, as in :class:`ColumnStatistics`; and their medians and spreads.
+
+    Those that have a unit or a stand-in have a spread of 0.
+    """
 
     log_zero: np.ndarray
     unit: np.ndarray
     sentinel: np.ndarray
     stand_in: np.ndarray
+    median: np.ndarray
     spread: np.ndarray
 
 
-def _kinds(rows, columns, dtype):
-    """What tells the kind of a column, by a sample of rows that lie evenly in the data set."""
-    size = np.clip(_SAMPLE_VALUES // len(columns), *_SAMPLE)
-    sample = np.unique(np.linspace(0, len(rows) - 1, size).astype(np.int64))
-    y = rows.y[sample]
-    sample = sample if rows.subset is None else rows.subset[sample]
-    kinds, found, start = _Kinds(*np.zeros((5, len(columns)))), [], 0
-    for chunk in chunks_of_columns(rows.X, columns, sample):
+def _kinds(X, columns, sample, dtype):
+    kinds, found, start = _Kinds(*np.zeros((6, len(columns)))), [], 0
+    for chunk in chunks_of_columns(X, columns, sample.numbers):
         some = slice(start, start + chunk.shape[1])
         chunk.sort(axis=0)
         sentinels = find_sentinels(chunk)
         chunk[:, sentinels.columns] = _without(sentinels, chunk[:, sentinels.columns])
         kinds.log_zero[some], kinds.unit[some] = long_tails(chunk, dtype)
-        kinds.spread[some] = np.where(kinds.unit[some] == 0, spread([chunk])[1], 0)  # which mixes up the sorted values
+        kinds.median[some], kinds.spread[some] = spread([chunk])  # which mixes up the sorted values
         found.append(sentinels._replace(columns=start + sentinels.columns))
         start = some.stop
-    _set_stand_ins(kinds, Sentinels(*map(np.concatenate, zip(*found, strict=True))), rows.X, columns, sample, y)
+    kinds.spread[kinds.unit != 0] = 0
+    _set_stand_ins(kinds, Sentinels(*map(np.concatenate, zip(*found, strict=True))), X, columns, sample)
     return kinds
 
 
@@ -106,16 +121,16 @@ def _without(sentinels, ordered):
     return np.sort(np.where(ordered == sentinels.value, np.nan, ordered), axis=0)
 
 
-def _set_stand_ins(kinds, sentinels, X, columns, sample, y):
+def _set_stand_ins(kinds, sentinels, X, columns, sample):
     """Let columns with sentinels have these and their stand-ins, by the classes of the sample."""
     at, told, start = sentinels.columns, [], 0
     if not len(at):
         return
-    for chunk in chunks_of_columns(X, columns[at], sample):
+    for chunk in chunks_of_columns(X, columns[at], sample.numbers):
         some = slice(start, start + chunk.shape[1])
         are_sentinels = chunk == sentinels.value[some]
         x = _with_logarithms(chunk, kinds.log_zero[at[some]], kinds.unit[at[some]])
-        told.append(what_is_told(x, are_sentinels, y))
+        told.append(what_is_told(x, are_sentinels, sample.y))
         start = some.stop
     of_all = Told(*(np.concatenate(of_chunks, axis=-1) for of_chunks in zip(*told, strict=True)))
     stand_in = of_all.center + sentinels.side * distances(of_all) * of_all.deviation
@@ -126,14 +141,19 @@ def _set_stand_ins(kinds, sentinels, X, columns, sample, y):
     kinds.spread[at] = 0
 
 
-def _scale_by_spread(center, scale, rows, columns, spread_of_sample):
+def _scale_by_spread(center, scale, rows, columns, kinds, sample):
     """Put the spread of columns of few values far astray in the place of their scales, and their medians of centers."""
-    may_be_stray = (spread_of_sample > 0) & np.isfinite(scale)
-    stray = np.flatnonzero(may_be_stray & (scale / MAX_STRAY > spread_of_sample / 4))
-    if len(stray):
-        median, deviation = spread(chunks_of_columns(rows.X, columns[stray], rows.subset))
-        astray = (deviation > 0) & (scale[stray] / MAX_STRAY > deviation)
-        center[stray[astray]], scale[stray[astray]] = median[astray], deviation[astray]
+    at = np.flatnonzero((kinds.spread > 0) & np.isfinite(scale) & (scale / LEAST_STRAY > kinds.spread))
+    if not len(at):
+        return
+    ways = (center[at], scale[at]), (kinds.median[at], kinds.spread[at])
+    glitches = tell_more_by_spread(chunks_of_columns(rows.X, columns[at], sample.numbers), *ways, sample.y)
+    may_be_astray = glitches | (scale[at] / MAX_STRAY > kinds.spread[at] / 4)
+    at, glitches = at[may_be_astray], glitches[may_be_astray]
+    if len(at):
+        median, deviation = spread(chunks_of_columns(rows.X, columns[at], rows.subset))
+        astray = (deviation > 0) & (glitches | (scale[at] / MAX_STRAY > deviation))
+        center[at[astray]], scale[at[astray]] = median[astray], deviation[astray]
 
 
 def _compressed(chunk, kinds):
