@@ -267,7 +267,7 @@ class DualBranchClassifier(FittedMethods):
       quartiles are one value, by the median distance from it of the values that differ, times the root of their share):
       if it exceeds 100 times what their quartiles say, as where few values are in another unit; and from 1.5 times on,
       if scaled so, and clipped to three deviations, they tell clearly more of the classes: if their epsilon squared
-      (shrunk, see below) is larger by half, and by two standard errors of chance. So glitches do not squeeze a column,
+      (shrunk, see below) is larger by half, and by two standard errors of chance. So glitches squeeze a column less,
       and the rows in which a marker is on are heard. Of more than some thousand rows a sample decides the kind of a
       column.
 

@@ -79,7 +79,9 @@ def power_by_words(z, n_classes=3):
 
 def test_power_has_to_be_larger_by_half_and_two_standard_errors():
     rng = np.random.default_rng(1)
-    X = with_glitches(np.hstack([told_by_size(seed, shift) for seed, shift in enumerate((0.1, 0.2, 0.4))]), 20)
+    # some too weak to tell, some that tell almost as much by their deviation
+    *weak, clear = (told_by_size(seed, shift) for seed, shift in enumerate((0.1, 0.2, 0.4, 0.8)))
+    X = np.hstack([with_glitches(np.hstack(weak), 20), with_glitches(clear, 8)])
     ways = (X.mean(axis=0), X.std(axis=0)), spread([X.copy()])
     by_scale, by_spread = (
         power_by_words(z / np.sqrt(1 + (z / 3) ** 2)) for z in ((X - center) / scale for center, scale in ways)
@@ -88,8 +90,10 @@ def test_power_has_to_be_larger_by_half_and_two_standard_errors():
     f, _ = f_classif(rng.normal(size=(N, 20_000)), Y)
     eta_squared = 2 * f / (2 * f + N - 3)
     error = np.std((eta_squared - 2 / (N - 1)) / (1 - 2 / (N - 1)))
-    expected = (by_spread > 1.5 * by_scale) & (by_spread - by_scale > 2 * error)
-    assert 3 < expected.sum() < 18
+    by_ratio, by_error = by_spread > 1.5 * by_scale, by_spread - by_scale > 2 * error
+    for chosen in (by_ratio & by_error, by_ratio & ~by_error, by_error & ~by_ratio):
+        assert chosen.any()  # each condition decides somewhere
+    expected = by_ratio & by_error
     in_chunks = [X[:, :4], X[:, 4:]]
     assert_array_equal(tell_more_by_spread(in_chunks, *ways, Y), expected)
 
