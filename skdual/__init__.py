@@ -1,4 +1,12 @@
-"""A scikit-learn classifier for samples described by two blocks of columns."""
+"""A scikit-learn classifier for samples described by two blocks of columns.
+
+The front door is ``estimator``, with what it can do once fitted (``fitted_methods``). Through the house, in the order
+of a fit: ``parameters`` (their constraints, and what "auto" stands for by the rules of ``defaults``), ``inputs`` (from
+X and y to rows and batches), ``scaling`` of the columns, ``network``, ``losses``, ``training``, ``inference``;
+``serialization`` (what a fitted model is saved as) and ``persistence`` (files). All of them use ``devices``,
+``matmul``, ``anova``, ``warn``. Beside it are ``inspection`` and ``plotting`` of fitted models (of ``pipelines`` too),
+``preprocessing``, readers of single-cell data (``omics``), ``datasets``, and ``extras`` (optional dependencies).
+"""
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""How much of the variance of columns lies between the classes, and what that says of their power to tell these."""
+"""Analysis of variance: how much of the variance of columns lies between the classes."""
 
 import math
 
@@ -37,18 +37,18 @@ def analysis_of_variance(class_sums, squares, class_weights):
 
 
 def chance_variance(n_rows, n_classes):
-    """Variance of the power, epsilon squared, that normal columns show which tell nothing."""
+    """Variance of the epsilon squared of normal columns that tell nothing."""
     by_chance = (n_classes - 1) / (n_rows - 1)
     # their eta squared has a beta distribution, whose mean is by_chance
     return 2 * by_chance / ((1 - by_chance) * (n_rows + 1))
 
 
-def shrunk_power(eta_squared, n_rows, n_classes):
-    """The power to tell the classes that each column is thought to have.
+def shrunk_epsilon_squared(eta_squared, n_rows, n_classes):
+    """How well each column is thought to tell the classes.
 
-    It is epsilon squared (Kelley, 1935): the share of a column's variance that lies between classes, eta squared, less
-    what this is by chance. Few rows show it through noise, so it is the posterior mean of max(0, power), where powers
-    are normal over the columns (empirical Bayes; Morris, 1983).
+    The effect size is epsilon squared (Kelley, 1935): the share of a column's variance that lies between classes, eta
+    squared, less what this is by chance. Few rows show it through noise, so it is the posterior mean of max(0, epsilon
+    squared), which is normal over the columns (empirical Bayes; Morris, 1983).
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def shrunk_power(eta_squared, n_rows, n_classes):
 
     Returns
     -------
-    power : ndarray of shape (n_columns,)
+    effect : ndarray of shape (n_columns,)
     """
     by_chance = (n_classes - 1) / (n_rows - 1)
-    power = (eta_squared - by_chance) / (1 - by_chance)
+    effect = (eta_squared - by_chance) / (1 - by_chance)
     noise_variance = chance_variance(n_rows, n_classes)
-    prior_mean = max(0.0, power.mean())
-    prior_variance = max(0.0, np.mean(np.square(power - prior_mean)) - np.mean(noise_variance))
-    mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (power - prior_mean)
+    prior_mean = max(0.0, effect.mean())
+    prior_variance = max(0.0, np.mean(np.square(effect - prior_mean)) - np.mean(noise_variance))
+    mean = prior_mean + prior_variance / (prior_variance + noise_variance) * (effect - prior_mean)
     if not prior_variance:
         return np.maximum(0, mean)
     std = np.sqrt(prior_variance * noise_variance / (prior_variance + noise_variance))

@@ -8,7 +8,7 @@ from .devices import own_modes, resolve_device
 from .fitted_methods import FittedMethods, columns_of
 from .inputs.validation import check_training_input
 from .parameters import CONSTRAINTS
-from .state import pack, unpack
+from .serialization import pack, unpack
 from .training.fitting import fit_network
 from .training.warm_start import PreviousFit
 
@@ -26,8 +26,9 @@ class DualBranchClassifier(FittedMethods):
         pair, or a dict name -> selector, of two selectors in the grammar of
         :class:`~sklearn.compose.ColumnTransformer` (slice, column numbers, boolean mask, names, callable), or
         :func:`~skdual.from_prefix`. Every column must be in exactly one of the two. None: both branches read every
-        column. The order of a dict counts, which joblib's caches (``memory`` of a pipeline) and scikit-learn's repr
-        do not see.
+        column. Numbers of columns are those of the X of :meth:`fit`: inside meta-estimators that pick or append columns
+        (bagging with ``max_features``, recursive elimination, classifier chains) they mean others, so take None there.
+        The order of a dict counts, which joblib's caches (``memory`` of a pipeline) and scikit-learn's repr do not see.
     standardize : bool, str, pair or dict, default=True
         How the columns are scaled by the training rows. "standard" (True): centred, to unit variance, but for columns
         of long tails, of codes for what is missing, and of few values far astray (see Notes). "robust": median and
@@ -318,16 +319,16 @@ class DualBranchClassifier(FittedMethods):
       rows at most; copies of a row, as in bootstrap samples, to one fold (rows of one class, alike in all columns, and
       not only by chance, as where columns are few and binary), or to none if they are more than a sixth of the rows, as
       where few rows were oversampled. Each of several members leaves one fold out of its training, the first plain and
-      the first regularised one the same, and so on; a single member of more than 2,000 rows leaves out a tenth, without
-      ``early_stopping``. Held-out and validation rows decide how much each of four mean scores counts: of plain
-      members, of regularised ones, and of the latter by block A and by block B alone. These weights
-      (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows, with a small
-      cost of single blocks. So has what is added to the scores of each class, t times the logarithm of its size (of the
-      weights of its rows together), with a cost of 1.5 t squared in log loss summed over rows: the temperature sharpens
-      what the scores say of the sizes too, and rare classes would be given too seldom. The columns of held-out rows
-      count in what columns are scaled and whitened by, in the span of the rows (below) and in the statistics of batch
-      normalisation; their labels in nothing but where codes for what is missing are put, whether the norm of a row is a
-      column, which columns have splines, and whether and how much a block is whitened (above).
+      the first regularised one the same, and so on, but for the last of an odd number; a single member of more than
+      2,000 rows leaves out a tenth, without ``early_stopping``. Held-out and validation rows decide how much each of
+      four mean scores counts: of plain members, of regularised ones, and of the latter by block A and by block B alone.
+      These weights (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows,
+      with a small cost of single blocks. So has what is added to the scores of each class, t times the logarithm of its
+      size (of the weights of its rows together), with a cost of 1.5 t squared in log loss summed over rows: the
+      temperature sharpens what the scores say of the sizes too, and rare classes would be given too seldom. The columns
+      of held-out rows count in what columns are scaled and whitened by, in the span of the rows (below) and in the
+      statistics of batch normalisation; their labels in nothing but where codes for what is missing are put, whether
+      the norm of a row is a column, which columns have splines, and whether and how much a block is whitened (above).
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are

@@ -93,7 +93,8 @@ def run_in_chunks(network, method, rows):
     ----------
     network : DualBranchNetwork
     method : str
-        Name of a method that takes both blocks and gives a tensor, or a tuple of tensors, with a row per row.
+        Name of a method that takes both blocks and gives a tensor, or a tuple of tensors, one row for each
+        row of the blocks.
     rows : Rows
 
     Returns

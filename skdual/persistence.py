@@ -9,7 +9,7 @@ from pathlib import Path
 import joblib
 from sklearn.base import BaseEstimator
 
-from .state import NewerFormatError
+from .serialization import NewerFormatError
 
 
 def _checked_path(path):

@@ -20,8 +20,11 @@ def fitted_classifier(estimator):
     while isinstance(classifier, Pipeline):
         classifier = classifier[-1]
     if not isinstance(classifier, DualBranchClassifier):
+        within = next((name for name in ("best_estimator_", "estimator") if hasattr(classifier, name)), None)
+        hint = f"; give its {within}" if within else ""
         raise TypeError(
-            f"estimator must be a DualBranchClassifier or a Pipeline that ends in one, got {type(classifier).__name__}."
+            f"estimator must be a DualBranchClassifier or a Pipeline that ends in one, got {type(classifier).__name__}"
+            f"{hint}."
         )
     check_is_fitted(classifier)
     return classifier

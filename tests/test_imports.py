@@ -41,9 +41,22 @@ def test_public_modules_are_there_without_being_imported():
     assert printed.splitlines() == [*(f"False True {name}" for name in names.values()), "[]"]
 
 
-@pytest.mark.parametrize("name", ["training", "training.loop", "training.span", "scaling"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "inputs",
+        "losses",
+        "network",
+        "scaling",
+        "training",
+        "training.columns",
+        "training.loop",
+        "training.span",
+    ],
+)
 def test_maps_name_every_module(name):
-    package = import_module(f"skdual.{name}")
+    package = import_module(f"skdual.{name}".rstrip("."))
     modules = [module.name for module in iter_modules(package.__path__)]
     assert [module for module in modules if f"``{module}``" not in package.__doc__] == []
 

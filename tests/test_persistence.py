@@ -198,7 +198,7 @@ def test_a_file_is_little_larger_than_the_weights(two_blocks, quick, tmp_path):
 
 
 def test_a_newer_format_is_refused_by_its_numbers(fitted, tmp_path, monkeypatch):
-    monkeypatch.setattr("skdual.state.FORMAT", 7)
+    monkeypatch.setattr("skdual.serialization.FORMAT", 7)
     skdual.save(make_pipeline(fitted), tmp_path / "model")
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"^the saved model has format 7 .*this skdual reads up to 1; upgrade skdual"):

@@ -34,7 +34,8 @@ class Prefix:
             raise ValueError(
                 f"blocks=from_prefix({self.prefix!r}, ...) picks columns by name, but X is a "
                 f"{type(X).__name__} without column names; give a DataFrame (in a pipeline: "
-                f"set_output(transform='pandas')), or blocks=k for the first k columns."
+                f"set_output(transform='pandas')), or blocks=k for the first k columns, as in ensembles and selectors "
+                f"that hand on an array."
             )
         return [name for name in names if name.startswith(self.prefix)]
 
@@ -258,7 +259,7 @@ def _resolve_slice(block, selector, everything):
 def _position(block, name, X, feature_names):
     if feature_names is None:
         names = column_names(X)
-        why = "X has none; give a DataFrame or column numbers."
+        why = "X has none; give a DataFrame, or column numbers, as in ensembles and selectors that hand on an array."
         if names:
             kind = type(names[0]).__name__
             why = f"those of X are of {kind}, {names[0]!r} first; rename them to str, or give column numbers."

@@ -16,8 +16,9 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
 
     A stage that scores high holds the classes in a form that a linear model can read; if "fused" scores
     above both branches, these carry complementary information. Take rows that the estimator was not trained on: on its
-    training rows the outputs have been shaped by the very labels. The outputs are those of one member (see
-    :meth:`~skdual.DualBranchClassifier.transform_branches`, :meth:`~skdual.DualBranchClassifier.transform`).
+    training rows the outputs have been shaped by the very labels. All three are of one member, that of
+    :meth:`~skdual.DualBranchClassifier.transform_branches`; where the blocks were whitened together
+    :meth:`~skdual.DualBranchClassifier.transform` is of another.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def linear_probe(estimator, X, y, *, cv=5, scoring=None):
     y = check_targets(X, y)
     if len(set(y.tolist())) < 2:
         raise ValueError(f"y has 1 class ({y.tolist()[0]!r}) in {len(y)} row(s); a probe needs at least 2.")
-    stages = [*classifier.transform_branches(X), np.asarray(classifier.transform(X))]
+    stages = classifier._run("stages", X)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     splits = list(check_cv(cv, y, classifier=True).split(stages[0], y))  # the same for every stage
     if not splits:

@@ -1,4 +1,4 @@
-"""The composite loss, its terms, and the memory bank of the contrastive one."""
+"""The loss: ``composite``, of cross-entropy, ``contrastive`` (with a ``memory_bank``) and ``orthogonality``."""
 
 from .composite import CompositeLoss
 

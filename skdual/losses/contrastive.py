@@ -2,7 +2,7 @@
 
 import torch
 
-from ..products import products_of_pairs
+from ..matmul import products_of_pairs
 
 
 def contrastive_loss(projections, ids, temperature, bank_projections=None, bank_ids=None, candidate_mask=None):

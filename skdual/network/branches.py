@@ -9,8 +9,8 @@ from torch import nn
 from .members import (
     ColumnLinear,
     MemberBatchNorm,
-    MemberColumns,
     MemberDropout,
+    MemberInputs,
     MemberLayerNorm,
     MemberLinear,
 )
@@ -60,7 +60,7 @@ class BranchEncoder(nn.Module):
 
     def __init__(self, n_members, in_features, hidden_layer_sizes, dropout, activation, normalization, initialization):
         super().__init__()
-        self.columns = MemberColumns()
+        self.inputs = MemberInputs()
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([in_features, *hidden_layer_sizes]):
             # batch normalisation takes out any constant: a bias before it would only gather rounding noise
@@ -95,12 +95,12 @@ class BranchEncoder(nn.Module):
 
     def merge_relevance(self):
         """Multiply the weights by the relevance of the columns, for columns as they are."""
-        if self.columns.relevance is not None:
+        if self.inputs.relevance is not None:
             for layer in self.column_layers:
-                layer.weight.detach().mul_(self.columns.relevance)
-        self.columns.relevance = None
+                layer.weight.detach().mul_(self.inputs.relevance)
+        self.inputs.relevance = None
 
     def forward(self, x, of_regularized=None):
         """Features of ``x``; those of ``of_regularized`` in the regularised members, where it is given."""
-        inputs = self.columns(len(self.shortcut.weight), x, of_regularized)
+        inputs = self.inputs(len(self.shortcut.weight), x, of_regularized)
         return self.layers(inputs) + self.shortcut(inputs)

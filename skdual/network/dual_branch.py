@@ -156,6 +156,17 @@ class DualBranchNetwork(nn.Module):
         """Branch A and branch B."""
         return self.branch_a, self.branch_b
 
+    def load_columns(self, scalers, whitening):
+        """Copy what was fitted to the columns into layers of the same form.
+
+        Parameters
+        ----------
+        scalers : pair of ColumnScaler
+        whitening : Whitening
+        """
+        for layer, fitted in zip((*self.scalers, self.whitening), (*scalers, whitening), strict=True):
+            layer.load_state_dict(fitted.state_dict())
+
     def scale(self, x_a, x_b):
         """Both blocks as the branches of the regularised members take them."""
         return self.scaler_a(x_a), self.scaler_b(x_b)
@@ -177,11 +188,20 @@ class DualBranchNetwork(nn.Module):
 
         That is the first one, or the first regularised one where the plain members take the blocks whitened together.
         """
-        if self.whitening.factor_together is None:
-            h_a, h_b = self._encode_by(0, *self.scale_and_whiten(x_a, x_b))
-        else:
-            h_a, h_b = self._encode_by(n_plain_members(self.n_members), *self.scale(x_a, x_b))
+        _, h_a, h_b = self._encode_apart(x_a, x_b)
         return h_a[0], h_b[0]
+
+    def stages(self, x_a, x_b):
+        """The same, and what the same member makes of both, (batch, d_a + d_b)."""
+        member, h_a, h_b = self._encode_apart(x_a, x_b)
+        return h_a[0], h_b[0], _member(self.fusion, member)(h_a, h_b)[0]
+
+    def _encode_apart(self, x_a, x_b):
+        """The number of the first member whose branches read a block each, and their outputs."""
+        if self.whitening.factor_together is None:
+            return 0, *self._encode_by(0, *self.scale_and_whiten(x_a, x_b))
+        member = n_plain_members(self.n_members)
+        return member, *self._encode_by(member, *self.scale(x_a, x_b))
 
     def _encode_by(self, member, x_a, x_b):
         """One member's branch outputs of scaled blocks, (1, batch, d_a) and (1, batch, d_b)."""

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..products import product_dtype
+from ..matmul import product_dtype
 from .attention import attend_both_ways
 from .members import MemberLayerNorm, MemberLinear
 

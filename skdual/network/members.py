@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..products import member_products, product_dtype
+from ..matmul import member_products, product_dtype
 from .step_memory import StepMemory, StepProduct
 
 
@@ -44,7 +44,7 @@ class MemberLinear(nn.Module):
         return member_products(x.flatten(1, -2), self.weight, self.bias).unflatten(1, x.shape[1:-1])
 
 
-class MemberColumns(nn.Module):
+class MemberInputs(nn.Module):
     """The columns of a block as the members take them.
 
     The plain members take the rows alike; the regularised ones may take others in their place, such as mixed ones, and
@@ -86,7 +86,7 @@ def in_product_dtype(*inputs):
 
 
 class ColumnLinear(MemberLinear):
-    """One linear layer per member on what :class:`MemberColumns` gives, to (n_members, batch, out_features)."""
+    """One linear layer per member on what :class:`MemberInputs` gives, to (n_members, batch, out_features)."""
 
     def __init__(self, n_members, in_features, out_features, bias=True):
         super().__init__(n_members, in_features, out_features, bias)

@@ -12,7 +12,7 @@ time takes longer than what is computed in them. So a layer keeps both:
 
 import torch
 
-from ..products import member_products
+from ..matmul import member_products
 
 
 class StepMemory:

@@ -28,9 +28,9 @@ class TrainingCurveDisplay:
     training_losses, validation_losses : dict of str to ndarray of float of shape (n_epochs,)
         Curves by the name of the term in ``history``, such as ``"classification_loss"``; that of the weighted sum is
         ``"train_loss"`` in both. NaN in epochs without the term; without validation rows the second is empty.
-    best_epoch : int or None
+    lowest_validation_epoch : int or None
         Where the validation classification loss is lowest, the first of them; with ``early_stopping=True`` and no warm
-        start the epoch whose weights were kept. None without validation rows.
+        start the epoch whose weights were kept (``best_epoch_`` of the estimator). None without validation rows.
     verdict : LearningVerdict
         What :func:`~skdual.plotting.learning_verdict` makes of the history.
     axes_ : dict of str to matplotlib Axes
@@ -79,7 +79,7 @@ class TrainingCurveDisplay:
             name: self._curve(validation_name(name)) for name in terms if validation_name(name) in recorded
         }
         watched = self.validation_losses.get("classification_loss")
-        self.best_epoch = None if watched is None else int(np.nanargmin(watched)) + 1
+        self.lowest_validation_epoch = None if watched is None else int(np.nanargmin(watched)) + 1
         self.verdict = learning_verdict(history)
 
     def _curve(self, name):
@@ -170,8 +170,13 @@ class TrainingCurveDisplay:
         if name in self.validation_losses:
             losses = self.validation_losses[name]
             lines += panel.plot(self.epochs, losses, color=VALIDATION, marker=marker, ls="--", label="validation")
-        if self.best_epoch is not None:
-            panel.axvline(self.best_epoch, color="0.4", linestyle=":", label=f"best epoch ({self.best_epoch})")
+        if self.lowest_validation_epoch is not None:
+            panel.axvline(
+                self.lowest_validation_epoch,
+                color="0.4",
+                linestyle=":",
+                label=f"lowest validation loss (epoch {self.lowest_validation_epoch})",
+            )
         panel.set(xlabel="epoch", ylabel="total loss" if name == "train_loss" else name.replace("_", " "))
         panel.ticklabel_format(axis="y", scilimits=(-2, 3))
         panel.xaxis.get_major_locator().set_params(integer=True)

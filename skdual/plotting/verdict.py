@@ -100,9 +100,8 @@ def learning_verdict(history):
     lowest = int(valid.argmin())
     if valid[-1] - valid[lowest] > _CLEARLY * learnt:
         if train[-1] < train[lowest]:
-            best = min(watched, key=lambda epoch: history[epoch]["valid_classification_loss"])
-            lowest_loss = history[best]["valid_classification_loss"]
-            reason = f"the validation loss rose from {lowest_loss:.2f} in epoch {best + 1} to {valid[-1]:.2f}"
+            epoch = watched[lowest] + 1
+            reason = f"the validation loss rose from {valid[lowest]:.2f} in epoch {epoch} to {valid[-1]:.2f}"
             return LearningVerdict("overfitting", reason)
         return LearningVerdict("underfitting", "both losses rose again; a lower learning_rate may help")
     if train[-1] < valid[-1] / 2 and valid[-1] - train[-1] > _CLEARLY * learnt:
@@ -122,7 +121,12 @@ def _smooth(losses):
 
 
 def _share_of_learning(rows):
-    """Sum of the learning rate up to the end of each epoch, as a share of the whole; rates are those at its start."""
+    """Sum of the learning rate up to the end of each epoch, as a share of the whole; rates are those at its start.
+
+    Epochs without any count alike.
+    """
     rates = np.array([row["learning_rate"] for row in rows])
     during = (rates + np.append(rates[1:], rates[-1])) / 2
+    if not during.any():
+        during = np.ones(len(during))
     return during.cumsum() / during.sum()

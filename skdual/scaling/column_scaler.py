@@ -42,8 +42,6 @@ class ColumnScaler(nn.Module):
         What is subtracted from clipped columns; 0 until :meth:`set_clipped_mean`.
     row_norm : RowNorm or None
     splines : LinearSplines or None
-    n_outputs : int
-        Columns that come out.
     """
 
     log_zero: torch.Tensor
@@ -69,21 +67,26 @@ class ColumnScaler(nn.Module):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64), persistent=False)
         self.row_norm = RowNorm() if with_norm else None
         self.splines = LinearSplines(n_hats) if n_hats else None
-        self.n_hats, self.n_outputs = n_hats, n_columns + with_norm + n_hats
+
+    @property
+    def n_outputs(self):
+        """Columns that come out."""
+        n_hats = 0 if self.splines is None else self.splines.n_hats
+        return len(self.center) + (self.row_norm is not None) + n_hats
 
     def set_statistics(self, statistics):
         """Copy :class:`~skdual.scaling.statistics.ColumnStatistics` in; a scale too small for its dtype is 1."""
         for name, values in statistics._asdict().items():
             buffer = getattr(self, name)
             buffer.copy_(torch.from_numpy(values).to(buffer.dtype))
-        self.scale.masked_fill_(self.scale == 0, 1)
-        self._find_kinds()
+        self._settle()
 
     def _load_from_state_dict(self, *args):
-        super()._load_from_state_dict(*args)
-        self._find_kinds()
+        super()._load_from_state_dict(*args)  # perhaps from another dtype
+        self._settle()
 
-    def _find_kinds(self):
+    def _settle(self):
+        self.scale.masked_fill_(self.scale == 0, 1)
         self._with_unit = self.unit.nonzero()[:, 0]
         self._with_stand_in = (self.sentinel != self.stand_in).nonzero()[:, 0]
 

@@ -1,4 +1,4 @@
-"""The scalers of a network fitted to the training rows."""
+"""Scalers fitted to the training rows."""
 
 import numpy as np
 import torch
@@ -8,46 +8,40 @@ from ..inputs.chunks import dense_chunks
 from ..inputs.frames import column_label
 from ..inputs.rows import Rows
 from .column_scaler import ColumnScaler
-from .row_norm import row_norms
+from .row_norm import RowNorm, row_norms
+from .splines import LinearSplines
 from .statistics import column_statistics
 
 
-def fit_scalers(network, rows, feature_names, hats=None):
-    """Scale the blocks by the rows; both at one reading where they are scaled the same way.
+def fit_scalers(rows, scalings, dtype, feature_names):
+    """A scaler for each block, fitted to the training rows; both at one reading where they are scaled the same way.
 
     Parameters
     ----------
-    network : DualBranchNetwork
     rows : Rows
         To train on.
-    feature_names : ndarray of str, optional
-    hats : pair of HatFunctions, optional
-        Where the scalers append such.
+    scalings : pair of str
+        Names in :data:`~skdual.scaling.scalings.SCALINGS`.
+    dtype : torch.dtype
+        That the columns will be scaled in by the network, which bounds the scales.
+    feature_names : ndarray of str, or None
 
     Returns
     -------
     scalers : list of two ColumnScaler
-        Of either block, on the host and in the dtype of X.
+        On the host and in the dtype of X.
 
     Raises
     ------
     ValueError
         If a column is too large to be scaled.
     """
-    of_rows = torch.from_numpy(np.empty(0, rows.X.dtype)).dtype
-    dtype = network.scaler_a.center.dtype
     largest = torch.finfo(dtype).max
-    with torch.device("cpu"):  # the default device may be any of the caller's
-        on_host = [
-            ColumnScaler(p, scaler.scaling, scaler.row_norm is not None, scaler.n_hats).to(of_rows)
-            for p, scaler in zip(rows.columns.n_columns, network.scalers, strict=True)
-        ]
-    pairs = zip(network.scalers, on_host, strict=True)
-    blocks = list(zip(network.scalings, pairs, rows.columns.indices, strict=True))
-    for scaling in dict.fromkeys(network.scalings):
+    scalers = [_on_host(ColumnScaler, rows, p, way) for p, way in zip(rows.columns.n_columns, scalings, strict=True)]
+    for scaling in dict.fromkeys(scalings):
         if scaling == "none":
             continue
-        scaled_so = [(scalers, index) for name, scalers, index in blocks if name == scaling]
+        scaled_so = [pair for pair in zip(scalers, rows.columns.indices, strict=True) if pair[0].scaling == scaling]
         columns = np.unique(np.concatenate([index for _, index in scaled_so]))
         statistics = column_statistics(rows, scaling, columns, dtype)
         too_large = columns[~(np.abs(statistics) <= largest).all(axis=0)]  # as NaN is
@@ -56,43 +50,56 @@ def fit_scalers(network, rows, feature_names, hats=None):
                 f"X has {len(too_large)} column(s) whose values are too large to be scaled by {scaling!r}, "
                 f"{column_label(too_large[0], feature_names)} first; scale them down."
             )
-        for scalers, index in scaled_so:
-            at = np.searchsorted(columns, index)
-            for scaler in scalers:
-                scaler.set_statistics(statistics.of(at))
-    for (_, scalers, index), of_block in zip(blocks, hats or (None, None), strict=True):
-        _fit_row_norm(scalers, rows, index)
-        _fit_splines(scalers, rows, index, of_block)
-    return on_host
+        for scaler, index in scaled_so:
+            scaler.set_statistics(statistics.of(np.searchsorted(columns, index)))
+    return scalers
 
 
-def _fit_row_norm(scalers, rows, index):
-    """Standardise the norm of a row, where scalers have it, by those of the training rows."""
-    _, on_host = scalers
-    if on_host.row_norm is None:
-        return
+def append_row_norm(scaler, rows, index):
+    """Let a scaler append the norm of a row, standardised by the training rows.
+
+    Parameters
+    ----------
+    scaler : ColumnScaler
+        On the host, without what it may append; changed in place.
+    rows : Rows
+    index : ndarray of int64 of shape (n_columns,)
+        Positions of the scaler's columns in X.
+    """
     chunks = map(torch.from_numpy, dense_chunks(rows, index, rows.X.dtype))
-    norms = torch.cat([row_norms(on_host.scale_columns(chunk)) for chunk in chunks]).double()
-    for scaler in scalers:
-        scaler.row_norm.set_statistics(norms.mean().item(), norms.std(correction=0).item())
+    norms = torch.cat([row_norms(scaler(chunk)) for chunk in chunks]).double()
+    scaler.row_norm = _on_host(RowNorm, rows)
+    scaler.row_norm.set_statistics(norms.mean().item(), norms.std(correction=0).item())
 
 
-def _fit_splines(scalers, rows, index, hats):
-    """Set the hat functions, where scalers have such, and standardise them by the training rows."""
-    _, on_host = scalers
-    if on_host.splines is None:
-        return
-    for scaler in scalers:
-        scaler.splines.set_hats(hats)
-    moments = StandardScaler()
+def append_splines(scaler, rows, index, hats):
+    """Let a scaler append hat functions of its columns, standardised by the training rows.
+
+    Parameters
+    ----------
+    scaler : ColumnScaler
+        On the host, without splines; changed in place.
+    rows : Rows
+    index : ndarray of int64 of shape (n_columns,)
+        Positions of the scaler's columns in X.
+    hats : HatFunctions
+    """
+    splines, moments = _on_host(LinearSplines, rows, len(hats.column)), StandardScaler()
+    splines.set_hats(hats)
     for chunk in map(torch.from_numpy, dense_chunks(rows, index, rows.X.dtype)):
-        moments.partial_fit(on_host.splines.hats(on_host.scale_columns_and_norm(chunk)).double().numpy())
-    for scaler in scalers:
-        scaler.splines.set_statistics(moments.mean_, np.sqrt(moments.var_))
+        moments.partial_fit(splines.hats(scaler(chunk)).double().numpy())
+    splines.set_statistics(moments.mean_, np.sqrt(moments.var_))
+    scaler.splines = splines
 
 
-def scaled_rows(scaler, rows, index, numbers):
-    """Some rows, by their numbers, of a block, scaled on the host: float64 of shape (n, n_columns).
+def _on_host(layer, rows, *arguments):
+    """A new layer on the CPU, in the dtype of X."""
+    with torch.device("cpu"):  # the default device may be any of the caller's
+        return layer(*arguments).to(torch.from_numpy(np.empty(0, rows.X.dtype)).dtype)
+
+
+def scaled_rows(scaler, rows, index, row_indices):
+    """Some rows of a block, scaled on the host: float64 of shape (n, n_columns).
 
     Parameters
     ----------
@@ -100,9 +107,9 @@ def scaled_rows(scaler, rows, index, numbers):
     rows : Rows
     index : ndarray of int64 of shape (n_columns,)
         Positions of the columns in X.
-    numbers : ndarray of int64 of shape (n,)
+    row_indices : ndarray of int64 of shape (n,)
     """
-    subset = numbers if rows.subset is None else rows.subset[numbers]
+    subset = row_indices if rows.subset is None else rows.subset[row_indices]
     some = Rows(rows.X, rows.columns, rows.device, rows.dtype, subset=subset)
     chunks = map(torch.from_numpy, dense_chunks(some, index, rows.X.dtype))
     return torch.cat([scaler(chunk) for chunk in chunks]).double().numpy()

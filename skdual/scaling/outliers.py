@@ -7,7 +7,7 @@ that counts, as where a marker is on in few rows. Unless they are very far, the 
 import numpy as np
 import torch
 
-from ..anova import analysis_of_variance, chance_variance, indicator, shrunk_power
+from ..anova import analysis_of_variance, chance_variance, indicator, shrunk_epsilon_squared
 from .clipping import clip_smoothly
 from .scalings import quartiles
 
@@ -17,13 +17,13 @@ MAX_STRAY = 100.0
 So far are values in another unit, and codes for what is missing, such as -999, that too few rows have to be sentinels.
 """
 
-LEAST_STRAY = 1.5
-"""And from which on the classes say whether it is.
+MIN_STRAY = 1.5
+"""Standard deviation, in units of the spread, from which on the classes say by which of both a column is scaled.
 
 Student's t of three degrees of freedom has 1.53, Laplace's distribution 1.38.
 """
 
-_LEAST_RATIO, _STANDARD_ERRORS = 1.5, 2.0
+_MIN_RATIO, _STANDARD_ERRORS = 1.5, 2.0
 """Scaled by its spread it has to tell the classes so many times as well, and by so many standard errors of chance."""
 
 
@@ -73,6 +73,8 @@ def tell_more_by_spread(chunks, by_scale, by_spread, y):
             z = clip_smoothly(torch.from_numpy((chunk - center[some]) / scale[some])).numpy()
             of_way.append(analysis_of_variance(by_class @ z, np.square(z).sum(axis=0), class_sizes)[0])
         start = some.stop
-    power, power_by_spread = (shrunk_power(np.concatenate(of_way), n_rows, n_classes) for of_way in eta_squared)
+    effect, effect_by_spread = (
+        shrunk_epsilon_squared(np.concatenate(of_way), n_rows, n_classes) for of_way in eta_squared
+    )
     by_chance = _STANDARD_ERRORS * np.sqrt(chance_variance(n_rows, n_classes))
-    return (power_by_spread > _LEAST_RATIO * power) & (power_by_spread - power > by_chance)
+    return (effect_by_spread > _MIN_RATIO * effect) & (effect_by_spread - effect > by_chance)

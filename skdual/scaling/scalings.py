@@ -18,13 +18,13 @@ freedom has 6.3 and no bound, Laplace's distribution 3.3 and 2.0.
 """
 
 LAST_DECILE = 1.5
-"""And their 98th percentile, in units of their ninth decile.
+"""98th percentile of the distances from the median, in units of their ninth decile, from which on two tails are long.
 
 It is less where values gather far away and not in between, such as those of a marker that is on in some rows.
 """
 
 _MIN_TAIL_VALUES, _MIN_TAILS_VALUES = 10, 50
-"""So many values other than 0 tell of a tail, and distances from the median of two: fewer have no 98th percentile."""
+"""Least number of values other than 0 for a tail to be long, and, for two, of distances from the median."""
 
 
 class Scaling(NamedTuple):

@@ -10,19 +10,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..anova import analysis_of_variance, indicator, shrunk_power
+from ..anova import analysis_of_variance, indicator, shrunk_epsilon_squared
 
-_LEAST_SHARE, _LEAST_OTHERS, _LEAST_ROWS = 0.02, 0.1, 10
-"""So large a share of the rows have it at least, so large a one have other values, and both are so many rows."""
+_MIN_SHARE, _MIN_OTHERS, _MIN_ROWS = 0.02, 0.1, 10
+"""Least share of the rows that have the sentinel, least share that have other values, and least number of either."""
 
 _NEAR, _GAP = 0.05, 0.5
-"""All others but so large a share are on one side of it, so many of their standard deviations away at least."""
+"""All other values but such a share lie on one side of the sentinel, farther away than so many standard deviations."""
 
 _MANY = 20
-"""Fewer other values may be codes too: all are on one side, and farther away from it than from each other."""
+"""Where the rows have fewer distinct values, these may be codes: all others lie on one side, nearer to each other."""
 
 _ROUNDING = 1e-5
-"""Others that differ by so small a share are one value, such as that of a binary column, and rounding."""
+"""Other values that differ by a smaller share of their mean are one value, as in a binary column, and rounding."""
 
 
 class Sentinels(NamedTuple):
@@ -51,7 +51,7 @@ def find_sentinels(ordered):
 
 def _at_low_end(ordered):
     n_rows = len(ordered)
-    least, least_others = (max(_LEAST_ROWS, math.ceil(share * n_rows)) for share in (_LEAST_SHARE, _LEAST_OTHERS))
+    least, least_others = (max(_MIN_ROWS, math.ceil(share * n_rows)) for share in (_MIN_SHARE, _MIN_OTHERS))
     if n_rows < least + least_others:
         return Sentinels(*np.empty((3, 0), dtype=np.int64))
     # the lowest value of so many rows, if no more rows than may lie below
@@ -117,9 +117,9 @@ def what_is_told(x, is_sentinel, y):
 def distances(told):
     """How far from the mean of the others to put the sentinels of all columns, in standard deviations of the others.
 
-    With power p_s to tell the classes by whether a value is a sentinel (see :func:`~skdual.anova.shrunk_power`), p_o by
-    the other values, and a share s of sentinels, it is sqrt(p_s / (p_o s)): the variances that the column has from
-    either are as p_s to p_o.
+    With an effect e_s of whether a value is a sentinel (see :func:`~skdual.anova.shrunk_epsilon_squared`), e_o of the
+    other values, and a share s of sentinels, it is sqrt(e_s / (e_o s)): the variances that the column has from either
+    are as e_s to e_o.
 
     Returns
     -------
@@ -127,14 +127,14 @@ def distances(told):
         Infinite where the others tell nothing.
     """
     known = ((told.n_rows > told.n_classes) & (told.n_classes > 1)).all(axis=0)
-    power = np.ones((2, len(known)))
+    effect = np.ones((2, len(known)))
     if known.any():
-        power[:, known] = [
-            shrunk_power(*of_both)
+        effect[:, known] = [
+            shrunk_epsilon_squared(*of_both)
             for of_both in zip(told.eta_squared[:, known], told.n_rows[:, known], told.n_classes[:, known], strict=True)
         ]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt(np.where((power == 0).all(axis=0), 1, power[0] / power[1]) / told.share)
+        return np.sqrt(np.where((effect == 0).all(axis=0), 1, effect[0] / effect[1]) / told.share)
 
 
 def replace_sentinels(x, sentinel, stand_in):

@@ -64,6 +64,10 @@ class LinearSplines(nn.Module):
             self.register_buffer(name, torch.zeros(n_hats))
         self.register_buffer("std", torch.ones(n_hats))
 
+    @property
+    def n_hats(self):
+        return len(self.column)
+
     def set_hats(self, hats):
         """Copy :class:`HatFunctions` in."""
         for name, values in hats._asdict().items():

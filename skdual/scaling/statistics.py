@@ -7,12 +7,13 @@ import torch
 
 from ..inputs.chunks import chunks_of_columns, dense_chunks
 from .logarithms import inverse_logarithms, logarithms
-from .outliers import LEAST_STRAY, MAX_STRAY, spread, tell_more_by_spread
+from .outliers import MAX_STRAY, MIN_STRAY, spread, tell_more_by_spread
 from .scalings import SCALINGS, long_tails
 from .sentinels import Sentinels, Told, distances, find_sentinels, replace_sentinels, what_is_told
 
 _SAMPLE = (512, 4096)  # least and most rows that tell of which kind a column is,
 _SAMPLE_VALUES = 2**24  # and as many values as they should have
+_SLACK = 4  # by how much a sample's spread may be too large, for that of all rows decides
 
 
 class ColumnStatistics(NamedTuple):
@@ -143,12 +144,12 @@ def _set_stand_ins(kinds, sentinels, X, columns, sample):
 
 def _scale_by_spread(center, scale, rows, columns, kinds, sample):
     """Put the spread of columns of few values far astray in the place of their scales, and their medians of centers."""
-    at = np.flatnonzero((kinds.spread > 0) & np.isfinite(scale) & (scale / LEAST_STRAY > kinds.spread))
+    at = np.flatnonzero((kinds.spread > 0) & np.isfinite(scale) & (scale / MIN_STRAY > kinds.spread))
     if not len(at):
         return
     ways = (center[at], scale[at]), (kinds.median[at], kinds.spread[at])
     glitches = tell_more_by_spread(chunks_of_columns(rows.X, columns[at], sample.numbers), *ways, sample.y)
-    may_be_astray = glitches | (scale[at] / MAX_STRAY > kinds.spread[at] / 4)
+    may_be_astray = glitches | (scale[at] / MAX_STRAY > kinds.spread[at] / _SLACK)
     at, glitches = at[may_be_astray], glitches[may_be_astray]
     if len(at):
         median, deviation = spread(chunks_of_columns(rows.X, columns[at], rows.subset))

@@ -72,8 +72,10 @@ class Whitening(nn.Module):
         return tuple(0 if factor is None else len(factor) for factor in factors)
 
     def set_factors(self, factor_a, factor_b, factor_together):
-        """Put others in their place."""
-        self.factor_a, self.factor_b, self.factor_together = factor_a, factor_b, factor_together
+        """Copy arrays of the shapes of the factors in; None where there is no factor."""
+        for name, values in zip(_FACTORS, (factor_a, factor_b, factor_together), strict=True):
+            if values is not None:
+                getattr(self, name).copy_(torch.from_numpy(values))
 
     @property
     def changes(self):

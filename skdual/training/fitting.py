@@ -15,22 +15,20 @@ from ..inputs.duplicates import first_occurrences
 from ..inputs.matrices import matrix_for_training
 from ..inputs.rows import Rows
 from ..inputs.validation import check_range
+from ..network.members import n_plain_members
 from ..parameters import resolve_settings
-from ..scaling.fitting import fit_scalers
 from ..scaling.validation import check_non_negative
 from ..warn import warn
 from .build import build_net
 from .calibration import calibrate
+from .columns.preparation import prepare_columns
+from .columns.relevance import set_relevance
 from .held_out import split_rows, training_mask
 from .loop.interrupts import held_interrupts
 from .loop.net import DualBranchNet
-from .relevance import set_relevance
-from .row_norms import informative_row_norms
 from .skorch_arguments import check_callbacks, check_net_params
 from .span.training import SpanTraining
-from .splines import informative_splines
 from .warm_start import KEPT_IF_AUTO, check_continuation
-from .whitening import whiten_blocks
 
 _SHIFT = 0.5  # scaled columns give the first layer's units a deviation of 1.4
 
@@ -78,23 +76,19 @@ def fit_network(params, data, device, seed, previous=None):
     training, validation, original = _rows_of_fit(data, device, dtype, split)
     settings = _checked_settings(params, data, training, validation, split, previous)
     mask = training_mask(settings["module"]["n_members"], training.y, original, params["early_stopping"])
+    module = settings["module"]
     with isolated_random_state(device, seed):
+        if previous is None:
+            has_plain_members = n_plain_members(module["n_members"]) > 0
+            columns = prepare_columns(
+                training, original, module["standardize"], dtype, has_plain_members, data.feature_names
+            )
+            module.update(columns.settings)
         net = _build_net(params, settings, device, dtype, seed)
         if previous is None:
-            scalers = fit_scalers(net.module_, training, data.feature_names)
-            settings["module"]["row_norms"] = informative_row_norms(training, scalers)
-            if any(settings["module"]["row_norms"]):  # which takes a network of one more column
-                net = _build_net(params, settings, device, dtype, seed)
-                scalers = fit_scalers(net.module_, training, data.feature_names)
-            hats = informative_splines(training, original, scalers)
-            settings["module"]["n_hats"] = tuple(len(of_block.column) for of_block in hats)
-            if any(settings["module"]["n_hats"]):
-                net = _build_net(params, settings, device, dtype, seed)
-                scalers = fit_scalers(net.module_, training, data.feature_names, hats)
-            whiten_blocks(net.module_, training, original, scalers)
-            settings["module"]["whitening_ranks"] = net.module_.whitening.ranks
+            net.module_.load_columns(columns.scalers, columns.whitening)
             _shift_units(net.module_, training)
-            set_relevance(net.module_, training, mask, scalers, net.criterion__class_weight)
+            set_relevance(net.module_, training, mask, columns.scalers, net.criterion__class_weight)
         else:
             net.module_.load_state_dict(previous.weights)
             net.module_.ensemble.reset()

@@ -5,10 +5,8 @@ import math
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from ..network.members import member_halves
-
 N_FOLDS = 6
-"""Each member leaves one of so many folds out of its training, or of more where more are to be left out."""
+"""A member leaves one of so many folds out of its training, or of more where more are to be left out."""
 
 MAX_FOLD_ROWS = 2000
 """Rows of a fold at most: a handful of weights needs no more, and members learn from the others."""
@@ -25,8 +23,8 @@ def held_out_folds(codes, n_held_out, original=None, least_folds=N_FOLDS):
 
     There are ``max(least_folds, n_held_out)`` folds, or as many as have ``MAX_FOLD_ROWS`` at most. The same rows give
     the same folds, so that a warm start on them goes on with them. Copies of a row are in one fold, for a member that
-    has learnt one knows the others. In none (-1) are rows whose copies are more than a sixth of all rows, and a last
-    row that a class has besides, for every member sees every class.
+    has learnt one knows the others. Fold -1, which no member leaves out, are rows with copies that are more than a
+    sixth of all rows, and the only row of a class, for every member sees every class.
 
     Parameters
     ----------
@@ -57,7 +55,8 @@ def held_out_folds(codes, n_held_out, original=None, least_folds=N_FOLDS):
 def training_mask(n_members, codes, original=None, early_stopping=False):
     """Which rows each member trains on, ndarray of bool of shape (n_members, n).
 
-    Each half of the members leaves out the same folds. A single member leaves one out of more than ``LONE_MEMBER_ROWS``
+    Each half of the members leaves out the same folds; of an odd number the last one trains on all rows, for no plain
+    member would score what it leaves out. A single member leaves one out of more than ``LONE_MEMBER_ROWS``
     rows, unless there is early stopping, whose validation rows do as well.
 
     Parameters
@@ -73,8 +72,11 @@ def training_mask(n_members, codes, original=None, early_stopping=False):
         if early_stopping or len(codes) <= LONE_MEMBER_ROWS:
             return np.ones((1, len(codes)), dtype=bool)
         return held_out_folds(codes, 1, original, N_LONE_FOLDS)[None] != 0
-    fold_of_member = np.concatenate([np.arange(half.stop - half.start) for half in member_halves(n_members)])
-    return held_out_folds(codes, int(fold_of_member.max()) + 1, original) != fold_of_member[:, None]
+    n_pairs = n_members // 2
+    fold_of_member = np.tile(np.arange(n_pairs), 2)
+    if n_members % 2:
+        fold_of_member = np.append(fold_of_member, -2)  # which no row is in
+    return held_out_folds(codes, n_pairs, original) != fold_of_member[:, None]
 
 
 def split_rows(codes, validation_fraction, seed, original=None):

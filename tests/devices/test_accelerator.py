@@ -67,7 +67,7 @@ def test_splines_are_the_same_columns_there(two_blocks, accelerator, settings):
 @pytest.mark.parametrize("together", [False, True], ids=["a block", "together"])
 @pytest.mark.parametrize("n_columns", [8, 200], ids=["in the columns", "in the span of the rows"])
 def test_blocks_are_whitened_the_same_way_there(n_columns, together, accelerator, settings, monkeypatch):
-    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_STEPS_TIMES_ROOT_ROWS", 0)  # the fits are short
     random_generator, y = np.random.default_rng(0), np.arange(150) % 2
     X = random_generator.normal(size=(150, n_columns + 5))
     signal = np.where(y, 0.3, -0.3)[:, None] * np.where(np.arange(n_columns) % 2, 1, -1) / np.sqrt(n_columns / 8)
@@ -125,7 +125,7 @@ def test_a_device_gives_the_numbers_of_the_cpu_where_columns_have_long_tails(two
 
 
 def test_a_device_gives_the_numbers_of_the_cpu_where_columns_outnumber_rows(accelerator, settings, monkeypatch):
-    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_STEPS_TIMES_ROOT_ROWS", 0)  # the fits are short
     X = np.random.default_rng(0).normal(size=(30, 90)).astype(np.float32)
     y = np.arange(30) % 3
     X[:, ::7] += y[:, None]
@@ -146,7 +146,7 @@ def test_the_span_of_the_rows_is_computed_where_there_is_room(accelerator, setti
         original(span, rows, *arguments, **options)
 
     monkeypatch.setattr(RowSpan, "__init__", note)
-    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_STEPS_TIMES_ROOT_ROWS", 0)  # the fits are short
     model = DualBranchClassifier(device=accelerator, **settings | {"blocks": 45})
     there = model.fit(X, y).predict_proba(X)
     monkeypatch.setattr("skdual.training.span.choice.free_memory", lambda device: 1000)

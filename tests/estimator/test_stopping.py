@@ -118,7 +118,7 @@ def wide():
     ],
 )
 def test_an_interrupt_after_the_last_epoch_does_not_stop_what_is_left(wide, quick, monkeypatch, owner, name, after):
-    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fits are short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_STEPS_TIMES_ROOT_ROWS", 0)  # the fits are short
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 80)  # 40 epochs of two steps
     monkeypatch.setattr("skdual.defaults.MIN_CYCLE_ROWS", 60)
     (X, y), params = wide, {"blocks": 75, "n_members": 2, "max_epochs": "auto", "verbose": 1}

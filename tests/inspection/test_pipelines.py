@@ -3,7 +3,9 @@
 import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -50,3 +52,12 @@ def test_what_holds_no_fitted_classifier_is_refused(planted, look):
         look(make_pipeline(StandardScaler(), LogisticRegression()), X, y)
     with pytest.raises(NotFittedError):
         look(make_pipeline(StandardScaler(), DualBranchClassifier(10)), X, y)
+
+
+def test_what_holds_a_classifier_in_an_attribute_is_refused_with_its_name(model, planted):
+    X, y = planted
+    with pytest.raises(TypeError, match="got FrozenEstimator; give its estimator"):
+        linear_probe(FrozenEstimator(model), X, y)
+    search = GridSearchCV(DualBranchClassifier(10, n_members=1, max_epochs=1), {"temperature": [0.1]}, cv=2).fit(X, y)
+    with pytest.raises(TypeError, match="got GridSearchCV; give its best_estimator_"):
+        linear_probe(search, X, y)

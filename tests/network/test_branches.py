@@ -61,12 +61,12 @@ def test_shifted_units_tell_the_norm_of_a_row():
     encoder = make_encoder(widths=(3000,), n_members=2)
     x = torch.randn(1, 7, dtype=torch.float64)
     layers = encoder.layers
-    assert torch.allclose(layers(encoder.columns(2, x)), layers(encoder.columns(2, 3 * x)), atol=1e-5)
+    assert torch.allclose(layers(encoder.inputs(2, x)), layers(encoder.inputs(2, 3 * x)), atol=1e-5)
     encoder.shift_units(0.5)
     bias = encoder.layers[0].bias
     assert bias.std(dim=1).tolist() == pytest.approx([0.5, 0.5], rel=0.1)
     assert not torch.equal(bias[0], bias[1])
-    assert (layers(encoder.columns(2, x)) - layers(encoder.columns(2, 3 * x))).abs().mean() > 0.05
+    assert (layers(encoder.inputs(2, x)) - layers(encoder.inputs(2, 3 * x))).abs().mean() > 0.05
     batch = make_encoder(normalization="batch")
     batch.shift_units(0.5)  # has no bias to draw
     assert batch.layers[0].bias is None
@@ -121,7 +121,7 @@ def test_dropout_only_in_training_and_not_of_the_shortcut(n_members, rates):
     encoder = make_encoder(widths=(500,), n_members=n_members, dropout=0.4)
     x = torch.randn(20, 7).double()
     evaluated, trained = (
-        encoder.train(training)(x) - encoder.shortcut(encoder.columns(n_members, x)) for training in (False, True)
+        encoder.train(training)(x) - encoder.shortcut(encoder.inputs(n_members, x)) for training in (False, True)
     )
     dropped = trained == 0
     assert dropped.double().mean(dim=(1, 2)).tolist() == pytest.approx(rates, abs=0.03)
@@ -152,7 +152,7 @@ def test_variance_of_initial_weights(initialization, variance):
 def test_shortcut_keeps_the_variance_of_its_input(initialization):
     encoder, x = make_encoder(600, (5, 400), n_members=2, initialization=initialization), torch.randn(300, 600).double()
     for weight, h in zip(
-        encoder.shortcut.weight, encoder.shortcut(encoder.columns(len(encoder.shortcut.weight), x)), strict=True
+        encoder.shortcut.weight, encoder.shortcut(encoder.inputs(len(encoder.shortcut.weight), x)), strict=True
     ):
         assert_normal(weight, 1 / 600)
         assert h.var().item() == pytest.approx(1, rel=0.05)

@@ -115,8 +115,8 @@ def test_each_member_is_a_network_of_its_own(fusion, head, normalization, traini
 def test_embeds_by_the_first_member_while_columns_have_their_relevance(n_members):
     network, inputs = make_network(n_members=n_members, block_dropout=0).eval(), make_inputs()
     for branch, n_columns in ((network.branch_a, 9), (network.branch_b, 7)):
-        branch.columns.relevance = torch.rand(n_members, 1, n_columns) + 0.5
-        branch.columns.relevance[: n_members // 2] = 1
+        branch.inputs.relevance = torch.rand(n_members, 1, n_columns) + 0.5
+        branch.inputs.relevance[: n_members // 2] = 1
     before = network.embed(*inputs)
     network.merge_relevance()
     torch.testing.assert_close(before, network.embed(*inputs))
@@ -160,6 +160,10 @@ def test_encodes_by_the_first_member_whose_branches_read_a_block_each(ranks, mem
     for h, expected in zip(encoded, network.encode_members(x_a, x_b), strict=True):
         torch.testing.assert_close(h, expected[member], rtol=1e-3, atol=1e-4)
     assert torch.equal(network.encode(x_a, torch.randn_like(x_b))[0], encoded[0])
+    *branches, fused = network.stages(x_a, x_b)
+    assert all(map(torch.equal, branches, encoded))
+    of_members = network.fusion(*network.encode_members(x_a, x_b))
+    torch.testing.assert_close(fused, of_members[member], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("normalization", ["layer", "batch"])

@@ -7,8 +7,8 @@ from torch import nn
 from skdual.network.members import (
     ColumnLinear,
     MemberBatchNorm,
-    MemberColumns,
     MemberDropout,
+    MemberInputs,
     MemberLayerNorm,
     MemberLinear,
 )
@@ -27,11 +27,11 @@ class OnColumns(nn.Module):
 
     def __init__(self, n_members, in_features, out_features, bias=True):
         super().__init__()
-        self.columns = MemberColumns()
+        self.inputs = MemberInputs()
         self.layer = randomize(ColumnLinear(n_members, in_features, out_features, bias=bias))
 
     def forward(self, x, mixed=None):
-        return self.layer(self.columns(len(self.layer.weight), x, mixed))
+        return self.layer(self.inputs(len(self.layer.weight), x, mixed))
 
 
 def peer_of(layer, member, peer):
@@ -85,12 +85,12 @@ def test_regularised_members_multiply_the_columns_by_their_relevance(n_members, 
     told[:n_plain] = 1
     taken = [x if member < n_plain or not with_mixed else mixed for member in range(n_members)]
     expected = torch.stack([layer(rows * told[member])[member] for member, rows in enumerate(taken)])
-    layer.columns.relevance = told[:, None]
+    layer.inputs.relevance = told[:, None]
     torch.testing.assert_close(layer(x, mixed if with_mixed else None), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_columns_come_in_the_dtype_of_products():
-    columns, x, mixed = MemberColumns(), *torch.randn(2, 6, 4)
+    columns, x, mixed = MemberInputs(), *torch.randn(2, 6, 4)
     columns.relevance = torch.rand(2, 1, 4)
     for bfloat16 in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):

@@ -33,11 +33,11 @@ def test_training_curve_display_holds_and_draws_every_term(fitted):
 def test_the_best_epoch_is_marked(fitted):
     display = TrainingCurveDisplay.from_estimator(fitted)
     losses = [row["valid_classification_loss"] for row in fitted.history_]
-    assert display.best_epoch == losses.index(min(losses)) + 1
+    assert display.lowest_validation_epoch == losses.index(min(losses)) + 1
     for panel in display.axes_.values():
-        assert set(panel.lines[-1].get_xdata()) == {display.best_epoch}
+        assert set(panel.lines[-1].get_xdata()) == {display.lowest_validation_epoch}
     labels = [text.get_text() for text in display.axes_["train_loss"].get_legend().get_texts()]
-    assert labels == ["training", "validation", f"best epoch ({display.best_epoch})"]
+    assert labels == ["training", "validation", f"lowest validation loss (epoch {display.lowest_validation_epoch})"]
 
 
 def test_the_best_epoch_is_that_of_early_stopping_also_when_loaded(two_blocks, quick, tmp_path):
@@ -45,10 +45,10 @@ def test_the_best_epoch_is_that_of_early_stopping_also_when_loaded(two_blocks, q
     stopped = {**quick, "max_epochs": 30, "patience": 2, "learning_rate": 0.02}
     model = DualBranchClassifier(**stopped, early_stopping=True).fit(X, y)
     assert model.best_epoch_ < model.n_epochs_
-    assert TrainingCurveDisplay(model.history_).best_epoch == model.best_epoch_
+    assert TrainingCurveDisplay(model.history_).lowest_validation_epoch == model.best_epoch_
     joblib.dump(model, tmp_path / "model.joblib")
     loaded = joblib.load(tmp_path / "model.joblib")
-    assert TrainingCurveDisplay.from_estimator(loaded).best_epoch == model.best_epoch_
+    assert TrainingCurveDisplay.from_estimator(loaded).lowest_validation_epoch == model.best_epoch_
 
 
 def test_epochs_of_a_warm_start_go_on_from_those_before(two_blocks, quick):
@@ -60,7 +60,7 @@ def test_epochs_of_a_warm_start_go_on_from_those_before(two_blocks, quick):
     assert np.isfinite(display.training_losses["orthogonality_loss"]).tolist() == [True] * 4 + [False] * 4
     assert np.isfinite(display.validation_losses["classification_loss"]).tolist() == [False] * 4 + [True] * 4
     losses = [row["valid_classification_loss"] for row in model.history_[4:]]
-    assert display.best_epoch == 5 + int(np.argmin(losses))
+    assert display.lowest_validation_epoch == 5 + int(np.argmin(losses))
 
 
 def test_without_validation_rows_there_is_no_verdict(two_blocks, quick):
@@ -68,7 +68,7 @@ def test_without_validation_rows_there_is_no_verdict(two_blocks, quick):
     display = TrainingCurveDisplay.from_estimator(model)
     assert list(display.axes_) == ["train_loss", "classification_loss"]
     assert display.validation_losses == {}
-    assert display.best_epoch is None
+    assert display.lowest_validation_epoch is None
     assert display.verdict.label == "no verdict"
     assert "no validation rows" in display.axes_["train_loss"].get_title(loc="left")
     assert all(len(panel.lines) == 1 for panel in display.axes_.values())

@@ -139,6 +139,19 @@ def test_the_reason_names_the_best_epoch_of_the_whole_history():
     assert learning_verdict(before + after).reason == "the validation loss rose from 0.80 in epoch 5 to 1.50"
 
 
+def test_the_reason_does_not_quote_one_odd_epoch():
+    validation = np.concatenate([np.linspace(1.2, 0.5, 20), np.linspace(0.51, 0.9, 20)])
+    validation[2] = 0.1
+    reason = learning_verdict(curves(np.linspace(1.0, 0.1, 40), validation)).reason
+    assert reason == "the validation loss rose from 0.53 in epoch 20 to 0.88"
+
+
+@pytest.mark.filterwarnings("error")
+def test_epochs_count_alike_where_no_learning_rate_was_recorded_but_0():
+    losses = [2.0, 1.6, 1.2, 0.8]
+    assert learning_verdict(curves(losses, losses, np.zeros(4))) == learning_verdict(curves(losses, losses))
+
+
 @pytest.mark.parametrize("history", [None, 3, [1, 2], {"train_loss": 1.0}], ids=str)
 def test_a_history_is_a_list_of_dicts(history):
     with pytest.raises(TypeError, match="history must be a list of dict"):

@@ -10,7 +10,7 @@ from sklearn.feature_selection import f_classif
 from stored_rows import data_set
 
 from skdual import DualBranchClassifier
-from skdual.anova import shrunk_power
+from skdual.anova import shrunk_epsilon_squared
 from skdual.inputs import chunks
 from skdual.scaling.outliers import spread, tell_more_by_spread
 from skdual.scaling.statistics import column_statistics
@@ -74,7 +74,7 @@ def power_by_words(z, n_classes=3):
     """By scikit-learn's F, whose eta squared is the share of the sum of squares that lies between classes."""
     f, _ = f_classif(z, Y)
     between = f * (n_classes - 1)
-    return shrunk_power(between / (between + N - n_classes), N, n_classes)
+    return shrunk_epsilon_squared(between / (between + N - n_classes), N, n_classes)
 
 
 def test_power_has_to_be_larger_by_half_and_two_standard_errors():
@@ -126,5 +126,5 @@ def test_glitches_hardly_cost_accuracy(monkeypatch):
 
     found = accuracy(glitched)
     assert found > accuracy(clean) - 0.06
-    monkeypatch.setattr("skdual.scaling.statistics.LEAST_STRAY", np.inf)
+    monkeypatch.setattr("skdual.scaling.statistics.MIN_STRAY", np.inf)
     assert found > accuracy(glitched) + 0.03

@@ -235,7 +235,7 @@ def test_the_column_of_a_frame_is_named():
 
 def test_long_tails_on_both_sides_do_not_hide_where_most_rows_are(monkeypatch):
     # splines tell it too, of columns scaled either way
-    monkeypatch.setattr("skdual.training.splines.LEAST_GAIN", np.inf)
+    monkeypatch.setattr("skdual.training.columns.splines.MIN_GAIN", np.inf)
     rng = np.random.default_rng(0)
     y = np.arange(600) % 3
     X = rng.standard_t(1, (600, 24)) + rng.normal(size=(3, 24))[y]

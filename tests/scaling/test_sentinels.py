@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from stored_rows import data_set
 
 from skdual import DualBranchClassifier
-from skdual.anova import shrunk_power
+from skdual.anova import shrunk_epsilon_squared
 from skdual.inputs import chunks
 from skdual.scaling.sentinels import distances, find_sentinels, what_is_told
 from skdual.scaling.statistics import column_statistics
@@ -128,7 +128,7 @@ def test_sentinels_are_as_far_as_the_classes_say(told):
     others = [told[~of, j] for j, of in enumerate(is_coded.T)]
     eta_squared[1] = [by_f_test(x, Y[~of]) for x, of in zip(others, is_coded.T, strict=True)]
     n_others = np.array([len(x) for x in others])
-    powers = shrunk_power(eta_squared[0], N, 3), shrunk_power(eta_squared[1], n_others, 3)
+    powers = shrunk_epsilon_squared(eta_squared[0], N, 3), shrunk_epsilon_squared(eta_squared[1], n_others, 3)
     of_told = what_is_told(told, is_coded, Y)
     assert_allclose(of_told.eta_squared, eta_squared, rtol=1e-9)
     assert_allclose(of_told.center, [x.mean() for x in others])

@@ -69,13 +69,14 @@ def test_whitening_multiplies_rows_as_precisely_as_they_are(n):
     ],
 )
 def test_blocks_are_whitened_by_themselves_and_then_together(ranks, changes):
-    whitening, (x_a, x_b) = Whitening((3, 5), ranks), torch.randn(6, 8).double().split([3, 5], dim=1)
+    whitening, (x_a, x_b) = Whitening((3, 5), ranks).double(), torch.randn(6, 8).double().split([3, 5], dim=1)
     factors = [
-        torch.randn(rank, width).double() if rank else None for rank, width in zip(ranks, (3, 5, 8), strict=True)
+        torch.randn(rank, width).double().numpy() if rank else None
+        for rank, width in zip(ranks, (3, 5, 8), strict=True)
     ]
     whitening.set_factors(*factors)
     assert (whitening.ranks, whitening.changes) == (ranks, changes)
-    a, b, together = (np.eye(n) if f is None else (f.T @ f).numpy() for f, n in zip(factors, (3, 5, 8), strict=True))
+    a, b, together = (np.eye(n) if f is None else f.T @ f for f, n in zip(factors, (3, 5, 8), strict=True))
     expected = np.hstack([x_a.numpy() @ a, x_b.numpy() @ b]) @ together
     got = whitening(x_a, x_b)
     assert_allclose(torch.cat(got, dim=1), expected, rtol=1e-9, atol=1e-9)

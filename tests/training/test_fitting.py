@@ -8,6 +8,8 @@ from numpy.testing import assert_array_equal
 from skdual import DualBranchClassifier
 from skdual.inputs.duplicates import first_occurrences
 from skdual.training import fitting
+from skdual.training.build import build_net
+from skdual.training.columns.preparation import prepare_columns
 from skdual.training.held_out import training_mask
 
 
@@ -44,14 +46,39 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
 
     monkeypatch.setattr(fitting, "first_occurrences", find)
     monkeypatch.setattr(fitting, "training_mask", lambda *of_fit: given.append(of_fit) or training_mask(*of_fit))
-    monkeypatch.setattr(fitting, "whiten_blocks", lambda _, rows, original, scalers: given.append((rows, original)))
+    monkeypatch.setattr(
+        fitting, "prepare_columns", lambda *of_fit: given.append(of_fit[:2]) or prepare_columns(*of_fit)
+    )
     DualBranchClassifier(**(quick | {"n_members": 4, "early_stopping": early_stopping})).fit(X, y)
     assert len(found) == 1
-    [(_, codes, of_members, stops_early), (training, of_whitening)] = given
+    [(_, codes, of_members, stops_early), (training, of_columns)] = given
     assert stops_early == early_stopping == (len(training) < len(X))
     assert_array_equal(codes, training.y)
     assert_array_equal(of_members, first_occurrences(training))
-    assert_array_equal(of_whitening, of_members)
+    assert_array_equal(of_columns, of_members)
+
+
+def test_the_net_is_built_once_for_whatever_columns_it_has(monkeypatch):
+    """With the norm of a row in block A, and splines and whitening in block B."""
+    random_generator = np.random.default_rng(0)
+    y = random_generator.integers(0, 2, 400)
+    X = random_generator.normal(size=(400, 12)) * (1 + y[:, None])
+    X[:, 8] = random_generator.permutation(5)[random_generator.integers(0, 5, 400)]
+    X[:, 8] = np.where(y == 1, 3 * (X[:, 8] > 2) + 1, X[:, 8] % 3)
+    built = []
+    monkeypatch.setattr(
+        fitting, "build_net", lambda *of_fit, **more: built.append(of_fit) or build_net(*of_fit, **more)
+    )
+    model = DualBranchClassifier(8, n_members=2, max_epochs=1, hidden_layer_sizes=((8,), (8,))).fit(X, y)
+    assert model.network_.scaler_a.row_norm is not None
+    assert len(built) == 1
+    of_module = {name: getattr(model.net_, f"module__{name}") for name in ("row_norms", "n_hats", "whitening_ranks")}
+    scalers, whitening = model.network_.scalers, model.network_.whitening
+    assert of_module == {
+        "row_norms": tuple(scaler.row_norm is not None for scaler in scalers),
+        "n_hats": tuple(0 if scaler.splines is None else scaler.splines.n_hats for scaler in scalers),
+        "whitening_ranks": whitening.ranks,
+    }
 
 
 @pytest.mark.filterwarnings("error")

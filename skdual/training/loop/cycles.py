@@ -7,7 +7,7 @@ from skorch.callbacks import EarlyStopping
 from ..calibration import chance_loss, held_out_loss
 from .kept_weights import KeptWeights
 
-LEAST_GAIN = 0.03
+MIN_LOSS_DROP = 0.03
 """By how much held-out loss has to be lower at the end of the first cycle for a fit to go back to it, as a share of the
 loss at the end of the second, or of what that is below the loss of chance, if this is less.
 
@@ -67,7 +67,7 @@ class Cycles:
             return last_end
         last_loss = self._held_out_loss()
         below_chance = max(0.0, chance_loss(self._rows.y, self._net.criterion__class_weight) - last_loss)
-        is_better = last_loss - self._first_loss > LEAST_GAIN * min(last_loss, below_chance)
+        is_better = last_loss - self._first_loss > MIN_LOSS_DROP * min(last_loss, below_chance)
         return self._first_end if is_better else last_end
 
     def _held_out_loss(self):

@@ -192,6 +192,11 @@ class DualBranchNet(NeuralNetClassifier):
         return self
 
     def fit_loop(self, X, y=None, epochs=None, *, mask, interrupts, validation=None, before_scoring=lambda: None):
+        """All epochs of a fit, as skorch's; the other arguments are those of :meth:`partial_fit`.
+
+        The weights of every finished epoch are kept, with ``patience`` those of the epoch with the lowest validation
+        classification loss, until there has been no lower one for so many epochs.
+        """
         epochs = self.max_epochs if epochs is None else epochs
         cycles = Cycles(self, X, mask, epochs)
         update = CapturedUpdate(self._run_update, self.optimizer_) if self.capture_updates else self._run_update
@@ -247,7 +252,7 @@ class DualBranchNet(NeuralNetClassifier):
 
     # one epoch
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+    def run_single_epoch(self, iterator, training, prefix, step_fn):
         """Run over all batches, and record the mean of every loss term over the rows."""
         if iterator is None:
             return
@@ -255,7 +260,7 @@ class DualBranchNet(NeuralNetClassifier):
         means = LossMeans()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
+            step = step_fn(batch)
             means.add(step.pop("terms"), len(batch.index))
             self.history.record_batch(f"{prefix}_batch_size", len(batch.index))  # BatchScoring weighs by it
             self.notify("on_batch_end", batch=batch, training=training, **step)
@@ -274,7 +279,7 @@ class DualBranchNet(NeuralNetClassifier):
 
     # one step
 
-    def train_step(self, batch, **fit_params):
+    def train_step(self, batch):
         """Forward, backward and update on one batch; reads nothing back from the device."""
         if not self.module_.training:  # a callback may have predicted in between
             self._set_training(True)
@@ -283,7 +288,7 @@ class DualBranchNet(NeuralNetClassifier):
         return step
 
     def _run_update(self, batch):
-        """All of a step but the learning rate of the next."""
+        """One training step on a batch, except for advancing the schedule."""
         self.optimizer_.zero_grad(set_to_none=True)
         mixing = candidates = None
         if self._running.mixup is not None:
@@ -313,7 +318,7 @@ class DualBranchNet(NeuralNetClassifier):
         terms = {name: term.detach() for name, term in terms.items()}
         return {"loss": terms["loss"], "y_pred": output.scores.detach().mean(dim=0), "terms": terms}
 
-    def validation_step(self, batch, **fit_params):
+    def validation_step(self, batch):
         """Loss terms of validation rows, drawn at their natural frequency and without the bank."""
         with torch.no_grad():
             terms, output = self._loss_terms(batch)

@@ -44,7 +44,7 @@ def start_fit(net, rows, cycle_lengths, mask, update):
     mask : ndarray of bool of shape (n_members, n)
         Which rows each member trains on.
     update : callable
-        Takes a batch, and takes all of a step but the learning rate of the next.
+        Does a training step on a batch, except for advancing the schedule.
 
     Returns
     -------
@@ -52,14 +52,14 @@ def start_fit(net, rows, cycle_lengths, mask, update):
     loader : BatchLoader
         Of the training batches.
     """
-    order, draws, mixes = (np.random.default_rng(seed) for seed in np.random.SeedSequence(net.seed).spawn(3))
-    mixup = Mixup(net.mixup_alpha, mixes) if net.mixup_alpha else None
-    bank = _new_bank(net, rows, draws) if net.memory_bank_size else None
+    order_rng, bank_rng, mixup_rng = (np.random.default_rng(seed) for seed in np.random.SeedSequence(net.seed).spawn(3))
+    mixup = Mixup(net.mixup_alpha, mixup_rng) if net.mixup_alpha else None
+    bank = _new_bank(net, rows, bank_rng) if net.memory_bank_size else None
     draws_of = {name: source.draw for name, source in (("mixup", mixup), ("bank", bank)) if source is not None}
     # what a single member holds out is in no batch
     subset = np.flatnonzero(mask[0]) if len(mask) == 1 and not mask.all() else None
     codes = rows.y if subset is None else rows.y[subset]
-    sampler = _sampler(net, rows, codes, order)
+    sampler = _sampler(net, rows, codes, order_rng)
     loader = BatchLoader(rows, sampler, draws_of, subset)
     n_steps = [n_epochs * len(loader) for n_epochs in cycle_lengths]
     running = RunningFit(

@@ -12,7 +12,7 @@ from .row_span import RowSpan
 
 def relevance_by_member(branch, n_members):
     """What each member multiplies the columns by, of shape (1, p); None for those that take them as they are."""
-    relevance = branch.columns.relevance
+    relevance = branch.inputs.relevance
     if relevance is None:
         return [None] * n_members
     plain, regularized = member_halves(n_members)
@@ -30,7 +30,7 @@ def span_keys(branch, n_members, whitened):
 
 
 class SpanCoordinates(nn.Module):
-    """Rows as coordinates in several spans, in the place of :class:`~skdual.network.members.MemberColumns`.
+    """Rows as coordinates in several spans, in the place of :class:`~skdual.network.members.MemberInputs`.
 
     A row has ``n_coordinates`` for the plain members together, if there are any, and as many for each of the others, or
     for all of these together.
@@ -41,7 +41,7 @@ class SpanCoordinates(nn.Module):
         self.n_coordinates = n_coordinates
 
     def forward(self, n_members, x, of_regularized=None):
-        """As of :class:`~skdual.network.members.MemberColumns`."""
+        """As of :class:`~skdual.network.members.MemberInputs`."""
         of_regularized = x if of_regularized is None else of_regularized
         plain, regularized = member_halves(n_members)
         shared = self.n_coordinates * (plain.stop > 0)
@@ -50,17 +50,17 @@ class SpanCoordinates(nn.Module):
 
 
 class SideBySide(nn.Module):
-    """Whitened rows beside those as they are, for the place of :class:`~skdual.network.members.MemberColumns`."""
+    """Whitened rows beside those as they are, for the place of :class:`~skdual.network.members.MemberInputs`."""
 
-    def __init__(self, columns):
+    def __init__(self, inner):
         super().__init__()
-        self.columns = columns
+        self.inner = inner
 
     def forward(self, n_members, x, of_regularized=None):
-        """As of :class:`~skdual.network.members.MemberColumns`."""
+        """As of :class:`~skdual.network.members.MemberInputs`."""
         whitened, _ = x.chunk(2, dim=1)
         _, as_they_are = (x if of_regularized is None else of_regularized).chunk(2, dim=1)
-        return self.columns(n_members, whitened, as_they_are)
+        return self.inner(n_members, whitened, as_they_are)
 
 
 class _Start(NamedTuple):
@@ -73,7 +73,7 @@ class _Start(NamedTuple):
 class SpanBranch:
     """A branch whose first weights, of the hidden layers and of the shortcut, are coordinates in spans of rows.
 
-    From the start to :meth:`widen` it has other weights in both layers, and others ``columns``.
+    From the start to :meth:`widen` it has other weights in both layers, and another module ``inputs``.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class SpanBranch:
     """
 
     def __init__(self, branch, rows, whitened, random_generator, fitted_before, held_out):
-        self._branch, self._columns, self._layers = branch, branch.columns, branch.column_layers
+        self._branch, self._inputs, self._layers = branch, branch.inputs, branch.column_layers
         self._device = rows.device
         self._scale = math.sqrt(len(rows) / rows.shape[1])  # such that mean squares stay as they are
         self._spans = self._spans_by_member(rows, whitened, random_generator, len(held_out))
@@ -106,8 +106,8 @@ class SpanBranch:
             self._replace(self._weights(slice(len(rows))) / self._scale)
         else:
             self._replace(self._start.coordinates)
-        if self._columns.relevance is not None or whitened is not None:
-            branch.columns = SpanCoordinates(len(rows))
+        if self._inputs.relevance is not None or whitened is not None:
+            branch.inputs = SpanCoordinates(len(rows))
         self.coordinates = self._side_by_side([span.coordinates for span in dict.fromkeys(self._spans)])
 
     def _spans_by_member(self, rows, whitened, random_generator, n_members):
@@ -165,4 +165,4 @@ class SpanBranch:
         pairs = zip(self._spans, self._learnt() * self._scale, strict=True)
         widened = torch.stack([span.expand(learnt) for span, learnt in pairs])
         self._replace(widened if self._start is None else self._start.weights + widened)
-        self._branch.columns = self._columns
+        self._branch.inputs = self._inputs

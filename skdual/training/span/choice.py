@@ -13,8 +13,8 @@ MAX_VALUES = 2**26
 """Most values of training and validation rows, or of their coordinates where these are more, that are copied densely:
 256 MiB of float32. With more than 2**24 weights of columns, as many times more as there are weights."""
 
-MIN_WAY = 1100
-"""A fit of n rows is short below MIN_WAY / sqrt(n) steps: a random sum of n moves comes as far as their root."""
+MIN_STEPS_TIMES_ROOT_ROWS = 1100
+"""A fit of n rows is short of so many steps over sqrt(n): a random sum of n moves comes as far as their root."""
 
 MAX_SHORT_STEPS = 100
 """A fit of as many steps is never short, however few its rows."""
@@ -35,7 +35,10 @@ def is_worth_spanning(net, training, validation):
     """
     n_rows, n_weights = len(training), _n_column_weights(net.module_)
     n_steps = net.max_epochs * n_batches(n_rows, net.batch_size, net.sampling)
-    is_short = n_steps < min(MIN_WAY / math.sqrt(n_rows), MAX_SHORT_STEPS) and n_weights <= _MAX_SHORT_WEIGHTS
+    is_short = (
+        n_steps < min(MIN_STEPS_TIMES_ROOT_ROWS / math.sqrt(n_rows), MAX_SHORT_STEPS)
+        and n_weights <= _MAX_SHORT_WEIGHTS
+    )
     is_wide = max(training.columns.n_columns) > n_rows
     n_values = _n_values(net.module_, training, validation)
     return is_wide and not is_short and n_values <= MAX_VALUES * max(1, n_weights / _MAX_WEIGHTS)

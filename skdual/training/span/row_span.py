@@ -5,7 +5,7 @@ import torch
 
 from ...devices import send
 from ...inputs.slices import consecutive_slices
-from ...products import linear
+from ...matmul import linear
 
 _N_ROWS, _N_COLUMNS = 512, 2048  # of products that are computed at one time
 

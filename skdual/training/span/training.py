@@ -8,7 +8,7 @@ In a fit of few steps n numbers do not come far, and the way there and back take
 in the columns (``choice``).
 
 What :meth:`SpanTraining.enter` exchanges in the network, and :meth:`SpanTraining.leave` puts back: both scalers and the
-whitening, for rows come scaled and whitened; the first weights and the columns of wide branches (``branch``); the
+whitening, for rows come scaled and whitened; the first weights and the inputs of wide branches (``branch``); the
 optimizer, which has to know the parameters that there are.
 """
 
@@ -91,7 +91,7 @@ class SpanTraining:
         network.whitening = Whitening((0, 0), (0, 0, 0))
         for branch, rows in zip(network.branches, whitened, strict=True):
             if rows is not None:
-                branch.columns = SideBySide(branch.columns)
+                branch.inputs = SideBySide(branch.inputs)
         self._net.initialize_optimizer()
 
     def _whitened(self, rows):
@@ -122,8 +122,8 @@ class SpanTraining:
         for branch in self._branches.values():
             branch.widen()
         for branch in network.branches:
-            if isinstance(branch.columns, SideBySide):
-                branch.columns = branch.columns.columns
+            if isinstance(branch.inputs, SideBySide):
+                branch.inputs = branch.inputs.inner
         self._net.initialize_optimizer()
 
 

@@ -8,7 +8,7 @@ from skdual.training.span import choice
 @pytest.fixture(autouse=True)
 def short_fits_too(monkeypatch):
     """The fits of tests in this folder are short."""
-    monkeypatch.setattr(choice, "MIN_WAY", 0)
+    monkeypatch.setattr(choice, "MIN_STEPS_TIMES_ROOT_ROWS", 0)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from skdual.network.members import MemberColumns
+from skdual.network.members import MemberInputs
 from skdual.training.span.branch import SideBySide, SpanCoordinates
 
 
@@ -32,7 +32,7 @@ def test_regularised_members_may_have_coordinates_in_common():
 @pytest.mark.parametrize("with_mixed", [True, False])
 def test_of_rows_side_by_side_plain_members_take_the_first(with_mixed):
     x, mixed = torch.randn(2, 6, 8)
-    columns = MemberColumns()
+    columns = MemberInputs()
     columns.relevance = torch.rand(3, 1, 4)
     (plain, _), (others, _) = SideBySide(columns)(3, x, mixed if with_mixed else None)
     assert torch.equal(plain, x[:, :4])

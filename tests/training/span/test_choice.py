@@ -25,7 +25,7 @@ def width_in_training(wide, **params):
 )
 def test_a_fit_of_few_steps_stays_in_the_columns(wide, monkeypatch, max_epochs, batch_size, early_stopping, in_span):
     # 24 rows: 61.2 steps, which are 20.4 epochs of 3 steps, or 5.1 of 12; 18 rows need 70.7 steps, or 31.4 epochs
-    monkeypatch.setattr(choice, "MIN_WAY", 300)
+    monkeypatch.setattr(choice, "MIN_STEPS_TIMES_ROOT_ROWS", 300)
     widths = []
 
     class Stop(Callback):
@@ -57,14 +57,14 @@ def test_as_much_may_be_copied_as_weights_of_the_columns_take(wide, monkeypatch,
 
 @pytest.mark.parametrize(("max_weights", "in_span"), [(1379, True), (1380, False)])
 def test_a_short_fit_of_very_many_weights_is_trained_in_the_span(wide, monkeypatch, max_weights, in_span):
-    monkeypatch.setattr(choice, "MIN_WAY", 1e9)
+    monkeypatch.setattr(choice, "MIN_STEPS_TIMES_ROOT_ROWS", 1e9)
     monkeypatch.setattr(choice, "_MAX_SHORT_WEIGHTS", max_weights)
     assert width_in_training(wide, n_members=1) == (N_ROWS if in_span else WIDTHS[0])
 
 
 @pytest.mark.parametrize("batch_size", [8, 10])  # of 10 rows: the last has 4
 def test_no_fit_of_many_steps_is_short(wide, monkeypatch, batch_size):
-    monkeypatch.setattr(choice, "MIN_WAY", 1e9)
+    monkeypatch.setattr(choice, "MIN_STEPS_TIMES_ROOT_ROWS", 1e9)
     n_spans, original = [], RowSpan.__init__
 
     def note(span, *arguments):

@@ -92,13 +92,13 @@ def test_weights_answer_to_nothing_that_their_member_has_no_row_in(wide, monkeyp
     relevance = []
 
     def note(network):
-        relevance.extend(branch.columns.relevance.numpy() for branch in (network.branch_a, network.branch_b))
+        relevance.extend(branch.inputs.relevance.numpy() for branch in (network.branch_a, network.branch_b))
         merge_relevance(network)
 
     merge_relevance = DualBranchNetwork.merge_relevance
     monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
     model = DualBranchClassifier(**PLAIN, n_members=3, standardize=False).fit(X, y)
-    trained = held_out_folds(y, 2) != np.array([0, 0, 1])[:, None]
+    trained = training_mask(3, y)
     split = WIDTHS[0]
     for branch, block, told in zip(
         (model.network_.branch_a, model.network_.branch_b), (X[:, :split], X[:, split:]), relevance, strict=True
@@ -148,7 +148,7 @@ def test_held_out_rows_are_seen_as_they_will_be(n_members, monkeypatch):
     X = random_generator.normal(size=(120, 300)) + 0.1 * y[:, None]
     losses = []
     monkeypatch.setattr(cycles, "held_out_loss", lambda *args: losses.append(held_out_loss(*args)) or losses[-1])
-    monkeypatch.setattr(cycles, "LEAST_GAIN", math.inf)  # the last weights are kept
+    monkeypatch.setattr(cycles, "MIN_LOSS_DROP", math.inf)  # the last weights are kept
     monkeypatch.setattr("skdual.defaults.MIN_STEPS", 40)
     model = DualBranchClassifier(**PLAIN | {"blocks": 150, "max_epochs": "auto"}, n_members=n_members).fit(X, y)
     rows = Rows(X, ColumnBlocks(("a", "b"), model.block_indices_), torch.device("cpu"), torch.float64, y)

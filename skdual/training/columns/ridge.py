@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs.slices import consecutive_slices
+from ...inputs.slices import consecutive_slices
 
 _PART_VALUES = 2**17  # of rows that are left out at one time, 1 MiB: they stay in a processor's cache
 _ROUNDING = 1e-10  # share of the largest variance below which one is rounding

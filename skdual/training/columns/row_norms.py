@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from ..anova import analysis_of_variance, indicator
-from ..defaults import allows_row_norms
-from ..inputs.chunks import dense_chunks
-from ..scaling.row_norm import row_norms
+from ...anova import analysis_of_variance, indicator
+from ...defaults import allows_row_norms
+from ...inputs.chunks import dense_chunks
+from ...scaling.row_norm import row_norms
 
-LEAST_SHARE = 0.1
+MIN_SHARE = 0.1
 """Share of the variance of the norms that lies between the classes, from which on they may tell these."""
 
 TIMES_ANY_COLUMN = 2.0
@@ -52,4 +52,4 @@ def _tells(rows, scaler, index):
         squares += np.square(x).sum(axis=0)
         start += len(x)
     shares, _ = analysis_of_variance(sums, squares, np.bincount(rows.y, minlength=n_classes).astype(np.float64))
-    return shares[-1] > max(LEAST_SHARE, TIMES_ANY_COLUMN * shares[:-1].max())
+    return shares[-1] > max(MIN_SHARE, TIMES_ANY_COLUMN * shares[:-1].max())

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
-from skdual.training import ridge
-from skdual.training.ridge import left_out_errors, principal_axes
+from skdual.training.columns import ridge
+from skdual.training.columns.ridge import left_out_errors, principal_axes
 
 
 def errors_of(axes, penalty, codes, left_out):

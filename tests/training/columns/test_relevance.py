@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 
 from skdual import DualBranchClassifier
 from skdual.network.dual_branch import DualBranchNetwork
-from skdual.training import fitting, relevance
+from skdual.training import fitting
+from skdual.training.columns import relevance
+from skdual.training.columns.relevance import FLOOR, column_relevance, set_relevance
 from skdual.training.held_out import held_out_folds
-from skdual.training.relevance import FLOOR, column_relevance, set_relevance
 
 WIDTHS = (30, 12)
 
@@ -36,7 +37,7 @@ def networks(monkeypatch):
 
     def note(network, *arguments):
         set_relevance(network, *arguments)
-        seen.append([branch.columns.relevance for branch in (network.branch_a, network.branch_b)])
+        seen.append([branch.inputs.relevance for branch in (network.branch_a, network.branch_b)])
 
     monkeypatch.setattr(fitting, "set_relevance", note)
     return seen
@@ -205,7 +206,7 @@ def test_relevance_goes_into_the_weights_and_leaves_the_scores_as_they_are(told,
     monkeypatch.setattr(DualBranchNetwork, "merge_relevance", note)
     model = fit(X, y, max_epochs=3)
     assert_allclose(scores[1], scores[0], rtol=1e-9, atol=1e-12)
-    assert model.network_.branch_a.columns.relevance is None
+    assert model.network_.branch_a.inputs.relevance is None
 
 
 def test_a_warm_start_goes_on_with_the_weights_of_columns_as_they_are(told, networks):

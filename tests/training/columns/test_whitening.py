@@ -14,10 +14,10 @@ from skdual.inputs.columns import ColumnBlocks
 from skdual.inputs.duplicates import first_occurrences
 from skdual.inputs.rows import Rows
 from skdual.network import DualBranchNetwork
-from skdual.training import fitting, whitening
+from skdual.training.columns import whitening
+from skdual.training.columns.ridge import left_out_errors, principal_axes
+from skdual.training.columns.whitening import PENALTIES, nearest_rows, whitening_of
 from skdual.training.held_out import split_rows
-from skdual.training.ridge import left_out_errors, principal_axes
-from skdual.training.whitening import PENALTIES, nearest_rows, whitening_of
 
 PARAMS = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 2, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 BLOCKS = ColumnBlocks(("a", "b"), (np.arange(20), np.arange(20, 30)))
@@ -305,7 +305,7 @@ def rows_of(case, n):
 @pytest.mark.parametrize("n_members", [2, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_whitened_validation_rows_are_seen_as_they_will_be(case, n_members, whitened, monkeypatch):
-    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fit is short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_STEPS_TIMES_ROOT_ROWS", 0)  # the fit is short
     X, y, n_a = rows_of(case, 240)
     seen = []
 
@@ -364,7 +364,7 @@ def test_whitening_lets_what_neighbours_do_not_share_be_heard(n_columns, signal,
     params = {"hidden_layer_sizes": ((64, 32), (32, 16)), "max_epochs": "auto", "projection_dim": 16}
     accuracy = fit(X[:150], y[:150], n_columns, **params).score(X[150:], y[150:])
     linear = LogisticRegression(C=1, max_iter=5000).fit(X[:150], y[:150]).score(X[150:], y[150:])
-    monkeypatch.setattr(fitting, "whiten_blocks", lambda *arguments: None)
+    monkeypatch.setattr(whitening, "whitening_of", lambda z, codes: None)
     as_they_are = fit(X[:150], y[:150], n_columns, **params).score(X[150:], y[150:])
     assert accuracy > max(as_they_are + 0.1, linear - 0.05)
 

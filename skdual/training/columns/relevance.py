@@ -10,14 +10,14 @@ import math
 import numpy as np
 import torch
 
-from ..anova import analysis_of_variance, indicator, shrunk_power
-from ..devices import send
-from ..inputs.chunks import dense_chunks
-from ..inputs.slices import consecutive_slices
-from ..network.members import member_halves
+from ...anova import analysis_of_variance, indicator, shrunk_epsilon_squared
+from ...devices import send
+from ...inputs.chunks import dense_chunks
+from ...inputs.slices import consecutive_slices
+from ...network.members import member_halves
 
 FLOOR = 1.0
-"""Power that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
+"""Effect that every column has at least, as a share of the mean: what tells nothing by itself may do so with others."""
 
 _MAX_SUMS = 2**24  # sums over the rows of a class that are held at one time: 128 MiB
 
@@ -52,14 +52,14 @@ def set_relevance(network, rows, mask, scalers, class_weight):
             by_member = _leave_one_fold_out(scaler, rows, index, row_weight, fold, len(held_out))
             for member, statistics in enumerate(by_member, regularized.start):
                 relevance[member] = column_relevance(*statistics)
-        branch.columns.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
+        branch.inputs.relevance = send(torch.from_numpy(relevance), rows.device, branch.shortcut.weight.dtype)
 
 
 def column_relevance(n_rows, n_classes, eta_squared, variance):
-    """What to multiply columns by: the root of the power to tell the classes that each is thought to have.
+    """What to multiply columns by: the root of how well each is thought to tell the classes.
 
-    See :func:`~skdual.anova.shrunk_power`. ``FLOOR`` times the mean is added: where no column tells anything all are
-    alike.
+    See :func:`~skdual.anova.shrunk_epsilon_squared`. ``FLOOR`` times the mean is added: where no column tells anything
+    all are alike.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def column_relevance(n_rows, n_classes, eta_squared, variance):
     varies = variance > 0
     if n_rows <= n_classes or not varies.any():
         return np.ones(len(variance))
-    power = np.zeros(len(variance))
-    power[varies] = shrunk_power(eta_squared[varies], n_rows, n_classes)
-    power += FLOOR * power.mean()
-    total = power @ variance
+    effect = np.zeros(len(variance))
+    effect[varies] = shrunk_epsilon_squared(eta_squared[varies], n_rows, n_classes)
+    effect += FLOOR * effect.mean()
+    total = effect @ variance
     # 0 where no column tells anything, not finite where values are too large
-    return np.sqrt(power * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
+    return np.sqrt(effect * (variance.sum() / total)) if 0 < total < np.inf else np.ones(len(variance))
 
 
 def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
@@ -117,13 +117,15 @@ def _leave_one_fold_out(scaler, rows, index, row_weight, fold, n_folds):
 
 
 def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
-    """Sums of some scaled columns by fold and class, (n_folds, n_classes, n_columns), and of their squares by fold.
+    """Sums of some scaled columns by group and class, (n_groups, n_classes, n_columns), and of their squares by group.
+
+    The groups are the folds and the rows that are in none.
 
     The columns are shifted, such that the mean of the first rows is 0: then little is lost to rounding.
     """
-    n_folds, n_classes = shape
+    n_groups, n_classes = shape
     n_columns, start = columns.stop - columns.start, 0
-    sums, squares = np.zeros((n_folds * n_classes, n_columns)), np.zeros((n_folds, n_columns))
+    sums, squares = np.zeros((n_groups * n_classes, n_columns)), np.zeros((n_groups, n_columns))
     for chunk in dense_chunks(rows, index, rows.X.dtype):
         # sums in float64: rounding by rows that a member holds out would reach it
         x = scaler(torch.from_numpy(chunk)).numpy()[:, columns].astype(np.float64)
@@ -131,7 +133,7 @@ def _sums(scaler, rows, index, columns, row_weight, fold_and_class, shape):
             shift = x.mean(axis=0)
         x = x - shift
         some = slice(start, start + len(x))
-        sums += indicator(fold_and_class[some], n_folds * n_classes, row_weight[some]) @ x
-        squares += indicator(fold_and_class[some] // n_classes, n_folds, row_weight[some]) @ np.square(x)
+        sums += indicator(fold_and_class[some], n_groups * n_classes, row_weight[some]) @ x
+        squares += indicator(fold_and_class[some] // n_classes, n_groups, row_weight[some]) @ np.square(x)
         start += len(x)
-    return sums.reshape(n_folds, n_classes, -1), squares
+    return sums.reshape(n_groups, n_classes, -1), squares

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from skdual.products import linear, member_products, products_of_pairs
+from skdual.matmul import linear, member_products, products_of_pairs
 
 
 @pytest.mark.parametrize("bias", [True, False])

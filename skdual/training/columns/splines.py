@@ -8,25 +8,25 @@ from scipy.stats import chi2
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.preprocessing import KernelCenterer
 
-from ..anova import analysis_of_variance, indicator
-from ..scaling.fitting import scaled_rows
-from ..scaling.splines import HatFunctions, LinearSplines, hats_at
+from ...anova import analysis_of_variance, indicator
+from ...scaling.fitting import scaled_rows
+from ...scaling.splines import HatFunctions, LinearSplines, hats_at
 from .relevance import column_relevance
 from .ridge import left_out_errors, spectrum
 
 PENALTIES = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)
 """Of the kernel ridge regressions that tell whether splines help, as shares of the mean variance of the axes."""
 
-LEAST_GAIN = 0.03
+MIN_GAIN = 0.03
 """Least drop of the squared error of these, as a share of the variance of the classes."""
 
-LEAST_GAIN_IN_STANDARD_ERRORS = 3.0
+MIN_GAIN_IN_STANDARD_ERRORS = 3.0
 """The same in standard errors of the mean over the rows."""
 
 SIGNIFICANCE = 0.001
 """How seldom levels of a column that tell no more than its size would seem to."""
 
-LEAST_RATIO = 0.5
+MIN_RATIO = 0.5
 """Of what levels of a column tell beyond its size to what its size tells."""
 
 MAX_LEVELS = 20
@@ -34,7 +34,7 @@ MAX_LEVELS = 20
 
 _N_QUANTILES, _FIRST_QUANTILE = 8, 0.03
 _DECIMALS = 4  # of scaled values: levels that are closer are one
-_LEAST_ROWS, _LEAST_SHARE = 10, 0.02  # of a level; those of fewer count as one, and have no hat function
+_MIN_ROWS, _MIN_SHARE = 10, 0.02  # of a level; those of fewer count as one, and have no hat function
 _MAX_ROWS = 1024  # whose levels are looked at
 _MAX_ROWS_OF_KERNEL = 640  # of a regression, which takes time that grows with their cube
 _MAX_VALUES = 2**23  # of them in a block, or of their hat functions: 64 MiB of float64
@@ -64,17 +64,18 @@ def informative_splines(rows, original, scalers):
     hats : tuple of two HatFunctions
         Of no column at all in blocks whose scaling does not centre and clip the columns, or of more columns than rows.
     """
-    numbers = np.sort(np.random.default_rng(0).permutation(np.unique(original))[:_MAX_ROWS])
-    codes, most = np.unique(rows.y[numbers], return_inverse=True)[1], min(len(rows), _MAX_VALUES // len(numbers))
+    row_indices = np.sort(np.random.default_rng(0).permutation(np.unique(original))[:_MAX_ROWS])
+    codes = np.unique(rows.y[row_indices], return_inverse=True)[1]
+    most = min(len(rows), _MAX_VALUES // len(row_indices))
     blocks = [
-        scaled_rows(scaler, rows, index, numbers)
+        scaled_rows(scaler, rows, index, row_indices)
         if scaler.clipped and len(index) <= most
-        else np.empty((len(numbers), 0))
+        else np.empty((len(row_indices), 0))
         for scaler, index in zip(scalers, rows.columns.indices, strict=True)
     ]
     hats = tuple(level_hats(z, codes) for z in blocks)
     n_hats = sum(len(of_block.column) for of_block in hats)
-    is_worth_it = 0 < n_hats <= _MAX_VALUES // len(numbers) and _help(blocks, hats, codes)
+    is_worth_it = 0 < n_hats <= _MAX_VALUES // len(row_indices) and _help(blocks, hats, codes)
     return hats if is_worth_it else (_no_hats(), _no_hats())
 
 
@@ -100,7 +101,7 @@ def level_hats(z, codes):
     hats : HatFunctions
     """
     n_rows, n_classes = len(z), int(codes.max()) + 1
-    least = max(_LEAST_ROWS, math.ceil(_LEAST_SHARE * n_rows))
+    least = max(_MIN_ROWS, math.ceil(_MIN_SHARE * n_rows))
     if n_classes < 2 or n_rows < 3 * least or not np.isfinite(z).all():
         return _no_hats()
     centers = [_centers(values) for values in z.T]
@@ -116,7 +117,7 @@ def level_hats(z, codes):
         of_levels, by_levels = _pearson(np.vstack([table[is_common], table[~is_common].sum(axis=0)]))
         by_size = n_classes - 1
         more, by_chance = of_levels - of_size[column], by_levels - by_size
-        is_enough = more - by_chance > LEAST_RATIO * (of_size[column] - by_size)
+        is_enough = more - by_chance > MIN_RATIO * (of_size[column] - by_size)
         if is_enough and by_chance > 0 and chi2.sf(more, by_chance) < SIGNIFICANCE:
             found.append(HatFunctions(*(of_hats[is_common] for of_hats in hats_at(column, at))))
     return HatFunctions(*map(np.concatenate, zip(*found, strict=True)))
@@ -153,7 +154,7 @@ def _help(blocks, hats, codes):
     blocks, codes = [z[some] for z in blocks], np.unique(codes[some], return_inverse=True)[1]
     gain = _errors(np.hstack(blocks), codes) - _errors(np.hstack(list(map(_with_hats, blocks, hats))), codes)
     standard_error = gain.std(ddof=1) / math.sqrt(len(gain))
-    return gain.mean() >= max(LEAST_GAIN, LEAST_GAIN_IN_STANDARD_ERRORS * standard_error)
+    return gain.mean() >= max(MIN_GAIN, MIN_GAIN_IN_STANDARD_ERRORS * standard_error)
 
 
 def _with_hats(z, hats):

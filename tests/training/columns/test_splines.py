@@ -16,9 +16,9 @@ import skdual
 from skdual import DualBranchClassifier
 from skdual.scaling.clipping import LIMIT
 from skdual.scaling.splines import LinearSplines, hats_at
-from skdual.training import splines
-from skdual.training.relevance import column_relevance
-from skdual.training.splines import level_hats
+from skdual.training.columns import splines
+from skdual.training.columns.relevance import column_relevance
+from skdual.training.columns.splines import level_hats
 
 PARAMS = {"hidden_layer_sizes": ((8,), (8,)), "n_members": 2, "max_epochs": 1, "random_state": 0, "device": "cpu"}
 
@@ -64,7 +64,9 @@ def test_columns_have_them_that_are_codes_of_categories():
     assert model.settings_["splines"] == (False, True)
     assert model.network_.scaler_b.splines.column.tolist() == [1] * 5 + [2] * 5
     X[:, 6:8] = np.array([-3, 0.1, 7, 8, 20])[X[:, 6:8].astype(int)]
-    assert DualBranchClassifier(5, **PARAMS).fit(X, y).network_.scaler_b.n_hats == 10  # whatever numbers stand for them
+    assert (
+        DualBranchClassifier(5, **PARAMS).fit(X, y).network_.scaler_b.splines.n_hats == 10
+    )  # whatever numbers stand for them
 
 
 def test_where_their_size_tells_as_much_none_have_them():
@@ -251,7 +253,7 @@ def test_they_are_saved_with_the_model(tmp_path):
 
 
 def test_beside_a_block_of_more_columns_than_rows_they_stay(monkeypatch):
-    monkeypatch.setattr("skdual.training.span.choice.MIN_WAY", 0)  # the fit is short
+    monkeypatch.setattr("skdual.training.span.choice.MIN_STEPS_TIMES_ROOT_ROWS", 0)  # the fit is short
     X, y = extremes()
     wide = np.hstack([np.random.default_rng(1).normal(size=(300, 310)), X[:, :8]])
     model = DualBranchClassifier(310, **PARAMS).fit(wide, y)

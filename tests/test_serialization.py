@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from skdual import DualBranchClassifier
 from skdual.inspection import attributions
-from skdual.state import FORMAT
+from skdual.serialization import FORMAT
 
 
 @pytest.fixture(scope="module")
