@@ -156,6 +156,8 @@ def test_encodes_by_the_first_member_whose_branches_read_a_block_each(ranks, mem
     network, (x_a, x_b) = make_network(n_members=3, whitening_ranks=ranks), make_inputs()
     for factor in network.whitening.buffers():
         factor.copy_(torch.randn_like(factor))
+    for parameter in network.fusion.parameters():  # which start alike
+        parameter.detach().copy_(torch.randn_like(parameter))
     encoded = network.encode(x_a, x_b)
     for h, expected in zip(encoded, network.encode_members(x_a, x_b), strict=True):
         torch.testing.assert_close(h, expected[member], rtol=1e-3, atol=1e-4)
