@@ -1,5 +1,6 @@
 """The classifier and the rows that it sees, from a classifier or a pipeline that ends in one."""
 
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,8 +21,8 @@ def fitted_classifier(estimator):
     while isinstance(classifier, Pipeline):
         classifier = classifier[-1]
     if not isinstance(classifier, DualBranchClassifier):
-        within = next((name for name in ("best_estimator_", "estimator") if hasattr(classifier, name)), None)
-        hint = f"; give its {within}" if within else ""
+        fitted = "estimator" if isinstance(classifier, FrozenEstimator) else "best_estimator_"
+        hint = f"; give its {fitted}" if hasattr(classifier, fitted) else ""
         raise TypeError(
             f"estimator must be a DualBranchClassifier or a Pipeline that ends in one, got {type(classifier).__name__}"
             f"{hint}."

@@ -24,7 +24,7 @@ It is less where values gather far away and not in between, such as those of a m
 """
 
 _MIN_TAIL_VALUES, _MIN_TAILS_VALUES = 10, 50
-"""Least number of values other than 0 for a tail to be long, and, for two, of distances from the median."""
+"""Least number of values other than 0 that tell of one tail, and of distances other than 0 that tell of two."""
 
 
 class Scaling(NamedTuple):

@@ -19,7 +19,7 @@ _NEAR, _GAP = 0.05, 0.5
 """All other values but such a share lie on one side of the sentinel, farther away than so many standard deviations."""
 
 _MANY = 20
-"""Where the rows have fewer distinct values, these may be codes: all others lie on one side, nearer to each other."""
+"""A column of fewer distinct values may be all codes: there the others are nearer to each other than to a sentinel."""
 
 _ROUNDING = 1e-5
 """Other values that differ by a smaller share of their mean are one value, as in a binary column, and rounding."""

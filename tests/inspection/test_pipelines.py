@@ -2,6 +2,7 @@
 
 import pytest
 from pandas.testing import assert_frame_equal
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -61,3 +62,6 @@ def test_what_holds_a_classifier_in_an_attribute_is_refused_with_its_name(model,
     search = GridSearchCV(DualBranchClassifier(10, n_members=1, max_epochs=1), {"temperature": [0.1]}, cv=2).fit(X, y)
     with pytest.raises(TypeError, match="got GridSearchCV; give its best_estimator_"):
         linear_probe(search, X, y)
+    for without in (GridSearchCV(model, {}), BaggingClassifier(model)):  # whose estimator is not the fitted one
+        with pytest.raises(TypeError, match=f"got {type(without).__name__}\\.$"):
+            linear_probe(without, X, y)

@@ -58,20 +58,24 @@ def test_copies_of_rows_are_looked_for_once(two_blocks, quick, early_stopping, m
     assert_array_equal(of_columns, of_members)
 
 
-def test_the_net_is_built_once_for_whatever_columns_it_has(monkeypatch):
-    """With the norm of a row in block A, and splines and whitening in block B."""
+@pytest.mark.parametrize("has", ["norm and splines", "whitening"])
+def test_the_net_is_built_once_and_has_the_arguments_of_its_network(has, monkeypatch):
     random_generator = np.random.default_rng(0)
-    y = random_generator.integers(0, 2, 400)
-    X = random_generator.normal(size=(400, 12)) * (1 + y[:, None])
-    X[:, 8] = random_generator.permutation(5)[random_generator.integers(0, 5, 400)]
-    X[:, 8] = np.where(y == 1, 3 * (X[:, 8] > 2) + 1, X[:, 8] % 3)
+    X = random_generator.normal(size=(600, 12))
+    if has == "whitening":  # what the columns of block A do not share tells the classes
+        y = (X[:, :8] @ random_generator.normal(size=8) > 0).astype(int)
+        X[:, :8] += 20 * random_generator.normal(size=(600, 1))
+    else:  # how far a row is from the mean tells the classes, and so do the levels of columns
+        y = (np.linalg.norm(X[:, :8], axis=1) > np.sqrt(8)) + 2 * (np.abs(X[:, 8]) < 0.7)
     built = []
     monkeypatch.setattr(
         fitting, "build_net", lambda *of_fit, **more: built.append(of_fit) or build_net(*of_fit, **more)
     )
     model = DualBranchClassifier(8, n_members=2, max_epochs=1, hidden_layer_sizes=((8,), (8,))).fit(X, y)
-    assert model.network_.scaler_a.row_norm is not None
     assert len(built) == 1
+    found = model.settings_["whitened"], model.settings_["splines"], model.settings_["row_norms"]
+    both, neither = (True, True), (False, False)
+    assert found == (((True, False), neither, neither) if has == "whitening" else (neither, both, both))
     of_module = {name: getattr(model.net_, f"module__{name}") for name in ("row_norms", "n_hats", "whitening_ranks")}
     scalers, whitening = model.network_.scalers, model.network_.whitening
     assert of_module == {

@@ -14,7 +14,7 @@ MAX_VALUES = 2**26
 256 MiB of float32. With more than 2**24 weights of columns, as many times more as there are weights."""
 
 MIN_STEPS_TIMES_ROOT_ROWS = 1100
-"""A fit of n rows is short of so many steps over sqrt(n): a random sum of n moves comes as far as their root."""
+"""A fit of n rows is short below so many steps over sqrt(n): a random sum of n moves comes as far as their root."""
 
 MAX_SHORT_STEPS = 100
 """A fit of as many steps is never short, however few its rows."""
