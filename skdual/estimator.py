@@ -288,10 +288,12 @@ class DualBranchClassifier(FittedMethods):
       column or its levels' numbers, whichever is larger: significantly (.001), and, less what it is by chance, half as
       much as the latter. And such columns must help: a kernel ridge regression of the classes (Gaussian kernel, the
       columns of both blocks times their relevance, six penalties) has a smaller squared error with them, each row
-      predicted by all others, by .03 of the variance of the classes and by three standard errors. Where columns tell
-      together, smoothly, what each tells by its level, it does not, nor does the network need them. That is for blocks
-      scaled by "standard", "robust" or "log1p" of no more columns than rows, by 1,024 rows at random without copies, of
-      which 640 are for the regression; a block that has them is not whitened. A warm start goes on with them.
+      predicted by all others, by .06 of the variance of the classes or by half, and by two standard errors; also where
+      without them either block is made to vary as much as with them, so that it does not help that one of them counts
+      for more. Where columns tell together, smoothly, what each tells by its level, it has not, nor does the network
+      need them. That is for blocks scaled by "standard", "robust" or "log1p" of no more columns than rows, by 1,024
+      rows at random without copies, of which 640 are for the regression; a block that has them is not whitened. A warm
+      start goes on with them.
 
     - Whitening. Where columns go together, as neighbouring wavelengths do, or two blocks that measure the same, left
       and right or before and after, what they share is most of their variance, and a network hears little of the rest.

@@ -17,11 +17,11 @@ from .ridge import left_out_errors, spectrum
 PENALTIES = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)
 """Of the kernel ridge regressions that tell whether splines help, as shares of the mean variance of the axes."""
 
-MIN_GAIN = 0.03
-"""Least drop of the squared error of these, as a share of the variance of the classes."""
+MIN_GAIN, MIN_GAIN_OF_ERROR = 0.06, 0.5
+"""Least drop of the squared error of these, as a share of the variance of the classes, or of the error if less."""
 
-MIN_GAIN_IN_STANDARD_ERRORS = 3.0
-"""The same in standard errors of the mean over the rows."""
+MIN_GAIN_IN_STANDARD_ERRORS = 2.0
+"""The same in standard errors of the mean over the rows, which it has to be too."""
 
 SIGNIFICANCE = 0.001
 """How seldom levels of a column that tell no more than its size would seem to."""
@@ -46,7 +46,8 @@ def informative_splines(rows, original, scalers):
     Whether they help is not for one column to tell: what is not monotone in one may be linear in two. So they are taken
     where kernel ridge regression of the classes (Saunders et al., 1998) with a Gaussian kernel, on the columns times
     their relevance, has a much smaller error on rows left out with them than without: it is at ease with whatever is
-    smooth in the columns together, as the network is.
+    smooth in the columns together, as the network is. What helps must not be that a block counts for more with them,
+    such as one beside noise.
 
     Training rows that members hold out count as well: which columns are levels is all that these learn of the labels.
 
@@ -149,12 +150,18 @@ def _statistics(z, codes):
 
 
 def _help(blocks, hats, codes):
-    """Whether the classes are told much better with the hat functions of the columns of both blocks."""
+    """Whether the classes are told much better with the hat functions of the columns of both blocks.
+
+    That is better than without them both where each block varies as before and where it varies as much as with them.
+    """
     some = np.unique(np.linspace(0, len(codes) - 1, _MAX_ROWS_OF_KERNEL).astype(np.int64))
     blocks, codes = [z[some] for z in blocks], np.unique(codes[some], return_inverse=True)[1]
-    gain = _errors(np.hstack(blocks), codes) - _errors(np.hstack(list(map(_with_hats, blocks, hats))), codes)
-    standard_error = gain.std(ddof=1) / math.sqrt(len(gain))
-    return gain.mean() >= max(MIN_GAIN, MIN_GAIN_IN_STANDARD_ERRORS * standard_error)
+    alone, beside = _times_relevance(blocks, codes), _times_relevance(list(map(_with_hats, blocks, hats)), codes)
+    as_much = [z * math.sqrt(_variance(others) / (_variance(z) or 1)) for z, others in zip(alone, beside, strict=True)]
+    without = min(_errors(alone, codes), _errors(as_much, codes), key=np.mean)
+    gain = without - _errors(beside, codes)
+    least = min(MIN_GAIN, MIN_GAIN_OF_ERROR * without.mean())
+    return gain.mean() >= max(least, MIN_GAIN_IN_STANDARD_ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))
 
 
 def _with_hats(z, hats):
@@ -168,12 +175,23 @@ def _with_hats(z, hats):
     return layer(torch.from_numpy(z)).numpy()
 
 
-def _errors(z, codes):
+def _times_relevance(blocks, codes):
+    """Both blocks, their columns times their relevance among those of both."""
+    z = np.hstack(blocks)
+    z *= column_relevance(len(z), int(codes.max()) + 1, *_statistics(z, codes))
+    return np.split(z, [blocks[0].shape[1]], axis=1)
+
+
+def _variance(z):
+    """Of all columns together."""
+    return float(z.var(axis=0).sum())
+
+
+def _errors(blocks, codes):
     """The least errors on rows left out, of all penalties."""
-    z = z * column_relevance(len(z), int(codes.max()) + 1, *_statistics(z, codes))
-    squares = euclidean_distances(z, squared=True)
+    squares = euclidean_distances(np.hstack(blocks), squared=True)
     kernel = KernelCenterer().fit_transform(np.exp(-squares / squares.mean()))
     variances, vectors = spectrum(kernel)
-    alone = np.arange(len(z))[:, None]
+    alone = np.arange(len(kernel))[:, None]
     errors = [left_out_errors(variances, vectors, penalty, codes, alone) for penalty in PENALTIES]
     return min(errors, key=np.mean)

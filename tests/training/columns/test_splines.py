@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 import skdual
 from skdual import DualBranchClassifier
+from skdual.datasets import load_htad
 from skdual.scaling.clipping import LIMIT
 from skdual.scaling.splines import LinearSplines, hats_at
 from skdual.training.columns import splines
@@ -176,20 +177,55 @@ def test_errors_are_those_of_kernel_ridge_regression_on_the_other_rows():
         predicted = cross_val_predict(model, features, target, cv=LeaveOneOut())
         factor = max(0, np.sum(predicted * target) / np.sum(predicted**2))
         errors.append(np.sum((target - factor * predicted) ** 2, axis=1) / np.sum(target**2) * 60)
-    assert_allclose(splines._errors(X, y), min(errors, key=np.mean), rtol=1e-5)
+    weighted = splines._times_relevance([X[:, :3], X[:, 3:]], y)
+    assert [block.shape[1] for block in weighted] == [3, 2]
+    assert_allclose(splines._errors(weighted, y), min(errors, key=np.mean), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("mean", "t", "expected"), [(0.031, 3.1, True), (0.029, 9.0, False), (0.2, 2.9, False), (-0.2, -9.0, False)]
+    ("without", "gain", "t", "expected"),
+    [
+        (1.0, 0.061, 2.1, True),
+        (1.0, 0.059, 9.0, False),
+        (0.05, 0.026, 2.1, True),
+        (0.05, 0.024, 9.0, False),
+        (1.0, 0.2, 1.9, False),
+        (0.05, 0.03, 1.9, False),
+        (1.0, -0.2, -9.0, False),
+    ],
 )
-def test_they_have_to_take_three_hundredths_of_the_error_and_three_standard_errors(mean, t, expected, monkeypatch):
+def test_they_have_to_take_six_hundredths_of_the_variance_or_half_of_the_error_and_two_standard_errors(
+    without, gain, t, expected, monkeypatch
+):
     spread = np.resize([-1.0, 1.0], 100)
-    gain = mean + spread / spread.std(ddof=1) * 10 * mean / t
-    errors = {3: np.ones(100) + gain, 6: np.ones(100)}  # without and with three hat functions, by the columns
-    monkeypatch.setattr(splines, "_errors", lambda z, codes: errors[z.shape[1]])
+    errors = {3: np.full(100, without)}  # without and with three hat functions, by the columns
+    errors[6] = errors[3] - gain - spread / spread.std(ddof=1) * 10 * gain / t
+    monkeypatch.setattr(splines, "_errors", lambda blocks, codes: errors[sum(z.shape[1] for z in blocks)])
     z = np.random.default_rng(0).normal(size=(100, 3))
     hats = hats_at(1, np.array([-1.0, 0.0, 1.0]))
     assert splines._help([z[:, :2], z[:, 2:]], [hats, hats_at(0, np.empty(0))], np.arange(100) % 2) == expected
+
+
+def test_what_helps_must_not_be_that_a_block_counts_for_more(monkeypatch):
+    """Movement of HTAD beside noise: hat functions of its columns would do what more weight for the block does."""
+    htad = load_htad()
+    X = htad.data.copy()
+    X[:, :36] = np.random.default_rng(0).normal(size=(len(X), 36))
+    gains, help_if = [], splines._help
+
+    def gains_too(blocks, hats, codes):
+        some = np.linspace(0, len(codes) - 1, 640).astype(int)
+        blocks, codes = [z[some] for z in blocks], codes[some]
+        richer = list(map(splines._with_hats, blocks, hats))
+        errors = [splines._errors(splines._times_relevance(of, codes), codes) for of in (blocks, richer)]
+        gains.append(errors[0] - errors[1])
+        return help_if(blocks, hats, codes)
+
+    monkeypatch.setattr(splines, "_help", gains_too)
+    assert with_splines(X, htad.target, n_a=36) == (False, False)
+    assert with_splines(np.roll(X, 16, axis=1), htad.target, n_a=16) == (False, False)
+    for gain in gains:
+        assert gain.mean() > max(splines.MIN_GAIN, 2 * gain.std() / np.sqrt(640))
 
 
 def test_rows_are_not_known_from_their_copies(monkeypatch):
@@ -206,9 +242,9 @@ def test_rows_are_not_known_from_their_copies(monkeypatch):
 def test_some_rows_decide_where_there_are_many(monkeypatch):
     used, errors = [], splines._errors
     monkeypatch.setattr(splines, "level_hats", lambda z, codes: used.append(z.shape) or level_hats(z, codes))
-    monkeypatch.setattr(splines, "_errors", lambda z, codes: used.append(z.shape) or errors(z, codes))
+    monkeypatch.setattr(splines, "_errors", lambda z, codes: used.append(np.hstack(z).shape) or errors(z, codes))
     assert with_splines(*extremes(2000)) == (True, True)
-    assert used == [(1024, 8), (1024, 6), (640, 14), (640, 14 + 2 * 8)]
+    assert used == [(1024, 8), (1024, 6), (640, 14), (640, 14), (640, 14 + 2 * 8)]
 
 
 def test_they_are_standardised_by_the_training_rows():
