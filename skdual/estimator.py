@@ -66,16 +66,16 @@ class DualBranchClassifier(FittedMethods):
     attention_heads : int, default=1
         Must divide ``token_dim``. With ``fusion="attention"`` only.
     projection_dim : int, default=128
-        Width of the projections that the contrastive loss compares.
+        Width of the projections that the contrastive loss compares. With a contrastive loss only.
     contrastive : {"supervised", "self_supervised"} or None, default="supervised"
         Which projections are positives of each other: all of the same class, or those of the two branches of a row.
         None: no contrastive loss.
     contrastive_weight : float, default=1.0
         Weight of the contrastive loss; 0 removes it.
     temperature : float, default=0.1
-        Temperature of the contrastive loss.
+        Temperature of the contrastive loss. With a contrastive loss only.
     memory_bank_size : int, default=0
-        Earlier projections to draw for each batch as further candidates of the contrastive loss.
+        Earlier projections to draw for each batch as further candidates of the contrastive loss. Refused without one.
     head : {"subspace", "linear"}, default="subspace"
         Score by minus the projection error onto the class's subspace, or by a linear layer. The subspaces of the
         regularised members (see Notes) need not pass through the origin: a constant 1 is appended to their
@@ -116,7 +116,8 @@ class DualBranchClassifier(FittedMethods):
         layer normalisation; batch normalisation lets the rows of a batch see how it was drawn, which skews them).
     classes_per_batch, samples_per_class : int or None, default=None
         Shape of class-aware batches. None: as many classes as leave at least 4 rows for each (at least 2 classes where
-        ``batch_size`` is "auto"), and the number of rows that follows from it.
+        ``batch_size`` is "auto"), and the number of rows that follows from it. Refused with ``sampling="shuffle"``, if
+        there are fewer classes or rows, and where both leave another product than ``batch_size``.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows; with a number exactly so many. "auto" is 40, and more where these would be
         fewer than 350 steps (175 where one batch holds all rows). From 100 training rows on, some of which are held out
@@ -155,10 +156,11 @@ class DualBranchClassifier(FittedMethods):
         (``X_val`` of :meth:`fit`, or ``early_stopping=True``), ``head="subspace"`` and a ``rejection_label``. None: no
         row is rejected.
     rejection_label : label or None, default=None
-        What :meth:`predict` returns for rejected rows: a label of the same type as those of y, but not one of them.
-        It is one more label to scores of predicted labels, such as "f1_macro": give them ``labels=model.classes_``, or
-        search by scores of probabilities. Voting ensembles have to vote softly. Ensembles that encode y (voting,
-        stacking, one-vs-rest) ask for an integer.
+        What :meth:`predict` returns for rejected rows, none of the labels of y: a str beside strings, an integer beside
+        integers and booleans, a whole number beside floats; there is none beside dates. Refused without
+        ``rejection_quantile``. It is one more label to scores of predicted labels, such as "f1_macro": give them
+        ``labels=model.classes_``, or search by scores of probabilities. Voting ensembles have to vote softly. Ensembles
+        that encode y (voting, stacking, one-vs-rest) ask for an integer.
     device : str or torch.device, default="auto"
         "auto" takes the first of CUDA, MPS, XPU and the CPU that is available; any torch device string is honoured.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
@@ -181,9 +183,10 @@ class DualBranchClassifier(FittedMethods):
         run side by side (``n_jobs``) print one line each, at their end.
     callbacks : list of skorch callbacks or None, default=None
         skorch callbacks, or pairs (name, callback). Each is copied before use; what it refers to is not. Of a block of
-        more columns than training rows they see coordinates in place of columns (see Notes). An ``LRScheduler`` is
-        refused, as the learning rate is settled. ``EpochScoring`` needs its default ``use_caching=True``: without it
-        its scorer gets no labels.
+        more columns than training rows they see coordinates in place of columns (see Notes). What they may monitor are
+        the names of ``history_``, where ``classification_loss`` and the other terms are called
+        ``train_classification_loss`` and so on. An ``LRScheduler`` is refused, as the learning rate is settled, and so
+        is an ``EpochScoring`` by the name of a score with ``use_caching=False``, which would get no labels.
     net_params : dict or None, default=None
         Further arguments of the skorch net, such as ``{"optimizer__betas": (0.9, 0.99)}``, merged last. What another
         parameter settles is refused here.
@@ -218,11 +221,13 @@ class DualBranchClassifier(FittedMethods):
     net_ : skdual.training.loop.net.DualBranchNet
         The skorch net around it, for its parameters and, until it is saved, its history; it takes no X.
     history_ : list of dict
-        For each epoch the means over the training rows of ``train_loss`` (the weighted sum), ``classification_loss``,
-        ``contrastive_loss`` and ``orthogonality_loss`` (unweighted; terms that are off are left out), the same over
-        validation rows where there are any, as ``valid_loss``, ``valid_classification_loss`` and so on,
-        ``learning_rate``, and ``duration`` in seconds. Losses are means over the members, each by itself and by both
-        blocks; the log loss of ``predict_proba``, which all give together and calibrated, is another.
+        For each epoch the means over the rows trained on of ``train_loss`` (the weighted sum), ``classification_loss``,
+        ``contrastive_loss`` and ``orthogonality_loss`` (before these weights; terms that are off are left out), the
+        same over validation rows where there are any, as ``valid_loss``, ``valid_classification_loss`` and so on, the
+        ``learning_rate`` at its start, its ``duration`` in seconds, and what callbacks record. The classification loss
+        is that which is trained, with ``class_weight`` and ``label_smoothing``. Losses are means over the members, each
+        by itself and by both blocks; the log loss of ``predict_proba``, which all give together and calibrated, is
+        another.
     n_epochs_ : int
         Epochs run, those before a warm start included.
     best_epoch_ : int
@@ -482,8 +487,9 @@ class DualBranchClassifier(FittedMethods):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-            float32 or float64; anything else is turned into float64. Sparse rows are made dense a batch at a time, or
-            where a block has more columns than rows all of them, up to a number of values (see Notes).
+            float32 or float64; float16 and bfloat16 are turned into float32, anything else into float64. Sparse rows
+            are made dense a batch at a time, or where a block has more columns than rows all of them, up to a number of
+            values (see Notes).
         y : array-like of shape (n_samples,)
             Labels of at least two classes.
         X_val : like X, of shape (n_validation_samples, n_features), optional

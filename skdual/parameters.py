@@ -265,7 +265,7 @@ def _rejection_label(label: Any, classes):
     if not fits or label in classes.tolist():
         raise ValueError(
             f"rejection_label must be {wanted}, like labels of y such as {classes.tolist()[0]!r}, but none of them; "
-            f"got {label!r}."
+            f"got {label!r}. With rejection_quantile predict gives it to rejected rows."
         )
     return kind(label)
 

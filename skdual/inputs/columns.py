@@ -2,6 +2,7 @@
 
 import numbers
 import operator
+import reprlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,8 @@ def from_prefix(prefix_a, prefix_b):
     TypeError
         If a prefix is not a string.
     ValueError
-        If a prefix is empty, or one starts with the other, so that columns would be in both blocks.
+        If a prefix is empty, if one starts with the other, so that columns would be in both blocks, or if the blocks
+        would be called the same.
 
     Examples
     --------
@@ -129,7 +131,7 @@ def resolve_blocks(blocks, X, n_features, feature_names):
     everything = np.arange(n_features)
     if blocks is None:
         return ColumnBlocks(("a", "b"), (everything, everything))
-    if isinstance(blocks, numbers.Integral) and not isinstance(blocks, (bool, np.bool_)):
+    if _is_width(blocks):
         _check_width(blocks, n_features)
         if not 0 < abs(int(blocks)) < n_features:
             raise ValueError(
@@ -143,6 +145,8 @@ def resolve_blocks(blocks, X, n_features, feature_names):
         names, selectors = ("a", "b"), tuple(blocks)
     else:
         raise TypeError(f"blocks must be {_GRAMMAR}; got {blocks!r}.")
+    if len(selectors) == 2 and len(getattr(selectors[0], "shape", ())) == 2:
+        raise TypeError("blocks holds a matrix, as what join_blocks gives: X, blocks = skdual.join_blocks(A, B).")
     if len(selectors) != 2:
         raise ValueError(f"blocks must name two blocks, got {len(selectors)}: {blocks!r}.")
     if not all(isinstance(name, str) for name in names):
@@ -158,8 +162,14 @@ def resolve_blocks(blocks, X, n_features, feature_names):
                 f"blocks: block {name!r} has no columns (X has {n_features}); it must have at least one, got "
                 f"{selector!r}."
             )
-    _check_partition(names, indices, n_features, feature_names)
+    are_widths = all(map(_is_width, selectors)) and sum(selectors) == n_features
+    hint = f"; two numbers are two columns, the first {selectors[0]} are blocks={selectors[0]}" if are_widths else ""
+    _check_partition(names, indices, n_features, feature_names, hint)
     return ColumnBlocks(names, indices)
+
+
+def _is_width(selector):
+    return isinstance(selector, numbers.Integral) and not isinstance(selector, (bool, np.bool_))
 
 
 def _check_width(blocks, n_features):
@@ -237,7 +247,10 @@ def _resolve_numbers(block, columns, everything):
     try:
         return everything[columns]
     except IndexError as error:
-        raise ValueError(f"blocks: block {block!r} of an X with {len(everything)} columns: {error}.") from error
+        raise ValueError(
+            f"blocks: block {block!r} of an X with {len(everything)} columns: {error}; "
+            f"{reprlib.repr(columns.tolist())} are column numbers, a range of them is slice(start, stop)."
+        ) from error
 
 
 def _resolve_slice(block, selector, everything):
@@ -266,12 +279,18 @@ def _position(block, name, X, feature_names):
         raise ValueError(f"blocks: block {block!r} is given by column names, but {why}")
     found = np.flatnonzero(feature_names == name)
     if not len(found):
-        raise ValueError(f"blocks: column {name!r} of block {block!r} is not among the columns of X.")
+        starts = [column for column in feature_names if column.startswith(name)]
+        hint = (
+            f"; {len(starts)} start with it, for which there is from_prefix"
+            if starts
+            else f", which are {reprlib.repr(feature_names.tolist())}"
+        )
+        raise ValueError(f"blocks: column {name!r} of block {block!r} is not among the columns of X{hint}.")
     return int(found[0])
 
 
-def _check_partition(names, indices, n_features, feature_names):
-    """Refuse blocks that overlap, repeat or leave out columns."""
+def _check_partition(names, indices, n_features, feature_names, hint):
+    """Refuse blocks that overlap, repeat or leave out columns; of the latter the message ends with a hint."""
     uses = np.bincount(np.concatenate(indices), minlength=n_features)
     if (uses > 1).any():
         twice = np.flatnonzero(uses > 1)
@@ -284,5 +303,5 @@ def _check_partition(names, indices, n_features, feature_names):
         raise ValueError(
             f"blocks: {len(missing)} of {n_features} columns are in neither block (block {names[0]!r} has "
             f"{len(indices[0])}, block {names[1]!r} has {len(indices[1])}), {column_label(missing[0], feature_names)} "
-            f"first; leave columns out of X that no branch should read."
+            f"first; leave columns out of X that no branch should read{hint}."
         )

@@ -48,7 +48,10 @@ def join_blocks(A, B):
     libraries = [_library(block) for block in (A, B)]
     if libraries[0] != libraries[1]:
         came = [f"{type(block).__module__.split('.')[0]}.{type(block).__name__}" for block in (A, B)]
-        raise TypeError(f"A and B must be frames of one library, or neither a frame; got {' and '.join(came)}.")
+        raise TypeError(
+            f"A and B must be frames of one library, or neither a frame; got {' and '.join(came)}. Make a frame of a "
+            f"series by to_frame(), an array of a frame by to_numpy()."
+        )
     if libraries[0] == "pyarrow":
         raise TypeError("A and B must be frames of pandas or polars, got pyarrow; give A.to_pandas(), B.to_pandas().")
     if libraries[0] is None:

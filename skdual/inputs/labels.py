@@ -48,7 +48,8 @@ def check_labels(y, name, n_rows, rows_name):
             f"{name} has labels of {values.dtype}, which scikit-learn does not take; give {name}.astype(str)."
         )
     if values.ndim != 1 and not (values.ndim == 2 and values.shape[1] == 1):
-        raise ValueError(f"{name} must be a 1d array with one label per row, got shape {values.shape}.")
+        one_hot = "; if it has a column for each class, give its argmax(axis=1)" if values.ndim == 2 else ""
+        raise ValueError(f"{name} must be a 1d array with one label per row, got shape {values.shape}{one_hot}.")
     _check_kinds(values.ravel(), name)
     column = y.iloc[:, 0] if hasattr(y, "iloc") and values.ndim == 2 else y
     if hasattr(getattr(column, "dtype", None), "numpy_dtype") and column.dtype.kind in "biuf":

@@ -168,9 +168,10 @@ def check_finite(X, name, feature_names):
         n_infinite += int(np.isinf(part).sum())
         first = first or _first_place(X, start, ~np.isfinite(part), feature_names)
     if first is not None:
+        infinite = "Put NaN in the place of infinite values, and impute" if n_infinite else "Impute"
         raise ValueError(
             f"{name} contains {n_nan} NaN and {n_infinite} infinite (inf) values, the first in {first}; every value "
-            f"must be finite. Impute them first, for instance with sklearn.impute.SimpleImputer."
+            f"must be finite. {infinite} NaN, for instance with sklearn.impute.SimpleImputer."
         )
 
 

@@ -2,7 +2,7 @@
 
 from inspect import signature
 
-from skorch.callbacks import Callback, LoadInitState, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, LoadInitState, LRScheduler
 
 from .loop.net import DualBranchNet
 
@@ -25,8 +25,8 @@ def check_callbacks(callbacks, has_validation):
     Raises
     ------
     ValueError
-        If one is something else, sets the learning rate, loads the state of another fit, or watches validation rows
-        that there are not.
+        If one is something else, sets the learning rate, loads the state of another fit, scores without the labels,
+        or watches validation rows that there are not.
     """
     for callback in callbacks or ():
         is_pair = isinstance(callback, tuple) and len(callback) == 2 and isinstance(callback[0], str)
@@ -47,6 +47,11 @@ def check_callbacks(callbacks, has_validation):
             raise ValueError(
                 "callbacks: LoadInitState would put the history and the learning rate of another fit in place of those "
                 "of this one; go on from a fitted or loaded classifier with warm_start=True."
+            )
+        if isinstance(named, EpochScoring) and isinstance(named.scoring, str) and not named.use_caching:
+            raise ValueError(
+                f"callbacks: EpochScoring({named.scoring!r}) gets no labels with use_caching=False; leave that at its "
+                f"default, True."
             )
         monitor = getattr(named, "monitor", None)
         if isinstance(monitor, str) and monitor.startswith("valid_") and not has_validation:

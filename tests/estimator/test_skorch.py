@@ -33,6 +33,14 @@ def test_schedulers_that_would_be_overridden_are_refused(two_blocks, quick, sche
         model_of(quick, callbacks=[scheduler]).fit(*two_blocks)
 
 
+def test_scores_by_name_that_would_get_no_labels_are_refused(two_blocks, quick):
+    with pytest.raises(ValueError, match=r"EpochScoring\('accuracy'\) gets no labels with use_caching=False"):
+        model_of(quick, callbacks=[EpochScoring("accuracy", use_caching=False)]).fit(*two_blocks)
+    own = EpochScoring(lambda net, rows, y: len(rows), name="rows", on_train=True, use_caching=False)
+    history = model_of(quick, callbacks=[own]).fit(*two_blocks).history_
+    assert history[-1]["rows"] == len(two_blocks[0])
+
+
 def test_the_state_of_another_fit_is_refused(two_blocks, quick, tmp_path):
     with pytest.raises(ValueError, match=r"LoadInitState would put .* go on from .* with warm_start=True"):
         model_of(quick, callbacks=[LoadInitState(Checkpoint(dirname=tmp_path))]).fit(*two_blocks)

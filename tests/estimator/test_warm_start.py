@@ -45,6 +45,14 @@ def test_booleans_are_not_the_classes_0_and_1(two_blocks, quick):
         model.fit(X, y.astype(bool))
 
 
+def test_warm_start_with_other_blocks_is_refused(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, warm_start=True).fit(X, y)
+    had, has = " and ".join(str(len(index)) for index in model.block_indices_), f"1 and {X.shape[1] - 1}"
+    with pytest.raises(ValueError, match=f"fitted blocks, of {had} columns, but blocks or X have others, {has} of"):
+        model.set_params(blocks=1).fit(X, y)
+
+
 def test_warm_start_with_columns_in_another_order_is_refused(two_blocks, quick):
     X, y = pd.DataFrame(two_blocks[0]).add_prefix("column "), two_blocks[1]
     model = model_of(quick, warm_start=True).fit(X, y)

@@ -141,6 +141,10 @@ def test_a_pair_is_named_a_and_b():
         (([[0]], slice(1, None)), TypeError, ["'a'", "[[0]]"]),
         (([FRAME.columns[0], 1], slice(2, None)), TypeError, ["'a'", "column numbers", "names"]),
         (([True, 2], slice(3, None)), TypeError, ["'a'", "booleans and numbers"]),
+        ((4, 2), ValueError, ["4 of 6 columns", "two numbers are two columns, the first 4 are blocks=4"]),
+        (((0, 4), (4, 6)), ValueError, ["'b'", "index 6", "[4, 6] are column numbers", "slice(start, stop)"]),
+        ((ARRAY, 4), TypeError, ["holds a matrix", "X, blocks = skdual.join_blocks(A, B)"]),
+        (("u", ["nope"]), ValueError, ["column 'nope' of block 'b'", "which are ['u', 'v', 'w', 'x', 'y', 'z']"]),
     ],
     ids=itertools.count(),
 )
@@ -171,6 +175,16 @@ def test_names_of_a_frame_have_to_be_strings():
         frame = pd.DataFrame(ARRAY[:, :3]).set_axis(names, axis=1)
         with pytest.raises(ValueError, match=rf"block 'a' is given by column names, but those of X are of {first}"):
             DualBranchClassifier((["rna"], ["protein"])).fit(frame, [0, 1])
+
+
+def test_prefixes_in_place_of_names_are_told_of_from_prefix():
+    frame = FRAME.set_axis(["a__u", "a__v", "a__w", "b__x", "b__y", "b__z"], axis=1)
+    with pytest.raises(ValueError, match=r"column 'a__' of block 'a' is not among .*; 3 start with it, .* from_prefix"):
+        resolve(("a__", "b__"), frame)
+
+
+def test_two_columns_of_two_are_two_numbers():
+    assert_indices(resolve((0, 1), ARRAY[:, :2]), [0], [1])
 
 
 def test_a_prefix_says_by_itself_what_it_needs():

@@ -109,7 +109,12 @@ def test_join_blocks_keeps_rows_that_share_a_label():
         (np.full((5, 2), "a", dtype=object), B, TypeError, "A must hold numbers, got could not convert"),
         (pd.DataFrame(A), B, TypeError, "got pandas.DataFrame and numpy.ndarray"),
         (sp.csr_array(A), pl.DataFrame(B), TypeError, "got scipy.csr_array and polars.DataFrame"),
-        (pd.DataFrame(A), pl.DataFrame(B), TypeError, "one library, .*; got pandas.DataFrame and polars.DataFrame"),
+        (
+            pd.DataFrame(A),
+            pl.DataFrame(B),
+            TypeError,
+            "got pandas.DataFrame and polars.DataFrame. .* to_frame",
+        ),
         (A.astype(str), B, TypeError, "A must hold numbers, got values of <U"),
         (
             pd.DataFrame(A, columns=list("abc")),

@@ -74,7 +74,7 @@ OTHERS = {
     "tuples": ([(1, 2), (1,), (2,), (1,)], r"must hold strings, numbers or numpy dates, got tuple, such as \(1, 2\)"),
     "list of dates": ([datetime.date(2020, 1, 1)] * 4, "must hold strings, numbers or numpy dates, got date, such as"),
     "infinite": ([0.0, 1.0, np.inf, 0.0], "contains infinity"),
-    "two columns": (np.ones((4, 2)), r"must be a 1d array with one label per row, got shape \(4, 2\)"),
+    "two columns": (np.ones((4, 2)), r"a 1d array with one label per row, got shape \(4, 2\); .* argmax\(axis=1\)"),
     "scalar": (3, r"must be a 1d array with one label per row, got shape \(\)"),
     "masked": (np.ma.masked_array([0, 1, 0, 1], mask=[0, 0, 1, 0]), r"has 1 masked label\(s\)"),
     "sparse": (sp.csr_matrix(np.ones((4, 1))), r"must be a 1d array .*, got a sparse matrix of shape \(4, 1\)"),

@@ -81,7 +81,9 @@ def test_values_that_are_not_finite_are_counted_and_placed(container, values, ch
     row, column, _ = values[0]
     place = repr(NAMES[column]) if hasattr(bad, "columns") else column
     counts = f"{sum(np.isnan(v) for *_, v in values)} NaN and {sum(np.isinf(v) for *_, v in values)} infinite"
-    with pytest.raises(ValueError, match=rf"^X contains {counts} .* the first in row {row}, column {place};"):
+    is_infinite = any(np.isinf(v) for *_, v in values)
+    remedy = "Put NaN in the place of infinite values, and impute NaN" if is_infinite else "Impute NaN"
+    with pytest.raises(ValueError, match=rf"^X contains {counts} .* first in row {row}, column {place};.* {remedy}"):
         check(bad)
 
 
