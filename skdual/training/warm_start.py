@@ -37,10 +37,10 @@ def check_continuation(previous, data, settings):
             f"warm_start=False to start anew."
         )
     if not data.columns.same_as(previous.columns):
-        had, has = (" and ".join(map(str, columns.n_columns)) for columns in (previous.columns, data.columns))
+        fitted, new = (" and ".join(map(str, columns.n_columns)) for columns in (previous.columns, data.columns))
         raise ValueError(
-            f"warm_start=True goes on with the fitted blocks, of {had} columns, but blocks or X have others, {has} of "
-            f"them; set warm_start=False to start anew."
+            f"warm_start=True goes on with the fitted blocks, of {fitted} columns, but blocks or X have others, {new} "
+            f"of them; set warm_start=False to start anew."
         )
     if data.feature_names is not None and previous.feature_names is not None:
         for at, (name, fitted) in enumerate(zip(data.feature_names, previous.feature_names, strict=True)):
