@@ -131,7 +131,7 @@ def resolve_blocks(blocks, X, n_features, feature_names):
     everything = np.arange(n_features)
     if blocks is None:
         return ColumnBlocks(("a", "b"), (everything, everything))
-    if _is_width(blocks):
+    if _is_integer(blocks):
         _check_width(blocks, n_features)
         if not 0 < abs(int(blocks)) < n_features:
             raise ValueError(
@@ -162,13 +162,13 @@ def resolve_blocks(blocks, X, n_features, feature_names):
                 f"blocks: block {name!r} has no columns (X has {n_features}); it must have at least one, got "
                 f"{selector!r}."
             )
-    are_widths = all(map(_is_width, selectors)) and sum(selectors) == n_features
+    are_widths = all(map(_is_integer, selectors)) and sum(selectors) == n_features
     hint = f"; two numbers are two columns, the first {selectors[0]} are blocks={selectors[0]}" if are_widths else ""
     _check_partition(names, indices, n_features, feature_names, hint)
     return ColumnBlocks(names, indices)
 
 
-def _is_width(selector):
+def _is_integer(selector):
     return isinstance(selector, numbers.Integral) and not isinstance(selector, (bool, np.bool_))
 
 
