@@ -114,7 +114,7 @@ def run_ours(n_a, params, X, y, train, test, targets):
             if race.best >= target:
                 break
         seconds[kind] = race.seconds_to(target)
-    return {**model.net_.get_params_for("module"), "standardize": False, "projection_dim": 0}, seconds
+    return {**model.net_.get_params_for("module"), "standardize": ("none", "none"), "projection_dim": 0}, seconds
 
 
 class PlainNetwork(nn.Module):

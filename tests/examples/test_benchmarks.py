@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from run_example import EXAMPLES, run
 from sklearn.covariance import ledoit_wolf
@@ -63,6 +64,22 @@ def test_the_benchmark_of_wide_blocks_scores_as_sklearn_does(quick_models, monke
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(X_train, y_train)
     assert_allclose(linear, (model.score(X_test, y_test), log_loss(y_test, model.predict_proba(X_test))), rtol=1e-6)
     assert all(np.isfinite(ours))
+
+
+def test_the_race_gives_plain_skorch_the_network_of_the_estimator(quick_models, two_blocks):
+    race, X, y = quick_models("race"), two_blocks[0], np.unique(two_blocks[1], return_inverse=True)[1]
+    test, train = np.split(np.arange(len(y)), [30])
+    network, seconds = race.run_ours(7, {"n_members": 1, "random_state": 0}, X, y, train, test, {"low": 0.4})
+    assert seconds["low"] > 0
+    ours = race.DualBranchClassifier(7, n_members=1, contrastive=None).fit(X, y).network_
+    plain = race.PlainNetwork(**network)
+    assert [tuple(p.shape) for p in plain.parameters()] == [tuple(p.shape) for p in ours.parameters()]
+    x = torch.from_numpy(X).split([7, X.shape[1] - 7], dim=1)
+    assert all(torch.equal(scaled, block) for scaled, block in zip(plain.network.scale(*x), x, strict=True))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        laps = race.run_skorch(race.Race(X[test], y[test], target=0.8, max_laps=400), network, X[train], y[train])
+    assert laps.best >= 0.8
 
 
 @pytest.mark.slow
