@@ -3,8 +3,11 @@
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import CHUNK_VALUES, n_rows_within
+from .rows import n_rows_within
 from .slices import as_slice, consecutive_slices
+
+COLUMN_CHUNK_VALUES = 2**24
+"""Values of columns that are dense at one time: 128 MiB of float64."""
 
 _PART_VALUES = 2**20
 """Values of rows that statistics are computed of at one time, which stay in a processor's cache."""
@@ -30,7 +33,7 @@ def any_varies(rows, columns):
 
 def chunks_of_columns(X, columns, subset=None):
     """All rows, or a subset of them, of some columns, some columns at a time, dense and in float64."""
-    size = max(1, CHUNK_VALUES // (X.shape[0] if subset is None else len(subset)))
+    size = max(1, COLUMN_CHUNK_VALUES // (X.shape[0] if subset is None else len(subset)))
     for some in consecutive_slices(len(columns), size):
         part = _cut(X, columns[some], subset)
         yield (part.toarray() if sp.issparse(part) else part).astype(np.float64)

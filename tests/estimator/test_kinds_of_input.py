@@ -16,7 +16,7 @@ from skdual import from_prefix
 def test_csr_and_csc_give_the_model_of_the_dense_array_and_are_never_made_dense(two_blocks, quick, monkeypatch):
     X, y = two_blocks
     X = np.where(np.abs(X) < 1.5, 0, X)
-    for values in ("rows.CHUNK_VALUES", "chunks.CHUNK_VALUES", "chunks._PART_VALUES"):
+    for values in ("rows.CHUNK_VALUES", "chunks.COLUMN_CHUNK_VALUES", "chunks._PART_VALUES"):
         monkeypatch.setattr(f"skdual.inputs.{values}", 1)  # for all: products of other sizes round otherwise
     dense = model_of(quick).fit(X, y)
     made_dense = []

@@ -109,7 +109,7 @@ def test_whole_and_in_chunks_dense_and_sparse(store, dtype, monkeypatch):
     X = with_glitches(told_by_size(0), 60).astype(dtype)
     X[:, ::2] = markers(0)[:, ::2]
     expected = column_statistics(data_set(X, y=Y), "standard", np.arange(P), torch.float64)
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", 2 * N)
+    monkeypatch.setattr(chunks, "COLUMN_CHUNK_VALUES", 2 * N)
     found = column_statistics(data_set(store(X), y=Y), "standard", np.arange(P), torch.float64)
     assert_allclose(found, expected, rtol=1e-12)
 

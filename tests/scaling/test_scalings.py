@@ -157,7 +157,7 @@ def test_statistics_of_few_values_at_a_time(way, columns, subset, store, monkeyp
     chosen = SPARSE if subset is None else SPARSE[subset]
     chosen = chosen[:, columns]
     for n_values in (1, 100, 10**9):
-        monkeypatch.setattr(chunks, "CHUNK_VALUES", n_values)
+        monkeypatch.setattr(chunks, "COLUMN_CHUNK_VALUES", n_values)
         monkeypatch.setattr(chunks, "_PART_VALUES", n_values)
         mean, scale, *_ = column_statistics(data_set(store(SPARSE), subset), way, columns, torch.float64)
         z = ((np.log1p(chosen) if way == "log1p" else chosen) - mean) / scale
@@ -165,7 +165,7 @@ def test_statistics_of_few_values_at_a_time(way, columns, subset, store, monkeyp
 
 
 def test_whole_columns_are_not_all_dense_at_once(monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", 20_000)
+    monkeypatch.setattr(chunks, "COLUMN_CHUNK_VALUES", 20_000)
     wide = sp.random(1000, 2000, density=0.01, format="csr", random_state=0)
     tracemalloc.start()
     column_statistics(data_set(wide), "robust", np.arange(2000), torch.float64)

@@ -154,7 +154,7 @@ def test_sentinels_count_as_much_as_the_others_where_classes_say_nothing(y):
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])
 @pytest.mark.parametrize("values", [1, 1000, 2**24])
 def test_columns_are_scaled_with_stand_ins(store, values, told, monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK_VALUES", values)
+    monkeypatch.setattr(chunks, "COLUMN_CHUNK_VALUES", values)
     X = np.c_[np.exp(1.5 * (told[:, 1] - 10)), told, normal()]
     X[told[:, 1] == 0, 0] = -99  # amid a long tail
     center, scale, log_zero, unit, sentinel, stand_in = column_statistics(
