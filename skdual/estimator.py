@@ -145,11 +145,12 @@ class DualBranchClassifier(FittedMethods):
     patience : int, default=10
         Epochs without improvement. With ``early_stopping=True`` only.
     warm_start : bool, default=False
-        Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew. The columns
-        stay scaled by the rows of the first fit, and widths and members that are "auto" stay as they are. The same rows
-        in the same order are held out (see Notes), and set aside by ``early_stopping``, as in the first fit. With other
-        rows, in another order, or with ``early_stopping`` turned on or off, such rows were learnt before, and the
-        probabilities come out too sharp; ``X_val`` lessens that, and ``warm_start=False`` ends it.
+        Go on from the fitted weights (with a new optimizer, schedule and bank) instead of starting anew. What the
+        first fit settled of the columns stays (their scaling, norms, splines and whitening, see Notes), and so do
+        widths and members that are "auto". The same rows in the same order are held out (see Notes), and set aside by
+        ``early_stopping``, as in the first fit. With other rows, in another order, or with ``early_stopping`` turned on
+        or off, such rows were learnt before, and the probabilities come out too sharp; ``X_val`` lessens that, and
+        ``warm_start=False`` ends it.
     rejection_quantile : float or None, default=None
         Share of the validation rows, in (0, 1), that the threshold of familiarity leaves out (see
         :meth:`score_samples`). :meth:`predict` gives rows below it ``rejection_label``. Needs validation rows
@@ -255,94 +256,54 @@ class DualBranchClassifier(FittedMethods):
       rows, but can hurt what is not linear and what only both blocks tell together. Scores are averaged within each
       half.
 
-    - Scaling by "standard". A code for what is missing, such as 0 or -999, may be so far from the other values of its
-      column that these are all alike beside it. So a value is replaced if 2 % of the rows have it, ten at least, and it
-      is far from those of the others, a tenth of the rows and ten at least: 95 % of these lie on one side of it, half
-      of their standard deviation away or more, and, where they are fewer than twenty values, all of them, and farther
-      than from each other. What stands in for it is, on its side, sqrt(p / (q s)) of their standard deviations away
-      from their mean, if that is nearer, with the share s of rows that have it, the epsilon squared p of who has it,
-      and q of the values of the others (both shrunk, see below): the more a code tells of the classes beside other
-      values, the more it is heard.
-      Then columns of long tails are replaced by logarithms. Those without negative values, such as counts and
-      concentrations, by log(1 + x / u), where they have at least ten values other than 0, whose 90th percentile exceeds
-      three times their median; u is their 10th percentile. Those with negative values, such as increments and
-      intensities less a background, by log(1 + d / u) with the sign of x - median, where d is the distance of x from
-      the median, u the 10th percentile of the distances, at least fifty of them are not 0, their 90th percentile and
-      their root mean square exceed three times their median, and their 98th percentile 1.5 times the 90th. Of other
-      columns those whose standard deviation is that of few values far astray are scaled as by "robust" (where the
-      quartiles are one value, by the median distance from it of the values that differ, times the root of their share):
-      if it exceeds 100 times what their quartiles say, as where few values are in another unit; and from 1.5 times on,
-      if scaled so, and clipped to three deviations, they tell clearly more of the classes: if their epsilon squared
-      (shrunk, see below) is larger by half, and by two standard errors of chance. So glitches squeeze a column less,
-      and the rows in which a marker is on are heard. Of more than some thousand rows a sample decides the kind of a
-      column.
+    - Scaling by "standard". A code for what is missing, such as 0 or -999, that lies far from the other values of its
+      column is moved towards these, the nearer the less it tells of the classes. Columns of long tails are replaced by
+      logarithms: those without negative values, such as counts and concentrations, by log(1 + x / u); those with, such
+      as increments, by log(1 + d / u) with the sign of x - median, where d is the distance of x from the median. Other
+      columns, whose standard deviation is that of few values far astray, are scaled as by "robust" if these are very
+      far, or if the column tells clearly more of the classes so. ``help(skdual.scaling)`` has the rules in full.
 
-    - Norm of a row. Layer normalisation makes a network all but blind to how far a row is from the mean, as long as
-      its direction is the same. So where that tells the classes far better than any column does, it is one more column
-      of the block: the root mean square of the scaled columns, standardised. For this, the share of its variance that
-      lies between the classes has to be at least a tenth, and more than twice that of any column; the block has to have
-      two training rows a column (with fewer, new rows are shorter than those trained on), and to be scaled by
-      "standard", "robust" or "log1p".
+    - Norm of a row. Layer normalisation makes a network all but blind to how far a row is from the mean. Where that
+      tells the classes far better than any column of the block does, it is one more column: the root mean square of the
+      scaled columns, standardised. ``help(skdual.training.columns)`` has the rules of this and of the next three.
 
-    - Splines. What tells the classes by its level and not by how large it is, such as the number that stands for a
-      category, or a measure of which too little is as bad as too much, a network learns of many rows only, the more so
-      among other columns. So columns that do get linear B-splines beside them: hat functions of the scaled column, each
-      1 at a level and 0 at the next ones, standardised. Levels are the values of a column of at most twenty, or the
-      quantiles .03, .16, ... .97 of others; those of less than 2 % of the rows or ten have none. Such a column's levels
-      must tell what its size does not, by Pearson's chi squared of levels and classes, less n times eta squared of the
-      column or its levels' numbers, whichever is larger: significantly (.001), and, less what it is by chance, half as
-      much as the latter. And such columns must help: a kernel ridge regression of the classes (Gaussian kernel, the
-      columns of both blocks times their relevance, six penalties) has a smaller squared error with them, each row
-      predicted by all others, by .06 of the variance of the classes or by half, and by two standard errors; also where
-      without them either block is made to vary as much as with them, so that it does not help that one of them counts
-      for more. Where columns tell together, smoothly, what each tells by its level, it has not, nor does the network
-      need them. That is for blocks scaled by "standard", "robust" or "log1p" of no more columns than rows, by 1,024
-      rows at random without copies, of which 640 are for the regression; a block that has them is not whitened. A warm
-      start goes on with them.
+    - Splines. Columns that tell the classes by their level and not by how large they are, such as the number of a
+      category, or a measure of which too little is as bad as too much, get linear B-splines beside them, where these
+      help a kernel ridge regression of the classes on rows left out; in blocks of no more columns than rows, which are
+      then not whitened.
 
     - Whitening. Where columns go together, as neighbouring wavelengths do, or two blocks that measure the same, left
       and right or before and after, what they share is most of their variance, and a network hears little of the rest.
-      So a block whose classes are told by that rest the plain members take whitened: its scaled and centred columns z
-      become z (C + a v I)^(-1/2), where C is their covariance and v the mean of its variances, in the span of the rows
-      and such that the sum of the variances stays as it is. Ridge regressions of the classes on the block say where,
-      with seven penalties from 1e-6 v to v, each row predicted by all others but its copies and those nearest to it,
-      which may be measurements of the same sample (a tenth of the mean size of a class, 20 at most): where one of them
-      has a smaller squared error than the largest penalty, by a tenth of the variance of the classes and by four
-      standard errors. a is ten times the largest penalty that is within a standard error of the best. Then the same is
-      done with the columns of both blocks together, with that penalty as a; what branch A reads in the plain members
-      then depends on both blocks, and :meth:`transform_branches` gives the outputs of the first regularised member.
-      That is for blocks scaled by "standard", "robust" or "log1p", without norm or splines, by at least ten rows:
-      all, if they are 4,096 at most and have at most 2**23 values in the columns concerned, or as many at random, if
-      that is two a column. A warm start goes on with it.
+      A block whose classes are told by that rest, as ridge regressions say on rows left out, the plain members take
+      whitened: its scaled and centred columns z become z (C + a v I)^(-1/2), where C is their covariance, v the mean of
+      its variances, and a is what suits the regressions. Then the same is done with the columns of both blocks
+      together; what branch A reads in the plain members then depends on both blocks, and :meth:`transform_branches`
+      gives the outputs of the first regularised member.
 
-    - Relevance of the columns. Regularised members multiply every scaled column by a number, so that few columns that
-      tell the classes count among many that do not. Its square is the column's epsilon squared (the share of the
-      variance that lies between the classes, less what it is by chance), shrunk towards the mean over the columns of
-      the block by empirical Bayes, plus that mean; and such that the mean variance of the columns stays as it is. Each
-      member takes it from the rows that it trains on. What columns tell only together is left to the plain members.
-      After the fit it is part of the weights, and a warm start goes on with these.
+    - Relevance of the columns. Regularised members multiply every scaled column by the root of how much it tells of the
+      classes by itself (epsilon squared, shrunk) plus the mean of that over the block, so that few columns that tell
+      the classes count among many that do not. Each member takes it from the rows that it trains on. After the fit it
+      is part of the weights.
 
-    - Held-out rows. The rows are dealt out to six folds, or to more for more than 12 members and for folds of 2,000
-      rows at most; copies of a row, as in bootstrap samples, to one fold (rows of one class, alike in all columns, and
-      not only by chance, as where columns are few and binary), or to none if they are more than a sixth of the rows, as
-      where few rows were oversampled. Each of several members leaves one fold out of its training, the first plain and
-      the first regularised one the same, and so on, but for the last of an odd number; a single member of more than
-      2,000 rows leaves out a tenth, without ``early_stopping``. Held-out and validation rows decide how much each of
-      four mean scores counts: of plain members, of regularised ones, and of the latter by block A and by block B alone.
-      These weights (``block_weights_``) and the temperature of the probabilities have the least log loss on such rows,
-      with a small cost of single blocks. So has what is added to the scores of each class, t times the logarithm of its
-      size (of the weights of its rows together), with a cost of 1.5 t squared in log loss summed over rows: the
-      temperature sharpens what the scores say of the sizes too, and rare classes would be given too seldom. The columns
-      of held-out rows count in what columns are scaled and whitened by, in the span of the rows (below) and in the
-      statistics of batch normalisation; their labels in nothing but where codes for what is missing are put, whether
-      the norm of a row is a column, which columns have splines, and whether and how much a block is whitened (above).
+    - Held-out rows. Each of several members, but for the last of an odd number, leaves a sixth of the rows out of its
+      training, less with more than 12 members, 2,000 at most; the first plain and the first regularised one the same,
+      and so on. A single member of more than 2,000 rows leaves out a tenth, without ``early_stopping``. Copies of a
+      row, as in bootstrap samples, are left out together, or by no member if they are more than a sixth of the rows.
+      Held-out and validation rows decide how much each of four mean scores counts: of plain members, of regularised
+      ones, and of the latter by block A and by block B alone. These weights (``block_weights_``) and the temperature of
+      the probabilities have the least log loss on such rows, with a small cost of single blocks. So has what is added
+      to the scores of each class, t times the logarithm of its size (of the weights of its rows together), with a cost
+      of 1.5 t squared in log loss summed over rows: the temperature sharpens what the scores say of the sizes too, and
+      rare classes would be given too seldom. The columns of held-out rows count in what columns are scaled and whitened
+      by, in the span of the rows (below) and in the statistics of batch normalisation; their labels only in where codes
+      for what is missing are put, whether columns with values far astray are scaled by their quartiles, whether the
+      norm of a row is a column, which columns have splines, and whether and how much a block is whitened.
 
     - Span of the rows. The first weights of a block of more columns than training rows are trained as coordinates in
       the span of these n rows: every unit then needs n weights in place of p for the same outputs. Columns that are
       clipped also lose the mean that clipping has left them there. At the end the weights become those of all columns.
-      The columns are trained as they are if the rows of training and validation, dense, or their coordinates have more
-      values than 2**26 and than four times the weights of columns; or if the fit has fewer steps than 1100 / sqrt(n)
-      and than 100, and at most 50 million weights of columns.
+      Where it takes too much memory, or the fit is short, the columns are trained as they are
+      (``help(skdual.training.span)``).
 
     References
     ----------
