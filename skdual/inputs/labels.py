@@ -1,11 +1,11 @@
 """Checks of labels: one for every row, none missing, all of one kind."""
 
 import datetime
+import math
 import numbers
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -58,7 +58,6 @@ def check_labels(y, name, n_rows, rows_name):
     if not hasattr(y, "__array__"):
         y = [plain_str(label) for label in y]
     labels = np.asarray(column_or_1d(y, warn=True))  # a tensor where arrays of other libraries are dispatched
-    assert_all_finite(labels, input_name=name)
     if len(labels) != n_rows:
         raise ValueError(
             f"{rows_name} and {name} must have the same number of rows; {rows_name} has {n_rows}, {name} has "
@@ -153,17 +152,18 @@ def _shown(label):
 
 
 def _check_kinds(values, name):
-    """Refuse labels that are missing, or can't be classes together."""
+    """Refuse labels that are missing or infinite, or can't be classes together."""
     if values.dtype == object:
         missing = np.fromiter(map(_is_missing, values), dtype=bool, count=len(values))
         types = set(map(type, values))
     else:
-        missing = values != values if values.dtype.kind in "fmM" else np.zeros(1, dtype=bool)  # NaN and NaT
+        missing = ~np.isfinite(values) if values.dtype.kind in "fmM" else np.zeros(1, dtype=bool)  # NaT is not
         types = {values.dtype.type}
     if missing.any():
         row = int(missing.argmax())
+        kind = "infinite or missing" if _is_infinite(values[row]) else "missing"
         raise ValueError(
-            f"{name} has {missing.sum()} missing label(s), {values[row]} in row {row} first; every row needs a label."
+            f"{name} has {missing.sum()} {kind} label(s), {values[row]} in row {row} first; every row needs a label."
         )
     kinds = {next((kind for kind, bases in _KINDS.items() if issubclass(t, bases)), t) for t in types}
     names = sorted(t.__name__ for t in types)
@@ -176,9 +176,14 @@ def _check_kinds(values, name):
         raise ValueError(f"{name} must hold strings, numbers or numpy dates, got {names[0]}, such as {values[0]!r}.")
 
 
+def _is_infinite(label):
+    return isinstance(label, numbers.Real) and label in (math.inf, -math.inf)
+
+
 def _is_missing(label):
     try:
-        return label is None or bool(label != label)  # only NaN and its kin differ from themselves
+        # only NaN and its kin differ from themselves
+        return label is None or bool(label != label) or _is_infinite(label)
     except TypeError:
         return True  # pandas.NA, which does not answer
     except ValueError:

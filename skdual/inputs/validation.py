@@ -100,7 +100,7 @@ def _checked_matrix(estimator, X, name, reset):
         if name in str(error):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name}: {error}") from error
+        raise kind(f"{name}: {str(error).rstrip('.')}{_place_of_no_number(X)}.") from error
     if checked.dtype.kind != "f":  # scikit-learn leaves sparse booleans of pandas what they are
         checked = checked.astype(np.float64)
     if sp.issparse(checked):
@@ -110,6 +110,16 @@ def _checked_matrix(estimator, X, name, reset):
         checked.sum_duplicates()
     check_finite(checked, name, getattr(estimator, "feature_names_in_", None))
     return checked
+
+
+def _place_of_no_number(X):
+    """Where the first value of an array lies that is no number, for a message; nothing where all are."""
+    for place, value in np.ndenumerate(X) if isinstance(X, np.ndarray) and X.ndim == 2 else ():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return f", in row {place[0]}, column {place[1]}"
+    return ""
 
 
 def check_column_numbers(X, name):

@@ -139,4 +139,7 @@ def distances(told):
 
 def replace_sentinels(x, sentinel, stand_in):
     """x with the stand-in of its column where it is the sentinel, as float32 has both: rows may be of any dtype."""
-    return torch.where(x.float() == sentinel.float(), stand_in, x)
+    rounded = sentinel.float()
+    # in float32 all that is too small is 0, and all that is too large one value
+    in_float32 = rounded.isfinite() & (rounded != 0)
+    return torch.where(torch.where(in_float32, x.float() == rounded, x == sentinel), stand_in, x)

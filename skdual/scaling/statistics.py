@@ -75,7 +75,7 @@ def column_statistics(rows, scaling, columns, dtype):
 
 
 class _Sample(NamedTuple):
-    """Rows that tell the kinds of columns: they lie evenly in the data set. Their numbers in X, and their classes."""
+    """Rows at random that tell the kinds of columns: their numbers in X, and their classes."""
 
     numbers: np.ndarray
     y: np.ndarray
@@ -83,7 +83,7 @@ class _Sample(NamedTuple):
     @classmethod
     def of(cls, rows, n_columns):
         size = np.clip(_SAMPLE_VALUES // n_columns, *_SAMPLE)
-        at = np.unique(np.linspace(0, len(rows) - 1, size).astype(np.int64))
+        at = np.sort(np.random.default_rng(0).permutation(len(rows))[:size])
         return cls(at if rows.subset is None else rows.subset[at], rows.y[at])
 
 

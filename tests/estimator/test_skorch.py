@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from member_scores import member_scores, model_of
-from skorch.callbacks import BatchScoring, Checkpoint, EpochScoring, LoadInitState, LRScheduler
+from skorch.callbacks import BatchScoring, Checkpoint, EarlyStopping, EpochScoring, LoadInitState, LRScheduler
 
 
 @pytest.mark.parametrize("n_members", [1, 2])
@@ -83,6 +83,15 @@ def test_checkpoints_are_written_where_the_loss_is_the_lowest_so_far(two_blocks,
     lowest = [epoch for epoch in range(1, 9) if losses[epoch - 1] == min(losses[:epoch])]
     assert sorted(path.name for path in tmp_path.glob("epoch_*")) == [f"epoch_{epoch}.pt" for epoch in lowest]
     assert not [name for name in model.history_[-1] if name.endswith("_best")]
+
+
+def test_what_history_does_not_have_can_not_be_monitored(two_blocks, quick):
+    X, y = two_blocks
+    model = model_of(quick, callbacks=[EarlyStopping(monitor="val_loss")])
+    message = "^callbacks: Key 'val_loss' was not found in history. What may be monitored here: .*, valid_loss"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, X_val=X, y_val=y)
+    assert not hasattr(model, "network_")
 
 
 def test_net_params_are_merged_last(two_blocks, quick):

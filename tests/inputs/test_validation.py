@@ -58,6 +58,15 @@ def test_two_matrices_are_to_be_joined(container, together):
         check(parts)
 
 
+@pytest.mark.parametrize("dtype", [object, str])
+@pytest.mark.parametrize("value", ["high", "1,5", ""])
+def test_the_first_value_of_an_array_that_is_no_number_is_placed(dtype, value):
+    bad = np.arange(20).reshape(5, 4).astype(dtype)
+    bad[3, 1:] = value
+    with pytest.raises(ValueError, match=r"^X: could not convert string to float: .*, in row 3, column 1\.$"):
+        check_matrix(fitted_on(bad), bad)
+
+
 BAD_VALUES = {
     "first value": [(0, 0, np.nan)],
     "last value": [(N - 1, P - 1, -np.inf)],

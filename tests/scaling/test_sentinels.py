@@ -13,6 +13,9 @@ from stored_rows import data_set
 from skdual import DualBranchClassifier
 from skdual.anova import shrunk_epsilon_squared
 from skdual.inputs import chunks
+from skdual.inputs.columns import ColumnBlocks
+from skdual.inputs.rows import Rows
+from skdual.scaling.column_scaler import ColumnScaler
 from skdual.scaling.sentinels import distances, find_sentinels, what_is_told
 from skdual.scaling.statistics import column_statistics
 
@@ -149,6 +152,19 @@ def test_sentinels_count_as_much_as_the_others_where_classes_say_nothing(y):
     column = coded(0, 0.3)[:, None]
     of_told = what_is_told(column, column == 0, y)
     assert_allclose(distances(of_told), 1 / np.sqrt(np.mean(column == 0)))
+
+
+@pytest.mark.parametrize("factor", [1e-60, 1e-46, 1e-30, 1e30, 1e60])
+def test_values_that_float32_can_not_tell_apart_are_told_apart(factor):
+    X = np.c_[coded(0, others=normal() + Y), coded(99), normal()] * np.array([factor, factor, 1])
+    layers = []
+    for matrix in (X, X / np.array([factor, factor, 1])):
+        layer = ColumnScaler(3, "standard").double()
+        columns = ColumnBlocks(("a", "b"), (np.arange(2), np.array([2])))
+        rows = Rows(matrix, columns, torch.device("cpu"), torch.float64, Y)
+        layer.set_statistics(column_statistics(rows, "standard", np.arange(3), torch.float64))
+        layers.append(layer(torch.from_numpy(matrix)))
+    assert_allclose(*layers, atol=1e-9)
 
 
 @pytest.mark.parametrize("store", [np.asarray, sp.csr_matrix])

@@ -195,16 +195,32 @@ def test_two_tails_are_those_of_the_same_values_elsewhere_and_in_other_units():
 
 def test_many_rows_tell_their_tails_by_a_sample():
     X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
-    expected = [np.quantile(X[np.linspace(0, 9_999, 4_096).astype(int), j], 0.1) for j in range(P)]
+    sample = np.random.default_rng(0).permutation(10_000)[:4_096]
+    expected = [np.quantile(X[sample, j], 0.1) for j in range(P)]
     center, scale, _, unit, *_ = statistics_of(data_set(X))
     assert_allclose(unit, expected)
     logarithms = np.log1p(X / unit)
     assert_allclose((center, scale), (logarithms.mean(axis=0), logarithms.std(axis=0)), rtol=1e-9)
 
 
+def test_rows_in_pairs_tell_by_a_sample_of_both_classes():
+    """Every second row, of one class, would say nothing of what a code for what is missing tells."""
+    random_generator = np.random.default_rng(0)
+    for n in (8_190, 8_191):  # 4,095 pairs, and a row
+        y = np.arange(n) % 2
+        X = random_generator.normal(size=(n, P)) + 0.3 * y[:, None]
+        X[random_generator.random(n) < np.where(y, 0.3, 0.05), 0] = -999
+        order = random_generator.permutation(n)
+        pairs, shuffled = (
+            column_statistics(rows_of(X[some], y=y[some]), "standard", np.arange(P), torch.float64).stand_in[0]
+            for some in (np.arange(n), order)
+        )
+        assert pairs == pytest.approx(shuffled, rel=0.25)
+
+
 def test_values_below_0_outside_the_sample_have_logarithms_too():
     X = np.random.default_rng(0).exponential(size=(10_000, P)) ** 2
-    sample = np.linspace(0, 9_999, 4_096).astype(int)
+    sample = np.random.default_rng(0).permutation(10_000)[:4_096]
     X[np.setdiff1d(np.arange(10_000), sample)[:200], 1] = -999
     center, scale, log_zero, unit, *_ = statistics_of(data_set(X))
     assert (unit > 0).all()

@@ -65,7 +65,8 @@ def informative_splines(rows, original, scalers):
     hats : tuple of two HatFunctions
         Of no column at all in blocks whose scaling does not centre and clip the columns, or of more columns than rows.
     """
-    row_indices = np.sort(np.random.default_rng(0).permutation(np.unique(original))[:_MAX_ROWS])
+    shuffled = np.random.default_rng(0).permutation(np.unique(original))[:_MAX_ROWS]
+    row_indices, of_kernel = np.sort(shuffled), np.sort(shuffled[:_MAX_ROWS_OF_KERNEL])
     codes = np.unique(rows.y[row_indices], return_inverse=True)[1]
     most = min(len(rows), _MAX_VALUES // len(row_indices))
     blocks = [
@@ -76,7 +77,10 @@ def informative_splines(rows, original, scalers):
     ]
     hats = tuple(level_hats(z, codes) for z in blocks)
     n_hats = sum(len(of_block.column) for of_block in hats)
-    is_worth_it = 0 < n_hats <= _MAX_VALUES // len(row_indices) and _help(blocks, hats, codes)
+    if not 0 < n_hats <= _MAX_VALUES // len(row_indices):
+        return _no_hats(), _no_hats()
+    some = np.searchsorted(row_indices, of_kernel)
+    is_worth_it = _help([z[some] for z in blocks], hats, np.unique(codes[some], return_inverse=True)[1])
     return hats if is_worth_it else (_no_hats(), _no_hats())
 
 
@@ -154,8 +158,6 @@ def _help(blocks, hats, codes):
 
     That is better than without them both where each block varies as before and where it varies as much as with them.
     """
-    some = np.unique(np.linspace(0, len(codes) - 1, _MAX_ROWS_OF_KERNEL).astype(np.int64))
-    blocks, codes = [z[some] for z in blocks], np.unique(codes[some], return_inverse=True)[1]
     alone, beside = _times_relevance(blocks, codes), _times_relevance(list(map(_with_hats, blocks, hats)), codes)
     as_much = [z * math.sqrt(_variance(others) / (_variance(z) or 1)) for z, others in zip(alone, beside, strict=True)]
     without = min(_errors(alone, codes), _errors(as_much, codes), key=np.mean)

@@ -220,12 +220,21 @@ class DualBranchNet(NeuralNetClassifier):
                 best = loss
                 self._running.kept.keep(epoch)  # of every epoch, for Ctrl-C in the next
             self._running.n_finished = epoch
-            self.notify("on_epoch_end", **data_sets)
+            self._notify_of_epoch_end(data_sets)
             cycles.end_epoch(epoch)
             if self.patience and epoch - self._running.kept.epoch >= self.patience:
                 break
         self._running.kept = cycles.choose(self._running.kept)
         return self
+
+    def _notify_of_epoch_end(self, data_sets):
+        try:
+            self.notify("on_epoch_end", **data_sets)
+        except KeyError as error:
+            if "was not found in history" not in str(error):
+                raise
+            recorded = ", ".join(sorted(self.history[-1].keys() - set(_NOT_KEPT)))
+            raise ValueError(f"callbacks: {error.args[0]} What may be monitored here: {recorded}.") from error
 
     def _warn_of_interrupt(self):
         if not hasattr(self, "_running") or not self._running.n_finished:

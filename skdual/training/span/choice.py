@@ -24,7 +24,7 @@ _MAX_SHORT_WEIGHTS = 3 * _MAX_WEIGHTS  # of more, training in the columns takes 
 _COPIES = 10  # of the rows' values, for which a device needs room to compute the span
 
 
-def is_worth_spanning(net, training, validation):
+def is_worth_spanning(net, training, validation, n_spanned):
     """Whether a block has more columns than rows, the fit is not short, and there is room for its dense rows.
 
     Parameters
@@ -32,6 +32,8 @@ def is_worth_spanning(net, training, validation):
     net : DualBranchNet
     training, validation : Rows
         ``validation`` may be None.
+    n_spanned : int
+        Rows whose span it would be: those to train on, and perhaps others.
     """
     n_rows, n_weights = len(training), _n_column_weights(net.module_)
     n_steps = net.max_epochs * n_batches(n_rows, net.batch_size, net.sampling)
@@ -39,8 +41,8 @@ def is_worth_spanning(net, training, validation):
         n_steps < min(MIN_STEPS_TIMES_ROOT_ROWS / math.sqrt(n_rows), MAX_SHORT_STEPS)
         and n_weights <= _MAX_SHORT_WEIGHTS
     )
-    is_wide = max(training.columns.n_columns) > n_rows
-    n_values = _n_values(net.module_, training, validation)
+    is_wide = max(training.columns.n_columns) > n_spanned
+    n_values = _n_values(net.module_, training, validation, n_spanned)
     return is_wide and not is_short and n_values <= MAX_VALUES * max(1, n_weights / _MAX_WEIGHTS)
 
 
@@ -49,18 +51,18 @@ def _n_column_weights(network):
     return sum(layer.weight.numel() for branch in network.branches for layer in branch.column_layers)
 
 
-def span_device(net, training, validation):
+def span_device(net, training, validation, n_spanned):
     """Where the span is computed: with the network, if the device has what it takes, or else on the host."""
-    free, n_values = free_memory(training.device), _n_values(net.module_, training, validation)
+    free, n_values = free_memory(training.device), _n_values(net.module_, training, validation, n_spanned)
     fits = free is not None and _COPIES * n_values * net.dtype.itemsize <= RESIDENT_SHARE * free
     return training.device if fits and can_factorize(training.device) else torch.device("cpu")
 
 
-def _n_values(network, training, validation):
+def _n_values(network, training, validation, n_spanned):
     """Values of all rows, or of their coordinates where these are more."""
-    n_rows, n_columns = len(training), training.columns.n_columns
+    n_rows, n_columns = len(training) + (0 if validation is None else len(validation)), training.columns.n_columns
     n_coordinates = [
-        n_rows * len(set(span_keys(branch, network.n_members, whitened))) if p > n_rows else p * (1 + whitened)
+        n_spanned * len(set(span_keys(branch, network.n_members, whitened))) if p > n_spanned else p * (1 + whitened)
         for p, branch, whitened in zip(n_columns, network.branches, network.whitening.changes, strict=True)
     ]
-    return (n_rows + (0 if validation is None else len(validation))) * sum(map(max, n_columns, n_coordinates))
+    return n_rows * sum(map(max, n_columns, n_coordinates))

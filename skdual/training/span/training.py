@@ -63,34 +63,41 @@ class SpanTraining:
         fitted_before : bool
             Whether the network's weights come from an earlier fit.
         """
-        if not is_worth_spanning(self._net, self.training, self.validation):
+        # an earlier fit may have learnt of directions that training rows have not, and validation rows have
+        spans_validation = fitted_before and self.validation is not None
+        n_rows = len(self.training)
+        n_spanned = n_rows + (len(self.validation) if spans_validation else 0)
+        if not is_worth_spanning(self._net, self.training, self.validation, n_spanned):
             return
         network, random_generator = self._net.module_, np.random.default_rng(seed)
-        device = span_device(self._net, self.training, self.validation)
-        blocks = list(run_in_chunks(network, "scale", self.training))
-        wide = [number for number, rows in enumerate(blocks) if rows.shape[1] > len(rows)]
-        held_out = [np.flatnonzero(~of_member) for of_member in mask]
+        device = span_device(self._net, self.training, self.validation, n_spanned)
+        held_out = [np.append(np.flatnonzero(~of_member), np.arange(n_rows, n_spanned)) for of_member in mask]
+        wide = [number for number, p in enumerate(self.training.columns.n_columns) if p > n_spanned]
+        scaled = list(run_in_chunks(network, "scale", self.training))
         if not fitted_before:
             for number in wide:
-                center_clipped(self._scalers[number], blocks[number])
-        whitened = self._whitened(self.training)
-        for number in wide:
-            rows, of_plain = _on_device(blocks[number], whitened[number], device)
-            branch = network.branches[number]
-            self._branches[number] = SpanBranch(branch, rows, of_plain, random_generator, fitted_before, held_out)
-            blocks[number], whitened[number] = self._branches[number].coordinates, None
-        self.training = _with_blocks(self.training, blocks, whitened)
+                center_clipped(self._scalers[number], scaled[number])
+        # of training and of validation rows
+        data_sets = [(scaled, self._whitened(self.training))]
         if self.validation is not None:
-            blocks = list(run_in_chunks(network, "scale", self.validation))
-            whitened = self._whitened(self.validation)
-            for number, branch in self._branches.items():
-                blocks[number] = branch.coordinates_of(*_on_device(blocks[number], whitened[number], device))
-                whitened[number] = None
-            self.validation = _with_blocks(self.validation, blocks, whitened)
+            data_sets.append((list(run_in_chunks(network, "scale", self.validation)), self._whitened(self.validation)))
+        for number in wide:
+            pairs = [_on_device(blocks[number], whitened[number], device) for blocks, whitened in data_sets]
+            rows, of_plain = map(_joined, *pairs) if spans_validation else pairs[0]
+            branch = SpanBranch(network.branches[number], rows, of_plain, random_generator, fitted_before, held_out)
+            coordinates = [branch.coordinates[:n_rows], branch.coordinates[n_rows:]]
+            if self.validation is not None and not spans_validation:
+                coordinates[1] = branch.coordinates_of(*pairs[1])
+            for (blocks, whitened), of_set in zip(data_sets, coordinates, strict=False):
+                blocks[number], whitened[number] = of_set, None
+            self._branches[number] = branch
+        self.training = _with_blocks(self.training, *data_sets[0])
+        if self.validation is not None:
+            self.validation = _with_blocks(self.validation, *data_sets[1])
         network.scaler_a, network.scaler_b = nn.Identity(), nn.Identity()
         network.whitening = Whitening((0, 0), (0, 0, 0))
-        for branch, rows in zip(network.branches, whitened, strict=True):
-            if rows is not None:
+        for branch, of_plain in zip(network.branches, data_sets[0][1], strict=True):
+            if of_plain is not None:
                 branch.inputs = SideBySide(branch.inputs)
         self._net.initialize_optimizer()
 
@@ -105,8 +112,8 @@ class SpanTraining:
     def drop_held_out(self):
         """Let no weights of a member answer to a direction that only rows have that it holds out.
 
-        There they are 0, or after a warm start what they were before it. What it trains on they score as before; to
-        others, its random weights there would be noise.
+        There they are 0, or after a warm start what they were before it, where validation rows count as held out by all
+        members. What it trains on they score as before; to others, its random weights there would be noise.
         """
         for branch in self._branches.values():
             branch.drop_held_out()
@@ -130,6 +137,11 @@ class SpanTraining:
 def _on_device(rows, whitened, device):
     """Arrays as tensors; the second may be None."""
     return [None if x is None else send(torch.from_numpy(x), device) for x in (rows, whitened)]
+
+
+def _joined(rows, others):
+    """One below the other; None where there are none."""
+    return None if rows is None else torch.cat([rows, others])
 
 
 def _with_blocks(rows, blocks, whitened):

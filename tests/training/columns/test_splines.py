@@ -214,8 +214,6 @@ def test_what_helps_must_not_be_that_a_block_counts_for_more(monkeypatch):
     gains, help_if = [], splines._help
 
     def gains_too(blocks, hats, codes):
-        some = np.linspace(0, len(codes) - 1, 640).astype(int)
-        blocks, codes = [z[some] for z in blocks], codes[some]
         richer = list(map(splines._with_hats, blocks, hats))
         errors = [splines._errors(splines._times_relevance(of, codes), codes) for of in (blocks, richer)]
         gains.append(errors[0] - errors[1])
@@ -245,6 +243,19 @@ def test_some_rows_decide_where_there_are_many(monkeypatch):
     monkeypatch.setattr(splines, "_errors", lambda z, codes: used.append(np.hstack(z).shape) or errors(z, codes))
     assert with_splines(*extremes(2000)) == (True, True)
     assert used == [(1024, 8), (1024, 6), (640, 14), (640, 14), (640, 14 + 2 * 8)]
+
+
+def test_rows_that_decide_are_of_all_classes_whatever_their_order(monkeypatch):
+    """Every third row would not be among 640 evenly spaced ones."""
+    n_of_class = []
+    monkeypatch.setattr(splines, "_help", lambda blocks, hats, codes: n_of_class.append(np.bincount(codes)))
+    y = np.arange(959) % 3
+    X = np.random.default_rng(0).normal(size=(959, 14))
+    X[:, 0] *= 1 + 3 * (y == 1)
+    with_splines(X, y)
+    (counts,) = n_of_class
+    assert counts.sum() == 640
+    assert_allclose(counts, 640 / 3, atol=40)
 
 
 def test_they_are_standardised_by_the_training_rows():

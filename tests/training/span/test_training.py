@@ -122,6 +122,62 @@ def test_a_warm_start_keeps_what_it_learnt_from_other_rows(wide):
     assert_allclose(member_scores(model, X), before, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_val", [10, 20])  # with 20 block B has fewer columns than there are rows in all
+@pytest.mark.parametrize("n_members", [1, 4])
+@pytest.mark.parametrize("other_rows", [False, True])
+def test_a_warm_start_watches_validation_rows_by_all_that_it_had_learnt(wide, n_val, n_members, other_rows):
+    X, y = wide
+    random_generator = np.random.default_rng(2)
+    X_val, y_val = X[:n_val] + random_generator.normal(size=(n_val, X.shape[1])), y[:n_val]
+    params = PLAIN | {"max_epochs": 20, "warm_start": True, "n_members": n_members}
+    model = DualBranchClassifier(**params).fit(X, y, X_val=X_val, y_val=y_val)
+    before = model.history_[-1]["valid_classification_loss"]
+    rows = random_generator.normal(size=X.shape) if other_rows else X
+    model.set_params(learning_rate=1e-12, max_epochs=2).fit(rows, y, X_val=X_val, y_val=y_val)
+    after = [epoch["valid_classification_loss"] for epoch in model.history_[-2:]]
+    assert after == pytest.approx([before, before], abs=1e-5)
+
+
+def test_a_warm_start_learns_nothing_in_directions_that_only_validation_rows_have(wide):
+    X, y = wide
+    X_val = np.random.default_rng(2).normal(size=(10, X.shape[1]))
+    model = DualBranchClassifier(**PLAIN, warm_start=True, n_members=1, standardize=False).fit(X, y)
+    split = WIDTHS[0]
+    layer = model.network_.branch_a.shortcut
+    before = layer.weight[0].detach().numpy().copy()
+    model.set_params(learning_rate=0.01).fit(X, y, X_val=X_val, y_val=y[:10])
+    learnt = model.network_.branch_a.shortcut.weight[0].detach().numpy() - before
+    seen = X[:, :split]
+    assert np.abs(learnt).max() > 0.01
+    assert_allclose(learnt @ np.linalg.pinv(seen) @ seen, learnt, atol=1e-5)
+
+
+def test_a_block_of_more_splines_than_rows_beside_a_wide_one_is_trained_in_the_columns():
+    random_generator = np.random.default_rng(0)
+    codes = random_generator.integers(0, 6, 200)
+    y = np.isin(codes, [0, 3, 4]).astype(int)
+    categories = np.where(
+        random_generator.random((200, 30)) < 0.6, codes[:, None], random_generator.integers(6, size=(200, 30))
+    )
+    X = np.hstack([categories, random_generator.normal(size=(200, 300))])
+    shapes, scores = [], []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, dataset_valid, **kwargs):
+            shapes.append([branch.shortcut.weight.shape[2] for branch in net.module_.branches])
+            scores.append(net.predict_proba(dataset_valid))
+
+    params = PLAIN | {"blocks": 30, "n_members": 1, "callbacks": [Watch()]}
+    model = DualBranchClassifier(**params).fit(X[:160], y[:160], X_val=X[160:], y_val=y[160:])
+    assert model.settings_["splines"] == (True, False)
+    n_inputs = model.network_.scaler_a.n_outputs
+    assert shapes[-1] == [n_inputs, 160]
+    assert n_inputs > 160
+    with torch.no_grad():
+        of_network = model.network_.member_scores(*torch.from_numpy(X[160:]).split([30, 300], dim=1))[0, 0]
+    assert_allclose(scores[-1], torch.softmax(of_network, dim=1), atol=1e-5)
+
+
 @pytest.mark.parametrize("standardize", ["standard", "none", "maxabs", "robust", ("standard", "none")])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 @pytest.mark.parametrize("n_members", [1, 3])
