@@ -36,13 +36,13 @@ class DualBranchClassifier(FittedMethods):
         value may be negative. These three clip values smoothly to three deviations. "minmax": to [0, 1]. "maxabs": to
         [-1, 1], zeros kept. "none" (False): as they are. A pair or a dict by block name has one for each block. A scale
         that would be 0, as where a column does not vary, is 1.
-    hidden_layer_sizes : "auto" or pair of sequences of int, default="auto"
-        Widths of the layers of branch A and of branch B; the last are the widths of their outputs. "auto" is
-        ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512, 256)`` for
-        a block B of at least 2,048 of both, and else ``(256, 128)``, halved until they start with at most 16 units a
-        column, or 32.
-    dropout : "auto", float or pair of float, default="auto"
-        Dropout rate of both branches or of each, in the regularised members (see Notes). "auto" is 0.5 for a
+    hidden_layer_sizes : "auto", pair or dict of sequences of int, default="auto"
+        Widths of the layers of branch A and of branch B, or by block name; the last are the widths of their outputs.
+        "auto" is ``(2048, 1024, 512, 256)`` for a block A of at least 8,192 columns and as many training rows, ``(512,
+        256)`` for a block B of at least 2,048 of both, and else ``(256, 128)``, halved until they start with at most 16
+        units a column, or 32.
+    dropout : "auto", float, pair or dict of float, default="auto"
+        Dropout rate of both branches, or of each, in the regularised members (see Notes). "auto" is 0.5 for a
         block A of at least 8,192 columns and as many training rows, and 0.2 otherwise.
     activation : {"gelu", "gelu_tanh"}, default="gelu"
         Exact GELU or its tanh approximation.

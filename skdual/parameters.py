@@ -27,8 +27,8 @@ _auto = StrOptions({"auto"})
 CONSTRAINTS = {
     "blocks": "no_validation",
     "standardize": ["boolean", StrOptions(set(SCALINGS)), list, tuple, dict],
-    "hidden_layer_sizes": [_auto, list, tuple],
-    "dropout": [_auto, _fraction, list, tuple],
+    "hidden_layer_sizes": [_auto, list, tuple, dict],
+    "dropout": [_auto, _fraction, list, tuple, dict],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "normalization": [StrOptions(set(NORMALIZATIONS))],
     "initialization": [StrOptions(set(INITIALIZATIONS))],
@@ -71,6 +71,8 @@ CONSTRAINTS = {
     "callbacks": [list, tuple, None],
     "net_params": [dict, None],
 }
+
+_BY_BLOCK = ("standardize", "hidden_layer_sizes", "dropout")  # which take a dict by block name
 
 # what each takes as it is given
 _OF_MODULE = (
@@ -134,6 +136,7 @@ def resolve_settings(
         If a value has the wrong structure, or two parameters contradict each other.
     """
     params = {name: _plain_number(value, CONSTRAINTS[name]) for name, value in params.items()}
+    params |= {name: _in_order(name, params[name], block_names) for name in _BY_BLOCK}
     has_contrastive = params["contrastive"] is not None and params["contrastive_weight"] > 0
     if params["memory_bank_size"] and not has_contrastive:
         raise ValueError(
@@ -141,7 +144,7 @@ def resolve_settings(
             f"contrastive={params['contrastive']!r} and contrastive_weight={params['contrastive_weight']}; set "
             f"memory_bank_size=0 or turn the loss on."
         )
-    module = _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weights)
+    module = _module_settings(params, n_columns, n_train, min_bfloat16_weights)
     criterion = _chosen(params, *_OF_CRITERION)
     if not has_contrastive:
         module["projection_dim"], criterion["contrastive"] = 0, None
@@ -178,11 +181,22 @@ def _plain_number(value, constraints):
     return plain(value)
 
 
+def _in_order(name, value, block_names):
+    """A dict by block name as a list, block A first; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) != set(block_names):
+        raise ValueError(
+            f"{name}={value!r} must name both blocks, {block_names[0]!r} and {block_names[1]!r}, and no others."
+        )
+    return [value[block] for block in block_names]
+
+
 def _chosen(params, *names):
     return {name: params[name] for name in names}
 
 
-def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weights):
+def _module_settings(params, n_columns, n_train, min_bfloat16_weights):
     """Of the network, but for the number of classes."""
     max_ranks = [min(p, n_train) for p in n_columns]
     sizes = _hidden_layer_sizes(params["hidden_layer_sizes"], n_columns, max_ranks)
@@ -196,7 +210,7 @@ def _module_settings(params, n_columns, n_train, block_names, min_bfloat16_weigh
         "in_features": tuple(n_columns),
         "hidden_layer_sizes": sizes,
         "dropout": _dropout(params["dropout"], max_ranks),
-        "standardize": scaling_pair(params["standardize"], block_names),
+        "standardize": scaling_pair(params["standardize"]),
         "row_norms": (False, False),  # the rows may tell otherwise
         "n_hats": (0, 0),  # as well
         "whitening_ranks": (0, 0, 0),
@@ -280,8 +294,8 @@ def _hidden_layer_sizes(value, n_columns, max_ranks):
     is_pair = len(value) == 2 and all(isinstance(sizes, (list, tuple)) and len(sizes) for sizes in value)
     if not is_pair or not all(_is_number(size, numbers.Integral) and size > 0 for sizes in value for size in sizes):
         raise ValueError(
-            f"hidden_layer_sizes must be 'auto' or a pair of non-empty sequences of positive ints, one for each "
-            f"branch, such as ((256, 128), (64,)); got {value!r}."
+            f"hidden_layer_sizes must be 'auto', or a pair or a dict by block name of non-empty sequences of positive "
+            f"ints, one for each branch, such as ((256, 128), (64,)); got {value!r}."
         )
     return tuple(tuple(int(size) for size in sizes) for sizes in value)
 
@@ -292,7 +306,9 @@ def _dropout(value, max_ranks):
         return defaults.dropout(max_ranks)
     pair = (value, value) if isinstance(value, numbers.Real) else tuple(value)
     if len(pair) != 2 or not all(_is_number(rate, numbers.Real) and 0 <= rate < 1 for rate in pair):
-        raise ValueError(f"dropout must be 'auto', a rate in [0, 1) or a pair of rates, one a branch; got {value!r}.")
+        raise ValueError(
+            f"dropout must be 'auto', a rate in [0, 1), or a pair or a dict by block name of such rates; got {value!r}."
+        )
     return tuple(float(rate) for rate in pair)
 
 

@@ -242,6 +242,22 @@ def test_explicit_widths_and_dropout_are_taken_as_given(widths):
     assert network.scores(torch.randn(5, 3), torch.randn(5, 2)).shape == (5, 4)
 
 
+BY_BLOCK = [
+    ("standardize", {"b": "robust", "a": True}, (True, "robust")),
+    ("hidden_layer_sizes", {"b": (8,), "a": [9, 7]}, ([9, 7], (8,))),
+    ("dropout", {"b": 0.3, "a": 0}, (0, 0.3)),
+]
+
+
+@pytest.mark.parametrize(("name", "by_name", "pair"), BY_BLOCK)
+def test_a_dict_goes_by_the_names_of_the_blocks(name, by_name, pair):
+    expected = settled(**{name: pair})["module"]
+    assert settled(**{name: by_name})["module"] == expected != settled(**{name: pair[::-1]})["module"]
+    for wrong in ({**by_name, "c": by_name["a"]}, {"a": by_name["a"]}, {"a": by_name["a"], "B": by_name["b"]}, {}):
+        with pytest.raises(ValueError, match=rf"^{name}={re.escape(repr(wrong))} must name both blocks, 'a' and 'b', "):
+            settled(**{name: wrong})
+
+
 # mixing
 
 

@@ -126,14 +126,13 @@ SCALINGS = {
 """By the names that ``standardize`` takes."""
 
 
-def scaling_pair(standardize, block_names):
+def scaling_pair(standardize):
     """The names of the ways of block A and block B.
 
     Parameters
     ----------
-    standardize : bool, str, pair or dict
-        True is "standard", False "none"; a pair, or a dict by block name, has one of them or a name for each block.
-    block_names : pair of str
+    standardize : bool, str or pair
+        True is "standard", False "none"; a pair has one of them or a name for each block.
 
     Returns
     -------
@@ -144,17 +143,7 @@ def scaling_pair(standardize, block_names):
     ValueError
         If ``standardize`` is none of these.
     """
-    if isinstance(standardize, dict):
-        if set(standardize) != set(block_names):
-            raise ValueError(
-                f"standardize={standardize!r} must name both blocks, {block_names[0]!r} and {block_names[1]!r}, and no "
-                f"others."
-            )
-        pair = [standardize[name] for name in block_names]
-    elif isinstance(standardize, (list, tuple)):
-        pair = list(standardize)
-    else:
-        pair = [standardize, standardize]
+    pair = list(standardize) if isinstance(standardize, (list, tuple)) else [standardize, standardize]
     names = [("standard" if name else "none") if isinstance(name, (bool, np.bool_)) else name for name in pair]
     if len(names) != 2 or not all(isinstance(name, str) and name in SCALINGS for name in names):
         raise ValueError(

@@ -126,14 +126,6 @@ def test_spellings_of_one_scaling_give_one_model(same):
         assert_array_equal(probabilities, first)
 
 
-def test_a_dict_goes_by_the_names_of_the_blocks():
-    blocks = {"rna": slice(0, 7), "protein": slice(7, 12)}
-    by_name = model_of({"protein": "robust", "rna": "log1p"}, blocks=blocks).fit(X, Y)
-    assert_array_equal(by_name.predict_proba(Z), model_of(("log1p", "robust")).fit(X, Y).predict_proba(Z))
-    with pytest.raises(ValueError, match="must name both blocks, 'rna' and 'protein', and no others"):
-        model_of({"protein": "robust", "genes": "log1p"}, blocks=blocks).fit(X, Y)
-
-
 @every_way
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dense_and_csr_give_the_same_model(way, dtype):
@@ -266,9 +258,8 @@ def test_other_values_of_standardize_are_refused(standardize):
 
 
 def test_scaling_pair_takes_every_form():
-    assert scaling_pair(True, ("a", "b")) == ("standard", "standard")
-    assert scaling_pair([False, "robust"], ("a", "b")) == ("none", "robust")
-    assert scaling_pair({"x": "log1p", "y": True}, ("y", "x")) == ("standard", "log1p")
+    assert scaling_pair(True) == ("standard", "standard")
+    assert scaling_pair([False, "robust"]) == ("none", "robust")
 
 
 @every_way
