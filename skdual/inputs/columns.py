@@ -208,8 +208,13 @@ def _selected_by(block, selector, X):
 
 def _slice_of_numbers(block, selector, X, feature_names):
     """A slice of numbers in place of one of names, which includes its end, as in pandas."""
-    if not any(isinstance(end, str) for end in (selector.start, selector.stop)):
+    ends = [end for end in (selector.start, selector.stop) if end is not None]
+    if not any(isinstance(end, str) for end in ends):
         return selector
+    if not all(isinstance(end, str) for end in ends):
+        raise TypeError(f"blocks: the slice of block {block!r} mixes names and numbers; got {selector!r}.")
+    if isinstance(selector.step, numbers.Integral) and selector.step < 0:
+        raise ValueError(f"blocks: the slice of block {block!r} goes backwards; got {selector!r}. List the names.")
     start = None if selector.start is None else _position(block, selector.start, X, feature_names)
     stop = None if selector.stop is None else _position(block, selector.stop, X, feature_names) + 1
     return slice(start, stop, selector.step)

@@ -106,10 +106,12 @@ def _join_frames(A, B, library):
         )
     if library == "polars":
         return A.hstack(B)
-    if not A.index.equals(B.index):
+    # as objects, for indexes of two types, such as str and string, may not be equal though all labels are
+    if not A.index.equals(B.index) and not A.index.astype(object).equals(B.index.astype(object)):
         differ = next((pair for pair in zip(A.index, B.index, strict=True) if pair[0] != pair[1]), None)
         first = "" if differ is None else f", {differ[0]!r} and {differ[1]!r} first"
         raise ValueError(f"the rows of A and B are labelled differently (their indexes are not equal{first}).")
     import pandas as pd  # not a dependency: whoever hands over a frame has it
 
-    return pd.concat([A, B], axis=1)  # A.join(B) would multiply rows of the same label
+    # A.join(B), and two indexes that differ in their type, would multiply rows of the same label
+    return pd.concat([A, B.set_axis(A.index)], axis=1)

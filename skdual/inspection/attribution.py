@@ -211,8 +211,8 @@ def _feature_index(estimator, feature_names):
     """
     pandas = import_extra("pandas", extra="inspection", caller="skdual.inspection")
     n_features = estimator.n_features_in_
-    of_fit = getattr(estimator, "feature_names_in_", [f"x{column}" for column in range(n_features)])
-    names = of_fit if feature_names is None else feature_names
+    of_fit = list(getattr(estimator, "feature_names_in_", []))
+    names = (of_fit or [f"x{column}" for column in range(n_features)]) if feature_names is None else feature_names
     is_sequence = hasattr(names, "__len__") and getattr(names, "ndim", 1) == 1
     if not is_sequence or isinstance(names, (str, set, dict)):
         raise ValueError(f"feature_names must be one str a column, {n_features} of them; got {reprlib.repr(names)}.")
@@ -222,7 +222,7 @@ def _feature_index(estimator, feature_names):
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         raise ValueError(f"feature_names must be one str a column; got {reprlib.repr(wrong[0])} among them.")
-    if names != list(of_fit) and sorted(names) == sorted(of_fit):
+    if names != of_fit and sorted(names) == sorted(of_fit):
         raise ValueError(
             "feature_names must be in the order of the columns; got those of the fit (feature_names_in_) in another."
         )

@@ -30,8 +30,9 @@ class PreviousFit(NamedTuple):
 
 def check_continuation(previous, data, settings):
     """Refuse a warm start that could not go on from the fitted network; warn of validation rows that it has learnt."""
-    of_bool = data.classes.dtype == bool, previous.classes.dtype == bool  # which equal 0 and 1
-    if not np.array_equal(data.classes, previous.classes) or of_bool[0] != of_bool[1]:
+    # booleans and durations equal numbers
+    kinds = [[classes.dtype.kind == kind for kind in "bm"] for classes in (data.classes, previous.classes)]
+    if not np.array_equal(data.classes, previous.classes) or kinds[0] != kinds[1]:
         raise ValueError(
             f"warm_start=True goes on with the fitted classes {previous.classes}, but y has {data.classes}; set "
             f"warm_start=False to start anew."

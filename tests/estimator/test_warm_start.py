@@ -38,11 +38,15 @@ def test_warm_start_keeps_its_members_however_many_rows_come(two_blocks, quick):
     assert few.set_params(n_members="auto").fit(X, y).network_.n_members == 3
 
 
-def test_booleans_are_not_the_classes_0_and_1(two_blocks, quick):
+@pytest.mark.parametrize(("dtype", "shown"), [(bool, "False  True"), ("m8[D]", "0 1")])
+def test_booleans_and_durations_are_not_the_classes_0_and_1(two_blocks, quick, dtype, shown):
     X, y = two_blocks[0], (two_blocks[1] == two_blocks[1][0]).astype(int)
     model = model_of(quick, warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match=r"goes on with the fitted classes \[0 1\], but y has \[False  True\]"):
-        model.fit(X, y.astype(bool))
+    with pytest.raises(ValueError, match=rf"goes on with the fitted classes \[0 1\], but y has \[{shown}\]"):
+        model.fit(X, y.astype(dtype))
+    model = model_of(quick, warm_start=True).fit(X, y.astype(dtype))
+    with pytest.raises(ValueError, match=rf"goes on with the fitted classes \[{shown}\], but y has \[0 1\]"):
+        model.fit(X, y)
 
 
 def test_warm_start_with_other_blocks_is_refused(two_blocks, quick):

@@ -130,6 +130,8 @@ def test_a_pair_is_named_a_and_b():
         (([0], [1, 2, 3, 4, 6]), ValueError, ["'b'", "6 columns", "index 6"]),
         ((["u", "nope"], slice(2, None)), ValueError, ["column 'nope' of block 'a'"]),
         ((slice("u", "nope"), slice(2, None)), ValueError, ["column 'nope' of block 'a'"]),
+        ((slice("u", 3), slice(3, None)), TypeError, ["slice of block 'a'", "mixes names and numbers", "'u', 3"]),
+        ((slice("w", "u", -1), slice(3, None)), ValueError, ["slice of block 'a'", "goes backwards", "'w', 'u', -1"]),
         (([0.0], slice(1, None)), TypeError, ["'a'", "[0.0]"]),
         ((slice(0, 3), slice(3, 9)), ValueError, ["'b'", "slice(3, 9, None)", "6 columns", "between -6 and 6"]),
         ((slice(-7, 3), slice(3, 6)), ValueError, ["'a'", "slice(-7, 3, None)", "6 columns", "between -6 and 6"]),

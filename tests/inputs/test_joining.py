@@ -86,6 +86,26 @@ def test_join_blocks_takes_frames_of_a_users_own_class():
     assert blocks == 3
 
 
+@pytest.mark.parametrize(
+    ("of_a", "of_b"),
+    [
+        (pd.Index(list("dbaca"), dtype="string"), pd.Index(list("dbaca"), dtype=object)),
+        (pd.Index([3, 1, 4, 1, 5], dtype="Int64"), pd.Index([3, 1, 4, 1, 5])),
+        (
+            pd.DatetimeIndex(["2020", "2021", "2020", "2024", "2023"]),
+            pd.DatetimeIndex(["2020", "2021", "2020", "2024", "2023"]).as_unit("s"),
+        ),
+    ],
+    ids=["string", "Int64", "dates"],
+)
+def test_join_blocks_goes_by_labels_and_not_by_their_type(of_a, of_b):
+    a, b = pd.DataFrame(A, of_a, columns=list("abc")), pd.DataFrame(B, of_b, columns=list("de"))
+    for joined, _ in (join_blocks(a, b), join_blocks(b, a)):
+        assert_array_equal(joined[list("abcde")], np.hstack([A, B]))
+    with pytest.raises(ValueError, match="labelled differently"):
+        join_blocks(a, b.set_axis(of_b[::-1]))
+
+
 def test_join_blocks_keeps_rows_that_share_a_label():
     index = ["r", "s", "r", "r", "t"]
     X, _ = join_blocks(pd.DataFrame(A, index, columns=list("abc")), pd.DataFrame(B, index, columns=list("de")))

@@ -292,6 +292,17 @@ def test_wrong_feature_names_are_named(unnamed, planted, names, message):
         attributions(unnamed, planted[0].to_numpy()[:2], feature_names=names)
 
 
+def test_names_that_a_step_before_gives_to_unnamed_columns_may_be_in_any_order(unnamed, planted):
+    """As a ColumnTransformer that reorders the columns of an array."""
+    names = [f"x{column}" for column in range(16)][::-1]
+    rows = planted[0].to_numpy()[:2]
+    found = attributions(unnamed, rows, feature_names=names, method="gradient_x_input")
+    expected = attributions(unnamed, rows, method="gradient_x_input")
+    np.testing.assert_array_equal(found, expected)
+    order = np.concatenate(unnamed.block_indices_)
+    assert found.columns.get_level_values("feature").tolist() == [names[column] for column in order]
+
+
 def test_feature_names_in_another_order_would_name_other_columns(model, planted):
     X = planted[0][:2]
     with pytest.raises(ValueError, match="feature_names must be in the order of the columns; got those of the fit"):
