@@ -305,11 +305,11 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         Returns
         -------
         errors : ndarray of shape (n_samples, n_classes)
-            float32 or float64, as the network computes. At least 0, and about 1 at most (unless
-            ``orthogonality_weight`` is 0); one column per class, with two classes too. They are means over the members
-            and over what these score by (see :meth:`score_samples`), weighted by each member's learnt scale and by the
-            weight of its group in the scores, so that they rank the classes as the scores do before ``class_offsets_``
-            are added.
+            float32 or float64, as the network computes. At least 0, and about 1 at most where the basis vectors are all
+            but orthonormal, as they are after a fit of some steps (unless ``orthogonality_weight`` is 0); one column
+            per class, with two classes too. They are means over the members and over what these score by (see
+            :meth:`score_samples`), weighted by each member's learnt scale and by the weight of its group in the scores,
+            so that they rank the classes as the scores do before ``class_offsets_`` are added.
 
         Raises
         ------

@@ -80,7 +80,8 @@ def informative_splines(rows, original, scalers):
     if not 0 < n_hats <= _MAX_VALUES // len(row_indices):
         return _no_hats(), _no_hats()
     some = np.searchsorted(row_indices, of_kernel)
-    is_worth_it = _help([z[some] for z in blocks], hats, np.unique(codes[some], return_inverse=True)[1])
+    codes = np.unique(codes[some], return_inverse=True)[1]  # a rare class may not be among them
+    is_worth_it = codes.max() > 0 and _help([z[some] for z in blocks], hats, codes)
     return hats if is_worth_it else (_no_hats(), _no_hats())
 
 

@@ -256,6 +256,15 @@ def test_rows_that_decide_are_of_all_classes_whatever_their_order(monkeypatch):
     assert_allclose(counts, 640 / 3, atol=40)
 
 
+def test_a_class_that_is_not_among_the_rows_of_the_regression_is_no_class():
+    """Two classes, one of a single row, which has a level of its own; the regression sees the other only."""
+    random_generator = np.random.default_rng(0)
+    X = np.c_[random_generator.choice([0.0, 2.0], 1024), random_generator.normal(size=1024)]
+    rare = np.random.default_rng(0).permutation(1024)[-1]
+    X[[*range(25), rare], 0] = 1.0
+    assert with_splines(X, np.arange(1024) == rare, n_a=1) == (False, False)
+
+
 def test_they_are_standardised_by_the_training_rows():
     X, y = categories()
     network = DualBranchClassifier(5, **PARAMS).fit(X, y).network_
