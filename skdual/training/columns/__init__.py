@@ -15,11 +15,11 @@ The rules of the first three are for blocks scaled by "standard", "robust" or "l
   classes, less n times eta squared of the column or its levels' numbers, whichever is larger: significantly (.001),
   and, less what it is by chance, half as much as the latter. And such columns must help: a kernel ridge regression of
   the classes (Gaussian kernel, the columns of both blocks times their relevance, six penalties) has a smaller squared
-  error with them, each row predicted by all others, by .06 of the variance of the classes and by two standard errors;
-  also where without them either block is made to vary as much as with them, so that it does not help that one of them
-  counts for more. Where columns tell together, smoothly, what each tells by its level, it has not, nor does the network
-  need them. That is for blocks of no more columns than rows, by 1,024 rows at random without copies, of which 640 are
-  for the regression.
+  error with them, each row predicted by all others, by .06 of the variance of the classes or by half, .005 at least,
+  and by two standard errors; also where without them either block is made to vary as much as with them, so that it does
+  not help that one of them counts for more. Where columns tell together, smoothly, what each tells by its level, it has
+  not, nor does the network need them. That is for blocks of no more columns than rows, by 1,024 rows at random without
+  copies, of which 640 are for the regression.
 - A block, without norm or splines, is whitened for the plain members where ridge regressions of the classes on it, with
   seven penalties from 1e-6 v to v, say so, v being the mean variance of its columns. Each row is predicted by all
   others but its copies and those nearest to it, which may be measurements of the same sample (a tenth of the mean size

@@ -17,8 +17,11 @@ from .ridge import left_out_errors, spectrum
 PENALTIES = (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0)
 """Of the kernel ridge regressions that tell whether splines help, as shares of the mean variance of the axes."""
 
-MIN_GAIN = 0.06
-"""Least drop of the squared error of these, as a share of the variance of the classes."""
+MIN_GAIN, MIN_GAIN_OF_ERROR = 0.06, 0.5
+"""Least drop of the squared error of these, as a share of the variance of the classes, or of the error if less."""
+
+MIN_GAIN_OF_SMALL_ERROR = 0.005
+"""The same of an error so small that half of it is less: next to nothing is halved by chance."""
 
 MIN_GAIN_IN_STANDARD_ERRORS = 2.0
 """The same in standard errors of the mean over the rows, which it has to be too."""
@@ -163,7 +166,8 @@ def _help(blocks, hats, codes):
     as_much = [z * math.sqrt(_variance(others) / (_variance(z) or 1)) for z, others in zip(alone, beside, strict=True)]
     without = min(_errors(alone, codes), _errors(as_much, codes), key=np.mean)
     gain = without - _errors(beside, codes)
-    return gain.mean() >= max(MIN_GAIN, MIN_GAIN_IN_STANDARD_ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))
+    least = np.clip(MIN_GAIN_OF_ERROR * without.mean(), MIN_GAIN_OF_SMALL_ERROR, MIN_GAIN)
+    return gain.mean() >= max(least, MIN_GAIN_IN_STANDARD_ERRORS * gain.std(ddof=1) / math.sqrt(len(gain)))
 
 
 def _with_hats(z, hats):

@@ -85,10 +85,11 @@ class SpanTraining:
             pairs = [_on_device(blocks[number], whitened[number], device) for blocks, whitened in data_sets]
             rows, of_plain = map(_joined, *pairs) if spans_validation else pairs[0]
             branch = SpanBranch(network.branches[number], rows, of_plain, random_generator, fitted_before, held_out)
-            coordinates = [branch.coordinates[:n_rows], branch.coordinates[n_rows:]]
-            if self.validation is not None and not spans_validation:
-                coordinates[1] = branch.coordinates_of(*pairs[1])
-            for (blocks, whitened), of_set in zip(data_sets, coordinates, strict=False):
+            coordinates = [branch.coordinates[:n_rows]]
+            if self.validation is not None:
+                watched = branch.coordinates[n_rows:] if spans_validation else branch.coordinates_of(*pairs[1])
+                coordinates.append(watched)
+            for (blocks, whitened), of_set in zip(data_sets, coordinates, strict=True):
                 blocks[number], whitened[number] = of_set, None
             self._branches[number] = branch
         self.training = _with_blocks(self.training, *data_sets[0])

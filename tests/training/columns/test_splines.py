@@ -187,12 +187,16 @@ def test_errors_are_those_of_kernel_ridge_regression_on_the_other_rows():
     [
         (1.0, 0.061, 2.1, True),
         (1.0, 0.059, 9.0, False),
-        (0.05, 0.049, 9.0, False),
+        (0.05, 0.026, 2.1, True),
+        (0.05, 0.024, 9.0, False),
+        (0.008, 0.0055, 9.0, True),
+        (0.008, 0.0045, 9.0, False),
         (1.0, 0.2, 1.9, False),
+        (0.05, 0.03, 1.9, False),
         (1.0, -0.2, -9.0, False),
     ],
 )
-def test_they_have_to_take_six_hundredths_of_the_variance_and_two_standard_errors(
+def test_they_have_to_take_six_hundredths_of_the_variance_or_half_of_the_error_and_two_standard_errors(
     without, gain, t, expected, monkeypatch
 ):
     spread = np.resize([-1.0, 1.0], 100)
@@ -276,13 +280,13 @@ def test_they_are_standardised_by_the_training_rows():
 
 
 def test_the_norm_of_a_row_may_have_them():
-    """Three classes in two rings each, all around the mean."""
+    """A class between two parts of another, all around the mean."""
     random_generator = np.random.default_rng(0)
     X = random_generator.normal(size=(900, 8))
     norms = np.sqrt(np.mean(X[:, :5] ** 2, axis=1))
-    ring = random_generator.integers(0, 6, 900)
-    X[:, :5] *= ((0.6 + 0.4 * ring) / norms)[:, None]
-    y = np.array([0, 2, 1, 2, 0, 1])[ring]
+    X[:, :5] *= (random_generator.choice([0.6, 1.0, 1.4, 1.8], 900) / norms)[:, None]
+    radius = np.sqrt(np.mean(X[:, :5] ** 2, axis=1))
+    y = np.select([radius < 0.8, radius < 1.2, radius < 1.6], [0, 2, 1], 2)
     model = DualBranchClassifier(5, **PARAMS).fit(X, y)
     assert model.settings_["row_norms"] == (True, False)
     assert model.settings_["splines"] == (True, False)
